@@ -1,0 +1,89 @@
+"""The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn, optim
+
+Batch = dict[str, Tensor]  # one micro-batch; phases of an iteration may leave notes in it
+Terms = dict[str, Tensor]  # the loss of a phase is the sum of its terms
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come. Schedules and randomness are functions of this alone.
+
+    `nimg` counts `batch_size` images per iteration, however many phases an iteration has.
+    """
+
+    step: int = 0
+    nimg: int = 0
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What one training example looks like; a recipe builds its networks for it.
+
+    Images arrive as float32 `[N, channels, height, width]` in [-1, 1] under `batch["image"]`,
+    labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`.
+    """
+
+    channels: int
+    height: int
+    width: int
+    num_classes: int = 0
+
+
+@dataclass(eq=False)
+class Player:
+    """Networks that are stepped together: one optimizer, one way of being distributed."""
+
+    nets: list[nn.Module]
+    make_optimizer: Callable[[Iterator[nn.Parameter]], optim.Optimizer]
+    schedule: Callable[[Progress], dict] = lambda at: {}  # param-group values: lr, betas, ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        for net in self.nets:
+            yield from net.parameters()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer step of one player on one loss."""
+
+    player: str
+    loss: Callable[[Batch, Progress], Terms]
+    every: int = 1  # lazy regularisation: run every N iterations, with N times the loss
+    repeat: int = 1  # this many steps in a row
+    fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
+    second_order: bool = False  # differentiates through a gradient: no compile, no ZeRO-3
+    after: Callable[[], None] | None = None  # e.g. weight clipping
+
+    @property
+    def name(self) -> str:
+        """`player.loss`, e.g. `D.critic`: how logs and errors call this phase."""
+        return f"{self.player}.{self.loss.__name__.lstrip('_')}"
+
+
+class Recipe(nn.Module):
+    """One paper: networks, players, phases, losses. All state is registered on the module.
+
+    Subclasses take the `DataSpec` first and their own, typed, keyword-only options after it.
+    """
+
+    players: dict[str, Player]
+    phases: list[Phase]
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
+
+    def sample(
+        self, n: int, generator: torch.Generator, *, labels: Tensor | None = None
+    ) -> Tensor:
+        """`n` generated examples in [-1, 1], drawn from `generator` with the EMA weights.
+
+        `labels` is int64 `[n]`; recipes without classes ignore it.
+        """
+        raise NotImplementedError
