@@ -1,0 +1,93 @@
+"""Adversarial losses and gradient penalties: pure functions of logits `[N]`, each a scalar.
+
+`real` and `fake` are the discriminator's raw outputs (logits, or critic scores), `*_d` is what
+the discriminator minimises and `*_g` what the generator minimises.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def minimax_d(real: Tensor, fake: Tensor) -> Tensor:
+    """-E log D(x) - E log(1 - D(G(z))), D = sigmoid (Goodfellow et al., 2014, Eq. 1)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def saturating_g(fake: Tensor) -> Tensor:
+    """E log(1 - D(G(z))): the generator's side of the minimax game (ibid., Eq. 1)."""
+    return -F.softplus(fake).mean()
+
+
+def non_saturating_g(fake: Tensor) -> Tensor:
+    """-E log D(G(z)): same fixed point, stronger gradients early on (ibid., section 3)."""
+    return F.softplus(-fake).mean()
+
+
+def least_squares_d(real: Tensor, fake: Tensor) -> Tensor:
+    """1/2 E (D(x) - 1)^2 + 1/2 E D(G(z))^2 (Mao et al., 2017, Eq. 9: a = 0, b = c = 1)."""
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def least_squares_g(fake: Tensor) -> Tensor:
+    """1/2 E (D(G(z)) - 1)^2 (Mao et al., 2017, Eq. 9)."""
+    return (fake - 1).square().mean() / 2
+
+
+def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Miyato et al., 2018, Eq. 16)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_g(fake: Tensor) -> Tensor:
+    """-E D(G(z)) (Miyato et al., 2018, Eq. 17)."""
+    return -fake.mean()
+
+
+def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
+    """E f(G(z)) - E f(x), the negative of Eq. 3 in Arjovsky et al. (2017)."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_g(fake: Tensor) -> Tensor:
+    """-E f(G(z)) (Arjovsky et al., 2017, Algorithm 1)."""
+    return -fake.mean()
+
+
+def input_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
+    """d scores_n / d inputs_n as float32 `[N, ...]`, itself differentiable.
+
+    The sum over the batch gives per-example gradients as long as examples do not interact; with
+    batch norm in the network it is the gradient of the sum.
+    """
+    (gradient,) = torch.autograd.grad(scores.float().sum(), inputs, create_graph=True)
+    return gradient.float()
+
+
+def sq_grad_norm(scores: Tensor, inputs: Tensor) -> Tensor:
+    """Squared norm of each example's input gradient, `[N]`; `inputs` must require grad."""
+    return input_gradient(scores, inputs).flatten(1).square().sum(1)
+
+
+def r1(scores: Tensor, real: Tensor) -> Tensor:
+    """1/2 E |grad D(x)|^2 on real images (Mescheder et al., 2018, Eq. 9 without gamma)."""
+    return sq_grad_norm(scores, real).mean() / 2
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """E (|grad f(x_hat)| - 1)^2, x_hat between real and fake (Gulrajani et al., 2017, Eq. 3).
+
+    `x_hat = weights * real + (1 - weights) * fake`; `weights` has N elements in [0, 1], one an
+    example, and is drawn uniformly when left out.
+    """
+    if weights is None:
+        weights = torch.rand(len(real), device=real.device)
+    weights = weights.to(real.dtype).reshape(-1, *[1] * (real.dim() - 1))  # [N, 1, 1, 1]
+    mixed = torch.lerp(fake.detach(), real.detach(), weights).requires_grad_()
+    # vector_norm, not sqrt of a sum: where the gradient is zero its derivative is zero, not NaN.
+    slope = torch.linalg.vector_norm(input_gradient(critic(mixed), mixed).flatten(1), dim=1)
+    return (slope - 1).square().mean()
