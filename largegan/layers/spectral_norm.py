@@ -41,7 +41,7 @@ class _SpectralNorm(nn.Module):
     def accumulating(self, value: bool) -> None:
         self._accumulating = value
         if not value:
-            self._start = None
+            self._start = self.u.clone(), self.v.clone()
         elif self._start is not None:
             self.u.copy_(self._start[0])
             self.v.copy_(self._start[1])
@@ -51,8 +51,6 @@ class _SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def _iterate(self, matrix: Tensor) -> None:
-        if self._start is None:
-            self._start = self.u.clone(), self.v.clone()
         self.v.copy_(F.normalize(matrix.mT @ self.u, dim=0, eps=self.eps))
         self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=self.eps))
 

@@ -1,0 +1,98 @@
+"""DCGAN (Radford et al., 2016): strided convolutions, batch norm, nothing fully connected."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "none"]
+
+
+def stages(resolution: int) -> int:
+    """How often 4 x 4 must double to reach `resolution`; a power of two, 8 or more."""
+    if resolution < 8 or resolution & (resolution - 1):
+        raise ValueError(f"resolution must be a power of two, 8 or more, not {resolution}")
+    return resolution.bit_length() - 3
+
+
+def _norm(features: int, norm: Norm) -> nn.Module:
+    return nn.BatchNorm2d(features) if norm == "batch" else nn.Identity()
+
+
+def init_weights(net: nn.Module) -> None:
+    """Section 4: all weights from N(0, 0.02); batch-norm gains start at one."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class Generator(nn.Module):
+    """`[N, z_dim]` -> images in [-1, 1]; figure 1 is `Generator(64, channels=128, z_dim=100)`.
+
+    `channels` is the width before the last layer; it doubles towards the 4 x 4 start, so that 64
+    pixels have 1024-512-256-128. Batch norm and ReLU follow every layer but the last.
+    """
+
+    def __init__(
+        self,
+        resolution: int = 64,
+        *,
+        z_dim: int = 100,
+        channels: int = 128,
+        image_channels: int = 3,
+        norm: Norm = "batch",
+    ):
+        super().__init__()
+        widths = [channels << i for i in reversed(range(stages(resolution)))]
+        bias = norm == "none"  # batch norm has its own
+        self.project = nn.ConvTranspose2d(z_dim, widths[0], 4, bias=bias)
+        self.project_norm = _norm(widths[0], norm)
+        self.ups = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for inputs, outputs in pairwise(widths):
+            self.ups.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias))
+            self.norms.append(_norm(outputs, norm))
+        self.to_rgb = nn.ConvTranspose2d(channels, image_channels, 4, 2, 1)
+        init_weights(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.project(z[:, :, None, None])  # [N, C, 4, 4]
+        x = F.relu(self.project_norm(x))
+        for up, norm in zip(self.ups, self.norms, strict=True):
+            x = F.relu(norm(up(x)))  # [N, C/2, 2H, 2W]
+        return self.to_rgb(x).tanh()
+
+
+class Discriminator(nn.Module):
+    """Images `[N, C, R, R]` -> logits `[N]`: the generator's mirror, with leaky ReLU 0.2.
+
+    No batch norm on the input layer and none on the output.
+    """
+
+    def __init__(
+        self,
+        resolution: int = 64,
+        *,
+        channels: int = 128,
+        image_channels: int = 3,
+        norm: Norm = "batch",
+    ):
+        super().__init__()
+        widths = [channels << i for i in range(stages(resolution))]
+        self.from_rgb = nn.Conv2d(image_channels, channels, 4, 2, 1)
+        self.downs = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for inputs, outputs in pairwise(widths):
+            self.downs.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
+            self.norms.append(_norm(outputs, norm))
+        self.score = nn.Conv2d(widths[-1], 1, 4)
+        init_weights(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.from_rgb(x), 0.2)  # [N, C, R/2, R/2]
+        for down, norm in zip(self.downs, self.norms, strict=True):
+            x = F.leaky_relu(norm(down(x)), 0.2)  # [N, 2C, H/2, W/2]
+        return self.score(x).flatten()  # [N]

@@ -1,0 +1,248 @@
+"""ResNets of WGAN-GP and SNGAN, for 16 to 512 pixels (Gulrajani et al., 2017; Miyato et al., 2018).
+
+Pre-activation residual blocks, nearest up-sampling, average-pool down-sampling. The two papers
+share them; they differ in widths, normalisation and pooling, which are arguments.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from largegan.layers.cond_norm import ConditionalBatchNorm2d
+from largegan.layers.projection import ProjectionHead
+from largegan.layers.spectral_norm import SNConv2d, SNLinear
+
+Activation = Callable[[Tensor], Tensor]
+BN_EPS = 1e-4
+
+# Widths as multiples of `channels`: at 4 x 4, then after each block. 32 pixels are the CIFAR nets,
+# 16 follows them; from 64 on they are the ImageNet nets.
+G_WIDTHS = {
+    16: (4, 4, 4),
+    32: (4, 4, 4, 4),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+D_WIDTHS = {
+    16: (2, 2, 2),
+    32: (2, 2, 2, 2),
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+    512: (1, 1, 2, 4, 8, 8, 16, 16),
+}
+# The last blocks keep their size: two on CIFAR (8 x 8 at the end), one on larger images (4 x 4).
+D_FLAT_BLOCKS = {16: 1, 32: 2, 64: 1, 128: 1, 256: 1, 512: 1}
+
+
+def check_resolution(resolution: int) -> None:
+    if resolution not in G_WIDTHS:
+        raise ValueError(f"resolution must be one of {', '.join(map(str, G_WIDTHS))}")
+
+
+def init_weights(net: nn.Module) -> None:
+    """Glorot-uniform as in the published SNGAN: gain sqrt(2) in residual branches, 1 elsewhere.
+
+    Conditional norms keep their own start.
+    """
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding) and "norm" not in name:
+            residual = name.endswith(("conv1", "conv2"))
+            nn.init.xavier_uniform_(module.weight, gain=2**0.5 if residual else 1.0)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+
+class UpBlock(nn.Module):
+    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        norm: Callable[[int], nn.Module],
+        conv: Callable[..., nn.Conv2d],
+        activation: Activation,
+    ):
+        super().__init__()
+        self.activation = activation
+        self.norm1, self.norm2 = norm(inputs), norm(outputs)
+        self.conv1 = conv(inputs, outputs, 3, 1, 1)
+        self.conv2 = conv(outputs, outputs, 3, 1, 1)
+        self.shortcut = conv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        h = self.activation(self.norm1(x, *condition))
+        h = self.conv1(F.interpolate(h, scale_factor=2))  # [N, C', 2H, 2W]
+        h = self.conv2(self.activation(self.norm2(h, *condition)))
+        return h + self.shortcut(F.interpolate(x, scale_factor=2))
+
+
+class Generator(nn.Module):
+    """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
+
+    Classes act through conditional batch norm; the last norm is never conditional. With
+    `norm="none"` no example sees another: classes still scale and shift, nothing is normalised.
+    `spectral_norm` also normalises the generator's weights (SAGAN does, SNGAN does not).
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        *,
+        z_dim: int = 128,
+        channels: int = 64,
+        image_channels: int = 3,
+        num_classes: int = 0,
+        norm: Literal["batch", "none"] = "batch",
+        spectral_norm: bool = False,
+        activation: Activation = F.relu,
+    ):
+        super().__init__()
+        check_resolution(resolution)
+        conv, linear = (SNConv2d, SNLinear) if spectral_norm else (nn.Conv2d, nn.Linear)
+        widths = [channels * m for m in G_WIDTHS[resolution]]
+
+        def plain_norm(features: int) -> nn.Module:
+            return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
+
+        def conditional_norm(features: int) -> nn.Module:
+            return ConditionalBatchNorm2d(
+                features, num_classes, linear=linear, eps=BN_EPS, normalize=norm == "batch"
+            )
+
+        block_norm = conditional_norm if num_classes else plain_norm
+        self.num_classes, self.start, self.activation = num_classes, widths[0], activation
+        self.project = linear(z_dim, widths[0] * 4 * 4)
+        self.blocks = nn.ModuleList(
+            UpBlock(inputs, outputs, norm=block_norm, conv=conv, activation=activation)
+            for inputs, outputs in pairwise(widths)
+        )
+        self.norm = plain_norm(widths[-1])
+        self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
+        init_weights(self)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
+        x = self.project(z).unflatten(1, (self.start, 4, 4))
+        for block in self.blocks:
+            x = block(x, *condition)  # [N, C', 2H, 2W]
+        return self.to_rgb(self.activation(self.norm(x))).tanh()
+
+
+class FirstBlock(nn.Module):
+    """3x3 - act - 3x3 - pool, plus pool - 1x1: images are not activated before the first layer."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        norm: Callable[[int], nn.Module],
+        conv: Callable[..., nn.Conv2d],
+        activation: Activation,
+    ):
+        super().__init__()
+        self.activation = activation
+        self.norm1, self.shortcut_norm = norm(outputs), norm(inputs)
+        self.conv1 = conv(inputs, outputs, 3, 1, 1)
+        self.conv2 = conv(outputs, outputs, 3, 1, 1)
+        self.shortcut = conv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv2(self.activation(self.norm1(self.conv1(x))))
+        x = self.shortcut_norm(F.avg_pool2d(x, 2))
+        return F.avg_pool2d(h, 2) + self.shortcut(x)  # [N, C', H/2, W/2]
+
+
+class DownBlock(nn.Module):
+    """norm - act - 3x3 - norm - act - 3x3 (- pool), plus norm - 1x1 (- pool) or the input itself.
+
+    `activated_shortcut` feeds the shortcut with act(x) instead of x.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        down: bool,
+        norm: Callable[[int], nn.Module],
+        conv: Callable[..., nn.Conv2d],
+        activation: Activation,
+        activated_shortcut: bool,
+    ):
+        super().__init__()
+        self.down, self.activation = down, activation
+        self.activated_shortcut = activated_shortcut
+        self.norm1, self.norm2 = norm(inputs), norm(outputs)
+        self.conv1 = conv(inputs, outputs, 3, 1, 1)
+        self.conv2 = conv(outputs, outputs, 3, 1, 1)
+        learned = down or inputs != outputs
+        self.shortcut_norm = norm(inputs) if learned else nn.Identity()
+        self.shortcut = conv(inputs, outputs, 1) if learned else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(self.activation(self.norm1(x)))
+        h = self.conv2(self.activation(self.norm2(h)))
+        x = self.activation(x) if self.activated_shortcut else x
+        x = self.shortcut(self.shortcut_norm(x))
+        return F.avg_pool2d(h + x, 2) if self.down else h + x  # [N, C', H/2, W/2]
+
+
+class Discriminator(nn.Module):
+    """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
+
+    `norm`: "spectral" normalises every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
+    penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
+    Classes act by projection. `activated_shortcut` reproduces networks trained with an in-place
+    activation, whose shortcuts saw act(x).
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        *,
+        channels: int = 64,
+        image_channels: int = 3,
+        num_classes: int = 0,
+        norm: Literal["spectral", "batch", "none"] = "spectral",
+        pool: Literal["sum", "mean"] = "sum",
+        activation: Activation = F.relu,
+        activated_shortcut: bool = False,
+    ):
+        super().__init__()
+        check_resolution(resolution)
+        conv = SNConv2d if norm == "spectral" else nn.Conv2d
+        widths = [channels * m for m in D_WIDTHS[resolution]]
+        num_down = len(widths) - D_FLAT_BLOCKS[resolution]
+
+        def block_norm(features: int) -> nn.Module:
+            return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
+
+        self.pool, self.activation = pool, activation
+        common = {"norm": block_norm, "conv": conv, "activation": activation}
+        self.blocks = nn.ModuleList([FirstBlock(image_channels, widths[0], **common)])
+        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+            down = i < num_down
+            self.blocks.append(
+                DownBlock(
+                    inputs, outputs, down=down, activated_shortcut=activated_shortcut, **common
+                )
+            )
+        spectral = norm == "spectral"
+        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral_norm=spectral)
+        init_weights(self)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        for block in self.blocks:
+            x = block(x)  # [N, C', H/2, W/2]
+        x = self.activation(x)
+        h = x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))  # [N, C]
+        return self.head(h, labels)
