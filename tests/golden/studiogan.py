@@ -1,0 +1,323 @@
+"""StudioGAN's deep_conv and resnet families: built from a case's `args`, in our own networks."""
+
+import re
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from goldcheck import Case
+from torch import Tensor, nn, optim
+
+from largegan import losses
+from largegan.layers.cond_norm import frozen_statistics
+from largegan.nets import deep_conv, resnet_sn
+
+LOSSES = {
+    "vanilla": (losses.minimax_d, losses.non_saturating_g),
+    "logistic": (losses.minimax_d, losses.non_saturating_g),
+    "least_square": (losses.least_squares_d, losses.least_squares_g),
+    "hinge": (losses.hinge_d, losses.hinge_g),
+    "wasserstein": (losses.wasserstein_d, losses.wasserstein_g),
+}
+ACTIVATIONS = {
+    "ReLU": F.relu,
+    "Leaky_ReLU": partial(F.leaky_relu, negative_slope=0.1),
+    "ELU": F.elu,
+    "GELU": F.gelu,
+}
+# The peer's defaults of what we read; any other setting must be absent, off, or without effect
+# on the numbers of a case (initialisation, run length, where the data come from).
+DEFAULTS = {
+    "DATA": {"img_size": 32, "num_classes": 10, "img_channels": 3},
+    "MODEL": {
+        "z_dim": 128,
+        "g_conv_dim": 64,
+        "d_conv_dim": 64,
+        "g_cond_mtd": "W/O",
+        "d_cond_mtd": "W/O",
+        "apply_g_sn": False,
+        "apply_d_sn": False,
+        "g_act_fn": "ReLU",
+        "d_act_fn": "ReLU",
+    },
+    "LOSS": {
+        "adv_loss": "vanilla",
+        "apply_gp": False,
+        "gp_lambda": 0.0,
+        "apply_r1_reg": False,
+        "r1_lambda": 0.0,
+    },
+    "OPTIMIZATION": {
+        "type_": "Adam",
+        "g_lr": 2e-4,
+        "d_lr": 2e-4,
+        "g_weight_decay": 0.0,
+        "d_weight_decay": 0.0,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "momentum": "N/A",
+        "nesterov": "N/A",
+        "alpha": "N/A",
+    },
+}
+WITHOUT_EFFECT = {
+    "name",
+    "backbone",
+    "z_prior",
+    "g_init",
+    "d_init",
+    "g_shared_dim",
+    "g_depth",
+    "d_depth",
+    "attn_g_loc",
+    "attn_d_loc",
+    "apply_g_ema",
+    "g_ema_decay",
+    "g_ema_start",
+    "r1_place",
+    "batch_size",
+    "acml_steps",
+    "d_first",
+    "g_updates_per_step",
+    "d_updates_per_step",
+    "total_steps",
+}
+OFF = (False, None, "N/A", "W/O")
+
+NAMES = {  # per family: the peer's module names -> ours, the first match of each alternative
+    "deep_conv": [
+        (r"^linear0\.", "project."),
+        (r"^conv4\.", "to_rgb."),
+        (r"^linear1\.", "head.score."),
+        (r"^embedding\.", "head.embed."),
+        (r"^conv1\.", "conv."),
+        (r"^bn1\.", "norm."),
+        (r"^(blocks\.\d+)\.0\.deconv0\.", r"\1.conv."),
+        (r"^(blocks\.\d+)\.0\.conv0\.", r"\1.conv1."),
+        (r"^(blocks\.\d+)\.0\.conv1\.", r"\1.conv2."),
+        (r"^(blocks\.\d+)\.0\.bn0\.", r"\1.norm0."),
+        (r"^(blocks\.\d+)\.0\.bn1\.", r"\1.norm2."),
+    ],
+    "resnet": [
+        (r"^linear0\.", "project."),
+        (r"^bn4\.", "norm."),
+        (r"^conv2d5\.", "to_rgb."),
+        (r"^linear1\.", "head.score."),
+        (r"^embedding\.", "head.embed."),
+        (r"^(blocks\.\d+)\.0\.conv2d0\.", r"\1.shortcut."),
+        (r"^(blocks\.\d+)\.0\.bn0\.", r"\1.shortcut_norm."),
+        (r"^(blocks\.\d+)\.0\.conv2d(\d)\.", r"\1.conv\2."),
+        (r"^(blocks\.\d+)\.0\.bn(\d)\.", r"\1.norm\2."),
+    ],
+}
+TENSORS = [(r"\.weight_orig$", ".weight"), (r"\.weight_u$", ".u"), (r"\.weight_v$", ".v")]
+
+
+def settings(args: dict) -> dict:
+    """The case's settings over the peer's defaults, flat; refuses what would change the numbers."""
+    flat = {}
+    for section, defaults in DEFAULTS.items():
+        given = args["cfg"].get(section, {})
+        for key, value in given.items():
+            if key not in defaults and key not in WITHOUT_EFFECT and value not in OFF:
+                raise NotImplementedError(f"{section}.{key} = {value!r} is not built here")
+        flat |= defaults | {k: v for k, v in given.items() if k in defaults}
+    if flat["g_cond_mtd"] not in ("W/O", "cBN") or flat["d_cond_mtd"] not in ("W/O", "PD"):
+        raise NotImplementedError(
+            f"conditioning {flat['g_cond_mtd']} / {flat['d_cond_mtd']}: generators know W/O and "
+            "cBN, discriminators W/O and PD"
+        )
+    return flat
+
+
+def family(module: str) -> str:
+    """`deep_conv16` is deep_conv with every width divided by 16."""
+    return module.rstrip("0123456789")
+
+
+def build(args: dict) -> tuple[nn.Module, nn.Module]:
+    """The case's generator and discriminator."""
+    cfg = settings(args)
+    g = {
+        "z_dim": cfg["z_dim"],
+        "image_channels": cfg["img_channels"],
+        "num_classes": cfg["num_classes"] if cfg["g_cond_mtd"] == "cBN" else 0,
+        "spectral_norm": cfg["apply_g_sn"],
+        "activation": ACTIVATIONS[cfg["g_act_fn"]],
+    }
+    d = {
+        "image_channels": cfg["img_channels"],
+        "num_classes": cfg["num_classes"] if cfg["d_cond_mtd"] == "PD" else 0,
+        "norm": "spectral" if cfg["apply_d_sn"] else "batch",
+        "activation": ACTIVATIONS[cfg["d_act_fn"]],
+    }
+    if family(args["module"]) == "deep_conv":  # three blocks whatever the image size
+        divisor = int(args["module"].removeprefix("deep_conv") or 1)
+        widths = [width // divisor for width in (512, 256, 128, 64)]
+        return deep_conv.Generator(widths, **g), deep_conv.Discriminator(widths[::-1], **d)
+    size = cfg["img_size"]
+    # The peer activates in place, and with spectral norm nothing stands between a block's input
+    # and its first activation: the shortcut sees the activated input. GELU is not in place.
+    activated = cfg["apply_d_sn"] and cfg["d_act_fn"] != "GELU"
+    return (
+        resnet_sn.Generator(size, channels=cfg["g_conv_dim"], **g),
+        resnet_sn.Discriminator(
+            size, channels=cfg["d_conv_dim"], activated_shortcut=activated, **d
+        ),
+    )
+
+
+def rename(name: str, *, module: str, net: str) -> str:
+    """A peer's parameter or buffer name -> ours."""
+    for pattern, ours in NAMES[family(module)] + TENSORS:
+        name = re.sub(pattern, ours, name)
+    # In the standard CNN, `bn0` is the generator block's only norm and D's first of two.
+    name = name.replace(".norm0.", ".norm." if net == "G" else ".norm1.")
+    return re.sub(r"(norm\d?)\.bn\.", r"\1.norm.", name)  # inside a conditional norm
+
+
+def optimizer(cfg: dict, net: nn.Module, which: str) -> optim.Optimizer:
+    lr, decay = cfg[f"{which}_lr"], cfg[f"{which}_weight_decay"]
+    if cfg["type_"] == "Adam":
+        betas = (cfg["beta1"], cfg["beta2"])
+        return optim.Adam(net.parameters(), lr, betas, eps=1e-6, weight_decay=decay)
+    momentum = cfg["momentum"]
+    if cfg["type_"] == "RMSprop":
+        return optim.RMSprop(
+            net.parameters(), lr, alpha=cfg["alpha"], momentum=momentum, weight_decay=decay
+        )
+    return optim.SGD(
+        net.parameters(), lr, momentum=momentum, nesterov=cfg["nesterov"], weight_decay=decay
+    )
+
+
+class Run:
+    """A case's networks in our code, with the views of them that the outputs are made of."""
+
+    def __init__(self, case: Case):
+        self.case, self.args = case, case.meta["args"]
+        self.cfg = settings(self.args)
+        self.nets = dict(zip("GD", build(self.args), strict=True))
+        self.d_loss, self.g_loss = LOSSES[self.cfg["adv_loss"]]
+        self.real, self.real_y = case.image("real_u8"), case.input("real_y")
+        self.z, self.y = case.input("z_step"), case.input("y_step")
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the state before anything ran, training mode, no gradients."""
+        for key, net in self.nets.items():
+            state = self.case.state(key)
+            net.load_state_dict({self.ours(key, name): value for name, value in state.items()})
+            net.train().requires_grad_(True).zero_grad()
+
+    def ours(self, net: str, name: str) -> str:
+        return rename(name, module=self.args["module"], net=net)
+
+    def tensors(self, net: str, names: str) -> dict[str, Tensor]:
+        """Parameters and buffers by the peer's names, as they are now (copies)."""
+        state = self.nets[net].state_dict()
+        return {n: state[self.ours(net, n)].clone() for n in self.case.meta["names"][names]}
+
+    def buffers(self, net: str) -> Tensor:
+        values = self.tensors(net, f"{net}_buf").values()
+        return torch.cat([v.flatten() for v in values]) if values else torch.zeros(0)
+
+    def gradients(self, net: str) -> dict[str, Tensor]:
+        grads = {
+            name: torch.zeros_like(p) if p.grad is None else p.grad
+            for name, p in self.nets[net].named_parameters()
+        }
+        return {name: grads[self.ours(net, name)] for name in self.case.meta["names"][net]}
+
+    def discriminator_loss(self) -> dict[str, Tensor]:
+        """`adv`, `reg` (the bare penalty, if there is one) and `total`, with G frozen."""
+        D, real = self.nets["D"], self.real.clone().requires_grad_(self.cfg["apply_r1_reg"])
+        with torch.no_grad(), frozen_statistics(self.nets["G"]):
+            fake = self.nets["G"](self.z[0], self.y[0])
+        on_real, on_fake = D(real, self.real_y), D(fake, self.y[0])
+        terms = {"adv": self.d_loss(on_real, on_fake)}
+        terms["total"] = terms["adv"]
+        if self.cfg["apply_gp"]:
+            alpha = self.case.input("gp_alpha")
+            terms["reg"] = losses.gradient_penalty(lambda x: D(x, self.real_y), real, fake, alpha)
+            terms["total"] = terms["total"] + self.cfg["gp_lambda"] * terms["reg"]
+        if self.cfg["apply_r1_reg"]:
+            terms["reg"] = losses.r1(on_real, real)
+            terms["total"] = terms["total"] + self.cfg["r1_lambda"] * terms["reg"]
+        return terms
+
+    def generator_loss(self) -> Tensor:
+        return self.g_loss(self.nets["D"](self.nets["G"](self.z[1], self.y[1]), self.y[1]))
+
+
+def check_forward(run: Run) -> None:
+    """Images, logits and the buffers they leave, in evaluation and in training mode."""
+    case, (G, D) = run.case, run.nets.values()
+    z, y = case.input("z"), case.input("y")
+    shown = len(case.expected("img_eval"))  # the file keeps the first images only
+    with torch.no_grad():
+        run.reset()
+        G.eval(), D.eval()
+        image = G(z, y)
+        case.check("img_eval", image[:shown])
+        case.check("logits_eval_real", D(run.real, run.real_y))
+        case.check("logits_eval_fake", D(image, y))
+        run.reset()
+        case.check("img_train", G(z, y)[:shown])
+        case.check("logits_train_real", D(run.real, run.real_y))
+    case.check("G_buf_after_train", run.buffers("G"))
+    case.check("D_buf_after_train", run.buffers("D"))
+
+
+def check_losses(run: Run) -> None:
+    """Losses and every parameter's gradient, each from the initial state."""
+    case = run.case
+    run.reset()
+    terms = run.discriminator_loss()
+    for term, value in terms.items():
+        case.check(f"loss_D_{term}", value)
+    terms["total"].backward()
+    case.check_rows("grad.D.D", run.gradients("D"))
+    run.reset()
+    loss = run.generator_loss()
+    case.check("loss_G", loss)
+    run.nets["D"].zero_grad()
+    loss.backward()
+    case.check_rows("grad.G.G", run.gradients("G"))
+
+
+def check_step(run: Run) -> None:
+    """One discriminator step, one generator step, one step of a 0.9 moving average."""
+    case, (G, D) = run.case, run.nets.values()
+    run.reset()
+    before = {"G": run.tensors("G", "G"), "D": run.tensors("D", "D")}
+    average = {name: 0.9 * value for name, value in run.tensors("G", "G_ema").items()}
+    steppers = {"G": optimizer(run.cfg, G, "g"), "D": optimizer(run.cfg, D, "d")}
+
+    loss = run.discriminator_loss()["total"]
+    case.check("step_loss_D", loss)
+    loss.backward()
+    steppers["D"].step()
+
+    G.zero_grad()
+    D.requires_grad_(False)
+    loss = run.generator_loss()
+    case.check("step_loss_G", loss)
+    loss.backward()
+    steppers["G"].step()
+
+    for key in "DG":
+        after = run.tensors(key, key)
+        moved = {name: after[name] - before[key][name] for name in after}
+        case.check_rows(f"delta.step.{key}", moved)
+        case.check(f"step_{key}_buf", run.buffers(key))
+    after = run.tensors("G", "G_ema")
+    moved = {name: torch.lerp(after[name], average[name], 0.9) - average[name] for name in after}
+    case.check_rows("delta.ema.G_ema", moved)
+
+
+def check(case: Case) -> None:
+    run = Run(case)
+    check_forward(run)
+    check_losses(run)
+    check_step(run)

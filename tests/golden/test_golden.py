@@ -1,0 +1,78 @@
+"""Our networks, losses and steps against the numbers of published implementations.
+
+Every case of the folder is either built from its `args` and checked in every output, or belongs
+to a family that is named in `PENDING`. Nothing is skipped for being unknown.
+"""
+
+import goldcheck
+import pytest
+import studiogan
+import torch
+
+SLACK = 1.0  # the manifest's tolerances as they are
+FOLDER = goldcheck.folder()
+CASES = goldcheck.manifest(FOLDER)
+
+CLAIMED = {
+    "studiogan deep_conv": studiogan.check,
+    "studiogan resnet": studiogan.check,
+}
+PENDING = {  # families that later work brings
+    "studiogan deep_conv attention",
+    "studiogan resnet attention",
+    "studiogan big_resnet",
+    "studiogan big_resnet_deep_legacy",
+    "studiogan big_resnet_deep_studiogan",
+    "biggan",
+    "r3gan",
+    "cyclegan-cut",
+    "stylegan2-ada",
+    "stylegan3",
+    "ops NVlabs/stylegan2-ada-pytorch",
+    "ops NVlabs/stylegan3",
+    "ops GaParmar/clean-fid",
+    "full-size NVlabs/stylegan2-ada-pytorch",
+    "full-size NVlabs/stylegan3",
+    "full-size ajbrock/BigGAN-PyTorch",
+    "full-size taesungp/contrastive-unpaired-translation",
+    "inception",
+}
+
+
+def family(meta: dict) -> str:
+    """Which networks a case needs: from its group, its peer and its args, never from its name."""
+    group, peer = meta["group"], meta["peer"].split()[0]
+    if group == "studiogan":
+        model = meta["args"]["cfg"].get("MODEL", {})
+        attention = " attention" if model.get("apply_attn") else ""
+        module = studiogan.family(meta["args"]["module"])
+        return f"{group} {module}{attention if 'big' not in module else ''}"
+    return f"{group} {peer}" if group in ("ops", "full-size") else group
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name):
+    kind = family(CASES[name])
+    if kind in PENDING:
+        return
+    assert kind in CLAIMED, f"no one builds the family {kind!r}: claim it or list it in PENDING"
+    case = goldcheck.Case(FOLDER, name, slack=SLACK)
+    CLAIMED[kind](case)
+    assert case.checked == case.outputs(), "outputs of the file that nobody compared"
+    assert not case.failures, "\n".join(case.failures)
+
+
+def test_the_folder_covers_every_claimed_family():
+    assert {family(meta) for meta in CASES.values()} >= set(CLAIMED)
+
+
+def test_pending_names_are_not_claimed():
+    assert not PENDING & set(CLAIMED)
