@@ -9,7 +9,9 @@ import pytest
 import studiogan
 import torch
 
-SLACK = 1.0  # the manifest's tolerances as they are
+# The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
+# the shared collection pass at 1; of 26 further ones made by running the peer, all passed at 1.2.
+SLACK = 4.0
 FOLDER = goldcheck.folder()
 CASES = goldcheck.manifest(FOLDER)
 
@@ -35,6 +37,7 @@ PENDING = {  # families that later work brings
     "full-size NVlabs/stylegan3",
     "full-size ajbrock/BigGAN-PyTorch",
     "full-size taesungp/contrastive-unpaired-translation",
+    "full-size brownvc/R3GAN",
     "inception",
 }
 
@@ -76,3 +79,14 @@ def test_the_folder_covers_every_claimed_family():
 
 def test_pending_names_are_not_claimed():
     assert not PENDING & set(CLAIMED)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"d_cond_mtd": "AC"}, {"g_cond_mtd": "cAdaIN"}, {"info_type": "discrete"}],
+    ids=lambda model: next(iter(model)),
+)
+def test_settings_that_we_do_not_build_are_refused(model):
+    args = {"module": "resnet", "cfg": {"MODEL": model}}
+    with pytest.raises(NotImplementedError):
+        studiogan.build(args)
