@@ -1,0 +1,7 @@
+"""Data: shards packed in random order, read by index, in an order that is a pure function."""
+
+from largegan.data.index import DataInfo
+from largegan.data.source import open_data
+from largegan.data.stream import Stream
+
+__all__ = ["DataInfo", "Stream", "open_data"]

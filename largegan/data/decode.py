@@ -1,0 +1,123 @@
+"""Decode one image straight into its place in a uint8 batch.
+
+JPEG goes through simplejpeg and PNG through pyspng (2-4 times faster than PIL, bit-equal to it);
+anything else through PIL. An image that does not fit the dataset is refused, never converted:
+a grey image in a colour set is a packing mistake that training should not paper over.
+"""
+
+import functools
+import io
+
+import numpy as np
+import pyspng
+import simplejpeg
+
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
+JPEG_SPACE = {1: "GRAY", 3: "RGB"}
+SPNG_FORMAT = {1: "L", 3: "RGB", 4: "RGBA"}
+PIL_MODE = {1: "L", 3: "RGB", 4: "RGBA"}
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette counts as colour
+JPEG_CHANNELS = {"Gray": 1, "YCbCr": 3, "RGB": 3}
+
+
+class BadImage(ValueError):
+    """An image cannot be read, or has another size or channel count than the dataset."""
+
+
+def decode_into(data: bytes | memoryview, out: np.ndarray) -> None:
+    """Fill ``out`` (uint8 [H, W, C], C-contiguous) with the image; raises BadImage.
+
+    ``out`` may be partly written when BadImage is raised.
+    """
+    height, width, channels = out.shape
+    if bytes(data[:3]) == JPEG_START:
+        _check(jpeg_shape(data), out.shape)
+        _decode_jpeg(data, out)
+    elif bytes(data[:8]) == PNG_START:
+        shape, depth = _png_shape(data)
+        _check(shape, out.shape)
+        _decode_png(data, out, depth=depth)
+    else:
+        image = _open_with_pil(data)
+        _check((image.height, image.width, len(image.getbands())), out.shape)
+        out[...] = np.asarray(image).reshape(height, width, channels)
+
+
+def image_shape(data: bytes | memoryview) -> tuple[int, int, int]:
+    """Height, width and channels as the header states them; raises BadImage."""
+    if bytes(data[:3]) == JPEG_START:
+        return jpeg_shape(data)
+    if bytes(data[:8]) == PNG_START:
+        return _png_shape(data)[0]
+    image = _open_with_pil(data)
+    return image.height, image.width, len(image.getbands())
+
+
+def jpeg_shape(data: bytes | memoryview) -> tuple[int, int, int]:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise BadImage(f"is not a readable JPEG ({error})") from error
+    if space not in JPEG_CHANNELS:
+        raise BadImage(f"is a JPEG in {space}; pack it again to convert it to RGB")
+    return height, width, JPEG_CHANNELS[space]
+
+
+def _png_shape(data: bytes | memoryview) -> tuple[tuple[int, int, int], int]:
+    if len(data) < 33 or bytes(data[12:16]) != b"IHDR" or data[25] not in PNG_CHANNELS:
+        raise BadImage("is not a readable PNG (its header is damaged)")
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    return (height, width, PNG_CHANNELS[data[25]]), data[24]
+
+
+def _decode_jpeg(data: bytes | memoryview, out: np.ndarray) -> None:
+    try:
+        # strict: what libjpeg would repair with a warning is damage, and is reported as such.
+        simplejpeg.decode_jpeg(data, JPEG_SPACE[out.shape[2]], buffer=out, strict=True)
+    except ValueError as error:
+        raise BadImage(f"is not a readable JPEG ({error})") from error
+
+
+def _decode_png(data: bytes | memoryview, out: np.ndarray, *, depth: int) -> None:
+    if depth == 16:
+        raise BadImage("has 16 bits per channel, and the dataset has 8")
+    try:
+        pixels = pyspng.load(bytes(data), format=SPNG_FORMAT[out.shape[2]])
+    except (RuntimeError, ValueError) as error:
+        raise BadImage(f"is not a readable PNG ({error})") from error
+    out[...] = pixels.reshape(out.shape)
+
+
+def _open_with_pil(data: bytes | memoryview):
+    Image = _pil()
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage(f"is not a readable image ({_reason(error)})") from error
+    if image.mode not in PIL_MODE.values():
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return image
+
+
+@functools.cache
+def _pil():
+    """PIL is needed for the rare formats only."""
+    from PIL import Image
+
+    return Image
+
+
+def _reason(error: Exception) -> str:
+    """PIL's message for bytes that are no image holds a memory address: drop it."""
+    return "unknown format" if "BytesIO" in str(error) else str(error)
+
+
+def _check(found: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:
+    if found[2] != wanted[2]:
+        raise BadImage(f"has {found[2]} channel(s), and the dataset has {wanted[2]}")
+    if found[:2] != wanted[:2]:
+        raise BadImage(
+            f"is {found[0]}x{found[1]} (height x width), and the dataset is {wanted[0]}x{wanted[1]}"
+        )

@@ -1,0 +1,251 @@
+"""The sidecar index of packed shards: what is in them, and where.
+
+``index.json`` describes the dataset and each shard; ``SHARD.idx.npy`` beside each shard holds one
+row per sample: offset and size in bytes of the image's data in the tar, and the label (-1: none).
+The shards stay plain WebDataset tars that anything can read without the index.
+"""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from largegan.data.tar import member_at
+from largegan.errors import DataError
+
+FORMAT, VERSION = "largegan-index", 1
+INDEX_NAME = "index.json"
+REMEDY = "write the index again with tools/verify.py --write-index"
+OFFSET, SIZE, LABEL = 0, 1, 2  # columns of the entries
+
+
+@dataclasses.dataclass(frozen=True)
+class DataInfo:
+    """What a source holds. ``count`` is None when it cannot be known without reading it all."""
+
+    count: int | None
+    channels: int
+    height: int
+    width: int
+    num_classes: int  # 0: no labels
+    class_names: tuple[str, ...]
+    label_counts: tuple[int, ...]  # samples per class; the prior that generated labels follow
+    identity: str  # changes when the samples, their order in the shards or the labels change
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    name: str  # file name, relative to the index
+    bytes: int
+    sha256: str | None
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """The contents of ``index.json``; ``entries[i]`` belongs to ``shards[i]``, int64 [n, 3]."""
+
+    shards: tuple[Shard, ...]
+    entries: tuple[np.ndarray, ...]
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+    class_names: tuple[str, ...] = ()
+    packed_random: bool = False
+    made: dict = dataclasses.field(default_factory=dict)  # how it was packed, for people
+    label_counts: tuple[int, ...] = ()  # as the file states them, for when entries are not at hand
+
+    def labels(self) -> np.ndarray:
+        """All labels in index order, int64 [N]."""
+        return np.concatenate([e[:, LABEL] for e in self.entries]) if self.entries else np.empty(0)
+
+    def info(self) -> DataInfo:
+        counts = self.label_counts
+        if self.num_classes and self.entries:
+            counts = tuple(np.bincount(self.labels(), minlength=self.num_classes).tolist())
+        return DataInfo(
+            count=sum(s.count for s in self.shards),
+            channels=self.channels,
+            height=self.height,
+            width=self.width,
+            num_classes=self.num_classes,
+            class_names=self.class_names,
+            label_counts=counts,
+            identity=self.identity(),
+        )
+
+    def identity(self) -> str:
+        """A hash of where every image lies, its size in bytes and its label.
+
+        It does not need the shards' checksums, so that shards that were scanned and the same shards
+        with an index agree, and a run may go on after an index was written.
+        """
+        digest = hashlib.sha256(f"{self.channels},{self.height},{self.width}".encode())
+        for shard, entries in zip(self.shards, self.entries, strict=False):
+            digest.update(f";{shard.bytes},{shard.count},".encode())
+            digest.update(np.ascontiguousarray(entries, dtype="<i8").tobytes())
+        return digest.hexdigest()[:32]
+
+
+def without_labels(index: Index) -> Index:
+    """The same images, unconditionally."""
+    entries = tuple(np.concatenate([e[:, :2], np.full((len(e), 1), -1)], 1) for e in index.entries)
+    return dataclasses.replace(
+        index, entries=entries, num_classes=0, class_names=(), label_counts=()
+    )
+
+
+def entries_name(shard: str) -> str:
+    return shard.removesuffix(".tar") + ".idx.npy"
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write ``index.json`` and the entries of every shard into ``folder``."""
+    for shard, entries in zip(index.shards, index.entries, strict=True):
+        np.save(folder / entries_name(shard.name), entries.astype("<i8"))
+    info = index.info()
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "count": info.count,
+        "channels": index.channels,
+        "height": index.height,
+        "width": index.width,
+        "num_classes": index.num_classes,
+        "class_names": list(index.class_names),
+        "label_counts": list(info.label_counts),
+        "packed_random": index.packed_random,
+        "made": index.made,
+        "shards": [dataclasses.asdict(shard) for shard in index.shards],
+    }
+    # Last, so that a folder with an index.json has everything else too.
+    (folder / INDEX_NAME).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def parse_index(text: str | bytes, *, where: str) -> Index:
+    """The document of ``index.json``, still without entries; raises DataError."""
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            raise KeyError("format")
+        if document["version"] > VERSION:
+            raise DataError(
+                f"{where} has index version {document['version']}, and this largegan reads up to "
+                f"{VERSION}; update largegan"
+            )
+        shards = tuple(
+            Shard(s["name"], int(s["bytes"]), s.get("sha256"), int(s["count"]))
+            for s in document["shards"]
+        )
+        return Index(
+            shards=shards,
+            entries=(),
+            channels=int(document["channels"]),
+            height=int(document["height"]),
+            width=int(document["width"]),
+            num_classes=int(document["num_classes"]),
+            class_names=tuple(document.get("class_names", ())),
+            packed_random=bool(document.get("packed_random", False)),
+            made=dict(document.get("made", {})),
+            label_counts=tuple(document.get("label_counts", ())),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{where} is not a largegan index ({type(error).__name__}: {error}); delete it and "
+            "write a new one with tools/verify.py --write-index"
+        ) from error
+
+
+def read_index(path: Path) -> Index:
+    """``index.json`` with the entries of its shards; raises DataError."""
+    try:
+        index = parse_index(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise DataError(
+            f"cannot read the index {path} ({error.strerror}); check the path"
+        ) from error
+    entries = [load_entries(path.parent / entries_name(s.name), shard=s) for s in index.shards]
+    return with_entries(index, entries, folder=path.parent)
+
+
+def with_entries(index: Index, entries: list[np.ndarray], *, folder: Path | None = None) -> Index:
+    """Attach entries after checking their labels; raises DataError."""
+    index = dataclasses.replace(index, entries=tuple(entries))
+    if not index.shards or not sum(s.count for s in index.shards):
+        raise DataError("the index lists no samples; pack the dataset again with tools/pack.py")
+    for shard, rows in zip(index.shards, entries, strict=True):
+        path = folder / shard.name if folder else None
+        check_labels(rows, index.num_classes, shard=shard.name, path=path)
+    return index
+
+
+def load_entries(path: Path, *, shard: Shard) -> np.ndarray:
+    """Entries of one shard, int64 [n, 3]; raises DataError when they do not fit the shard."""
+    try:
+        with path.open("rb") as file:
+            return parse_entries(file, name=path.name, shard=shard)
+    except FileNotFoundError:
+        raise DataError(f"{path.name} is missing beside shard {shard.name}; {REMEDY}") from None
+
+
+def parse_entries(file: BinaryIO, *, name: str, shard: Shard) -> np.ndarray:
+    """Entries of one shard from its open ``.idx.npy``; raises DataError."""
+    try:
+        entries = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{name} of shard {shard.name} cannot be read ({error}); {REMEDY}"
+        ) from error
+    if entries.ndim != 2 or entries.shape[1] != 3 or len(entries) != shard.count:
+        raise DataError(
+            f"{name} has shape {entries.shape}, but shard {shard.name} has {shard.count} samples "
+            f"in the index; {REMEDY}"
+        )
+    entries = entries.astype(np.int64)
+    if len(entries) and (entries[:, :2].min() < 0 or entries[:, :2].sum(1).max() > shard.bytes):
+        raise DataError(f"{name} points outside shard {shard.name}; {REMEDY}")
+    return entries
+
+
+def check_labels(
+    rows: np.ndarray, num_classes: int, *, shard: str, path: Path | None = None
+) -> None:
+    """Refuse labels outside the classes, and samples without one in a labelled set.
+
+    ``rows`` are the entries of one shard; with its local ``path`` the message names the member.
+    """
+    labels = rows[:, LABEL]
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes)) if num_classes else []
+    if not len(wrong):
+        return
+    first = int(wrong[0])
+    member = member_at(path, int(rows[first, OFFSET])) if path else f"number {first}"
+    label = int(labels[first])
+    what = "has no label" if label == -1 else f"has label {label}"
+    raise DataError(
+        f"member {member} in shard {shard} {what}, but the dataset has classes 0 to "
+        f"{num_classes - 1}; correct the labels and pack the dataset again"
+    )
+
+
+def sorted_by_class(index: Index) -> bool:
+    """Whether the shards are so one-sided that batches would miss most classes.
+
+    The test is the mean label entropy of a shard against that of the dataset: class-sorted shards
+    break batch statistics, conditional batch norm and the discriminator alike.
+    """
+    if index.num_classes < 2 or len(index.shards) < 2 or index.packed_random:
+        return False
+    whole = _entropy(index.labels(), index.num_classes)
+    parts = [_entropy(e[:, LABEL], index.num_classes) for e in index.entries if len(e)]
+    return float(np.mean(parts)) < 0.5 * whole
+
+
+def _entropy(labels: np.ndarray, num_classes: int) -> float:
+    share = np.bincount(labels, minlength=num_classes) / len(labels)
+    share = share[share > 0]
+    return float(-(share * np.log(share)).sum())

@@ -1,0 +1,157 @@
+"""Random access to indexed shards: a memory map per shard, images decoded into one batch."""
+
+import mmap
+from collections import OrderedDict
+from collections.abc import Callable
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from largegan.data.decode import BadImage, decode_into
+from largegan.data.index import LABEL, OFFSET, SIZE, Index
+from largegan.data.policy import SkipPolicy
+from largegan.data.tar import member_at
+from largegan.errors import DataError
+
+OPEN_SHARDS = 64  # each memory map holds a file descriptor
+REPLACEMENTS = 1000  # candidates tried for one bad sample before giving up
+
+
+class IndexedSource:
+    """Samples of indexed shards by number. ``locate(i)`` gives the local file of shard i.
+
+    The index costs 24 bytes of memory per sample, which forked workers share.
+    """
+
+    def __init__(self, index: Index, locate: Callable[[int], Path], *, policy: SkipPolicy):
+        self.info = index.info()
+        self.counts = np.array([shard.count for shard in index.shards])
+        self.policy = policy
+        self._shards = index.shards
+        self._locate = locate
+        self._starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        self._entries = np.concatenate(index.entries)  # [N, 3]
+        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        policy.total = self.info.count + policy.lost
+        policy.check()
+
+    def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """Images uint8 [n, C, H, W] in channels-last memory, labels and indices int64 [n].
+
+        A bad sample raises DataError, or under the skip policy is replaced by another that is a
+        function of its index alone; "index" says which sample was really read. Without labels
+        "label" is 0.
+        """
+        indices = np.array(indices, dtype=np.int64)  # a copy: replaced samples are written to it
+        info = self.info
+        images = _empty_batch((len(indices), info.height, info.width, info.channels))
+        pixels = images.numpy()
+        shards = np.searchsorted(self._starts, indices, side="right") - 1
+        places = self._entries[indices, :LABEL].tolist()
+        for k, (shard, (offset, size)) in enumerate(zip(shards.tolist(), places, strict=True)):
+            try:
+                decode_into(self._map(shard)[offset : offset + size], pixels[k])
+            except (BadImage, DataError) as error:
+                indices[k] = self._replace(int(indices[k]), pixels[k], error)
+        labels = np.maximum(self._entries[indices, LABEL], 0)
+        return {
+            "image": images.permute(0, 3, 1, 2),
+            "label": torch.from_numpy(labels),
+            "index": torch.from_numpy(indices),
+        }
+
+    def _replace(self, index: int, out: np.ndarray, error: Exception) -> int:
+        """Fill ``out`` from the sample that stands in for a bad one, and return its index.
+
+        The step spreads the substitutes of neighbours over the dataset: a missing shard must not
+        turn into a thousand copies of one image.
+        """
+        total = len(self._entries)
+        step = max(1, int(total * 0.618))
+        while gcd(step, total) > 1:
+            step += 1
+        for attempt in range(min(REPLACEMENTS, total)):
+            candidate = (index + attempt * step) % total
+            if attempt:
+                try:
+                    self._decode(candidate, out)
+                    return candidate
+                except (BadImage, DataError) as another:
+                    error = another
+            self.policy.skip(candidate, self._describe(candidate, error))
+        raise DataError(f"no readable sample was found in {REPLACEMENTS} tries; {error}")
+
+    def _decode(self, index: int, out: np.ndarray) -> None:
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        offset, size = self._entries[index, :LABEL].tolist()
+        decode_into(self._map(shard)[offset : offset + size], out)
+
+    def _describe(self, index: int, error: Exception) -> DataError:
+        if isinstance(error, DataError):
+            return error
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        member = member_at(self._locate(shard), int(self._entries[index, OFFSET]))
+        return DataError(
+            f"member {member} in shard {self._shards[shard].name} {error}; replace the image and "
+            "pack again, or set on_error to skip"
+        )
+
+    def _map(self, shard: int) -> mmap.mmap:
+        found = self._maps.get(shard)
+        if found is None:
+            path = self._locate(shard)
+            try:
+                with path.open("rb") as file:
+                    found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise DataError(
+                    f"shard {path} cannot be opened ({error}); check the file and its permissions"
+                ) from error
+            self._maps[shard] = found
+            if len(self._maps) > OPEN_SHARDS:
+                self._maps.popitem(last=False)
+        return found
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_maps": OrderedDict()}  # maps do not travel to spawned workers
+
+
+def check_files(index: Index, paths: list[Path], *, policy: SkipPolicy) -> None:
+    """Compare the shards on disk with the index before training; raises DataError.
+
+    Under the skip policy the samples of a missing or truncated shard count as bad.
+    """
+    first = 0
+    for shard, rows, path in zip(index.shards, index.entries, paths, strict=True):
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard.bytes:
+            error = _size_error(shard.name, size, shard.bytes)
+            if policy.on_error == "raise" or (size or 0) > shard.bytes:
+                raise error
+            policy.bad_shards += 1
+            missing = np.flatnonzero(rows[:, OFFSET] + rows[:, SIZE] > (size or 0))
+            policy.bad.update((missing + first).tolist())
+        first += shard.count
+
+
+def _size_error(name: str, found: int | None, wanted: int) -> DataError:
+    if found is None:
+        return DataError(f"shard {name} of the index is missing; fetch or pack it again")
+    if found < wanted:
+        return DataError(
+            f"shard {name} is truncated: {found} of {wanted} bytes; fetch or pack it again"
+        )
+    return DataError(
+        f"shard {name} has {found} bytes, but its index says {wanted}; the index belongs to other "
+        "data, so write it again with tools/verify.py --write-index"
+    )
+
+
+def _empty_batch(shape: tuple[int, ...]) -> torch.Tensor:
+    """A uint8 batch; in a worker it lies in shared memory already, which saves copying it there."""
+    if torch.utils.data.get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)))
+    return torch.empty(0, dtype=torch.uint8).set_(storage).reshape(shape)

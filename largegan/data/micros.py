@@ -1,0 +1,58 @@
+"""Micro-batches: which of them a rank computes, and how they come back from a worker."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from largegan.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class RankShare:
+    """The part of every global batch that one of ``world`` ranks computes."""
+
+    rank: int
+    world: int
+    batch_size: int
+    micro_batch_size: int
+
+    def starts(self, position: int) -> range:
+        """Positions at which this rank's micro-batches begin, in the batch that begins there."""
+        size = self.micro_batch_size
+        return range(position + self.rank * size, position + self.batch_size, self.world * size)
+
+    def drawn(self, position: int) -> int:
+        """Samples that this rank has drawn when all ranks together have drawn ``position``."""
+        return position // self.batch_size * len(self.starts(0)) * self.micro_batch_size
+
+
+@dataclasses.dataclass
+class Answer:
+    """One micro-batch on its way from a worker, or the sentence of the error that it met.
+
+    An exception that leaves a worker is wrapped in its traceback as text, which nobody wants to
+    read. Small tensors travel as arrays: each tensor would cost a file descriptor and a memory map.
+    """
+
+    micro: dict[str, torch.Tensor | np.ndarray]
+    bad: list[int]  # bad samples found since the last answer of this worker
+    bad_shards: int  # bad shards found so far
+    fault: str | None = None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {
+            name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            for name, value in self.micro.items()
+        }
+
+
+def answer(read: Callable[[], dict[str, torch.Tensor]], policy) -> Answer:
+    """Run ``read`` and pack what it returns or raises."""
+    try:
+        micro = read()
+    except DataError as error:
+        return Answer({}, [], policy.bad_shards, str(error))
+    packed = {k: v if k == "image" else v.numpy() for k, v in micro.items()}
+    return Answer(packed, policy.drain(), policy.bad_shards)

@@ -1,0 +1,218 @@
+"""Write images as WebDataset shards in a seeded random order, with their index.
+
+Two passes: the first lists the images and permutes them all, the second encodes them in that
+order. Shards sorted by class would leave most classes out of a batch. The same source and seed
+give the same bytes.
+"""
+
+import dataclasses
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from largegan.data.decode import BadImage
+from largegan.data.index import Index, Shard, write_index
+from largegan.data.originals import LABEL_CHOICES, Originals, open_originals
+from largegan.data.plan import permutation
+from largegan.data.prepare import Preparation
+from largegan.data.scan import file_sha256, scan_shard
+from largegan.errors import ConfigError, DataError
+
+BATCH_PER_THREAD = 16  # encoded images in memory while packing
+
+
+@dataclasses.dataclass
+class Packed:
+    """What was written, and one sentence for each image that was left out."""
+
+    index: Index
+    skipped: list[str]
+
+
+def pack(
+    source: Path,
+    out: Path,
+    *,
+    preparation: Preparation,
+    seed: int = 0,
+    shard_bytes: int = 256 << 20,
+    shard_count: int | None = None,
+    labels: str = "auto",
+    class_names: list[str] | None = None,
+    compact_labels: bool = False,
+    name: str = "shard",
+    on_error: str = "raise",
+    threads: int = 1,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> Packed:
+    """Pack ``source`` into the new folder ``out``; raises DataError and ConfigError.
+
+    A shard ends at ``shard_bytes``, or with ``shard_count`` at an equal share of the images.
+    ``compact_labels`` renumbers the classes so that none is empty. The folder appears under its
+    name only when it is complete.
+    """
+    _check_request(out, on_error=on_error, labels=labels, name=name, shard_count=shard_count)
+    temporary = out.with_name(f".{out.name}.tmp.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        originals = open_originals(source, labels=labels, scratch=temporary)
+        originals = _with_classes(originals, class_names, compact=compact_labels)
+        encoded = _encode_all(originals, preparation, seed=seed, threads=threads)
+        skipped: list[str] = []
+        samples = _one_size(progress(encoded, len(originals.names)), on_error, skipped)
+        per_shard = math.ceil(len(originals.names) / shard_count) if shard_count else None
+        sizes = _write_shards(
+            samples, temporary / name, preparation, shard_bytes=shard_bytes, per_shard=per_shard
+        )
+        (temporary / "images.npy").unlink(missing_ok=True)
+        index = _index_of(temporary, sizes, originals, preparation, seed=seed)
+        write_index(temporary, index)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Packed(index, skipped)
+
+
+def _check_request(
+    out: Path, *, on_error: str, labels: str, name: str, shard_count: int | None
+) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} exists already; remove it or choose another output folder")
+    if on_error not in ("raise", "skip"):
+        raise ConfigError(f"on_error is {on_error!r}; choose raise or skip")
+    if labels not in LABEL_CHOICES:
+        raise ConfigError(f"labels is {labels!r}; choose one of {', '.join(LABEL_CHOICES)}")
+    if "." in name or "/" in name:
+        raise ConfigError(f"name {name!r} holds a dot or a slash; choose a plain word")
+    if shard_count is not None and shard_count < 1:
+        raise ConfigError(f"shard_count is {shard_count}; it is at least 1")
+
+
+def _with_classes(
+    originals: Originals, class_names: list[str] | None, *, compact: bool
+) -> Originals:
+    """Apply the names and numbering that were asked for; raises ConfigError if they do not fit."""
+    labels = originals.labels
+    if labels is None:
+        if class_names or compact:
+            raise ConfigError("the source has no labels, so classes cannot be named or renumbered")
+        return originals
+    names = originals.class_names
+    if compact:
+        used = sorted(set(labels))
+        labels = [used.index(label) for label in labels]
+        names = [names[label] for label in used] if names else []
+    names = class_names or names
+    if names and len(names) <= max(labels):
+        raise ConfigError(
+            f"{len(names)} class names were given, but labels go up to {max(labels)}; name every "
+            "class"
+        )
+    return originals._replace(labels=labels, class_names=list(names))
+
+
+def _encode_all(
+    originals: Originals, preparation: Preparation, *, seed: int, threads: int
+) -> Iterator[tuple[str, int | None, object]]:
+    """(name, label, encoded image or its BadImage) in the packed order, a few at a time."""
+
+    def encode(i: int) -> tuple[str, int | None, object]:
+        label = originals.labels[i] if originals.labels is not None else None
+        try:
+            return originals.names[i], label, preparation.encode(originals.load(i))
+        except (BadImage, OSError) as error:
+            return originals.names[i], label, error
+
+    order = permutation(len(originals.names), seed=seed, epoch=0, stream=0).tolist()
+    step = threads * BATCH_PER_THREAD
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(order), step):
+            yield from pool.map(encode, order[start : start + step])
+
+
+def _one_size(
+    encoded: Iterable[tuple[str, int | None, object]], on_error: str, skipped: list[str]
+) -> Iterator[tuple[int | None, bytes, tuple[int, int]]]:
+    """Encoded images that can be packed; the others are raised or noted in ``skipped``."""
+    first: tuple[str, tuple[int, int]] | None = None
+    for name, label, result in encoded:
+        if isinstance(result, tuple):
+            data, size = result
+            first = first or (name, size)
+            if size == first[1]:
+                yield label, data, size
+                continue
+            problem = (
+                f"{name} is {size[0]}x{size[1]} (height x width), but {first[0]} is "
+                f"{first[1][0]}x{first[1][1]}; give --resolution"
+            )
+        else:
+            problem = f"{name} {result}; repair or remove it, or use --on-error skip"
+        if on_error == "raise":
+            raise DataError(problem)
+        skipped.append(problem)
+
+
+def _write_shards(
+    samples: Iterable[tuple[int | None, bytes, tuple[int, int]]],
+    prefix: Path,
+    preparation: Preparation,
+    *,
+    shard_bytes: int,
+    per_shard: int | None,
+) -> tuple[int, int]:
+    """Write all shards; returns the (height, width) of their images."""
+    from webdataset import ShardWriter
+
+    size = None
+    pattern = str(prefix).replace("%", "%%") + "-%06d.tar"
+    limits = {"maxcount": per_shard or 1 << 62, "maxsize": 1 << 62 if per_shard else shard_bytes}
+    # Owner, mode and time of the members are constant, so that the bytes depend on the images only.
+    with ShardWriter(pattern, verbose=0, encoder=False, mtime=0, **limits) as writer:
+        for number, (label, data, shape) in enumerate(samples):
+            size = shape
+            sample = {"__key__": f"{number:08d}", preparation.format: data}
+            if label is not None:
+                sample["cls"] = str(label).encode()
+            writer.write(sample)
+    if size is None:
+        raise DataError("no image could be packed; see the reasons above")
+    return size
+
+
+def _index_of(
+    folder: Path,
+    size: tuple[int, int],
+    originals: Originals,
+    preparation: Preparation,
+    *,
+    seed: int,
+) -> Index:
+    """The index of freshly written shards, read back from what is on disk."""
+    shards, entries = [], []
+    for path in sorted(folder.glob("*.tar")):
+        rows, damage = scan_shard(path)
+        if damage is not None:
+            raise damage
+        shards.append(Shard(path.name, path.stat().st_size, file_sha256(path), len(rows)))
+        entries.append(rows)
+    classes = 0
+    if originals.labels is not None:
+        classes = max(1 + max(originals.labels), len(originals.class_names))
+    made = {"seed": seed, **dataclasses.asdict(preparation), "size": list(size)}
+    return Index(
+        shards=tuple(shards),
+        entries=tuple(entries),
+        channels=preparation.channels,
+        height=size[0],
+        width=size[1],
+        num_classes=classes,
+        class_names=tuple(originals.class_names),
+        packed_random=True,
+        made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
+    )

@@ -1,0 +1,163 @@
+"""Shards behind URLs: with the index published beside them, or read front to back."""
+
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+
+from largegan.data.cache import cached
+from largegan.data.decode import BadImage, image_shape
+from largegan.data.index import (
+    INDEX_NAME,
+    DataInfo,
+    Index,
+    entries_name,
+    parse_entries,
+    parse_index,
+    with_entries,
+)
+from largegan.data.policy import SkipPolicy
+from largegan.data.remote import fetch_bytes, local_path, open_stream, scheme_of
+from largegan.data.scan import Sample
+from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
+from largegan.errors import ConfigError, DataError
+
+
+@dataclasses.dataclass
+class Published:
+    """An index (its entries not fetched yet) and the URL of the folder it lies in."""
+
+    base: str
+    index: Index
+
+    def urls(self) -> list[str]:
+        return [f"{self.base}/{shard.name}" for shard in self.index.shards]
+
+    def select(self, urls: list[str]) -> "Published":
+        """The part that concerns some shards; raises KeyError for one that is not listed."""
+        listed = dict(zip(self.urls(), self.index.shards, strict=True))
+        shards = tuple(listed[url] for url in urls)
+        # The label counts are those of the whole, and do not hold for a part.
+        counts = self.index.label_counts if len(shards) == len(listed) else ()
+        return Published(
+            self.base, dataclasses.replace(self.index, shards=shards, label_counts=counts)
+        )
+
+
+@dataclasses.dataclass
+class CachedShards:
+    """Local file of a shard, fetched when it is first read."""
+
+    published: Published
+    cache_dir: str
+
+    def __call__(self, shard: int) -> Path:
+        url, entry = self.published.urls()[shard], self.published.index.shards[shard]
+        return cached(
+            url,
+            self.cache_dir,
+            opener=lambda: open_stream(url),
+            size=entry.bytes,
+            sha256=entry.sha256,
+        )
+
+
+def published_index(shards: list[str]) -> Published | None:
+    """The index beside the shards if it lists them all, else None."""
+    first = shards[0]
+    if scheme_of(first) == "pipe":
+        return None
+    base = first.rpartition("/")[0]
+    given = first.endswith(".json")
+    url = first if given else f"{base}/{INDEX_NAME}"
+    try:
+        index = parse_index(_small_file(url), where=url)
+    except (DataError, OSError):
+        if given:
+            raise
+        return None
+    try:
+        return Published(base, index) if given else Published(base, index).select(shards)
+    except KeyError:
+        return None
+
+
+def _small_file(url: str) -> bytes:
+    if scheme_of(url) in ("", "file"):
+        return local_path(url).read_bytes()
+    return fetch_bytes(url)
+
+
+def cached_shards(
+    published: Published | None, shards: list[str], cache_dir: str | None
+) -> tuple[Index, CachedShards]:
+    """The whole index of remote shards, and where to find each; only the index is fetched."""
+    if published is None:
+        raise DataError(
+            f"there is no {INDEX_NAME} beside {shards[0]} that lists it; publish the one that "
+            "tools/pack.py wrote, or set mode to stream"
+        )
+    if cache_dir is None:
+        raise ConfigError(
+            f"reading {shards[0]} by index needs a cache_dir to keep the shards in; set one, or "
+            "set mode to stream"
+        )
+    entries = []
+    for shard in published.index.shards:
+        url = f"{published.base}/{entries_name(shard.name)}"
+        path = cached(url, cache_dir, opener=lambda url=url: open_stream(url))
+        entries.append(parse_entries(io.BytesIO(path.read_bytes()), name=url, shard=shard))
+    index = with_entries(published.index, entries)
+    return index, CachedShards(Published(published.base, index), cache_dir)
+
+
+def streamed_source(
+    shards: list[str],
+    published: Published | None,
+    *,
+    labels: bool,
+    policy: SkipPolicy,
+    cache_dir: str | None,
+    num_classes: int | None,
+    world: int,
+) -> StreamedSource:
+    """Shards to read front to back; without an index the first sample says what they hold."""
+    urls = published.urls() if published else shards
+    check_shard_count(len(urls), world)
+    if published:
+        info = published.index.info()
+        counts = [shard.count for shard in published.index.shards]
+    else:
+        info, counts = _info_of_first(urls, cache_dir, labels=labels, num_classes=num_classes), None
+    if not labels:
+        info = dataclasses.replace(info, num_classes=0, class_names=(), label_counts=())
+    names = ",".join(f"{url.rpartition('/')[2]}" for url in urls)
+    identity = "stream:" + hashlib.sha256(names.encode()).hexdigest()[:24]
+    info = dataclasses.replace(info, identity=identity)
+    return StreamedSource(info, urls, policy, counts=counts, cache_dir=cache_dir)
+
+
+def _info_of_first(
+    urls: list[str], cache_dir: str | None, *, labels: bool, num_classes: int | None
+) -> DataInfo:
+    sample = _first_sample(urls[0], cache_dir)
+    try:
+        height, width, channels = image_shape(sample.image.data)
+    except BadImage as error:
+        raise DataError(
+            f"member {sample.name} in shard {urls[0]} {error}; the first image has to be readable "
+            "when there is no index, so replace it and pack again"
+        ) from error
+    if labels and sample.label is not None and num_classes is None:
+        raise ConfigError(
+            f"{urls[0]} has labels, but without an index the number of classes is not known; set "
+            "num_classes, set labels to false, or publish the index beside the shards"
+        )
+    classes = (num_classes or 0) if labels else 0
+    return DataInfo(None, channels, height, width, classes, (), (), "")
+
+
+def _first_sample(url: str, cache_dir: str | None) -> Sample:
+    for sample in read_shard(url, cache_dir=cache_dir):
+        return sample
+    raise DataError(f"shard {url} holds no image; check that it is a WebDataset shard")

@@ -1,0 +1,62 @@
+"""What a data path means: folders, files, patterns and names, as a list of shards or indexes."""
+
+import glob
+import importlib.resources
+from pathlib import Path
+
+from largegan.data.index import INDEX_NAME
+from largegan.data.remote import local_path, scheme_of
+from largegan.errors import ConfigError, DataError
+
+
+def bundled(name: str) -> Path:
+    """Index of a dataset that is part of the package; raises ConfigError."""
+    folder = Path(str(importlib.resources.files("largegan.data") / "bundled"))
+    if not (folder / f"{name}.json").is_file():
+        known = sorted(p.stem for p in folder.glob("*.json"))
+        raise ConfigError(f"there is no bundled:{name}; choose one of {', '.join(known)}")
+    return folder / f"{name}.json"
+
+
+def expand(path: str) -> list[str]:
+    """Shards or index files behind one path, sorted where the file system has no order."""
+    if path.startswith("bundled:"):
+        return [str(bundled(path.removeprefix("bundled:")))]
+    if path.startswith("pipe:"):
+        return [path]
+    names = _expand_braces(path)
+    if scheme_of(path) not in ("", "file"):
+        return names
+    return [found for name in names for found in _expand_local(local_path(name), path)]
+
+
+def _expand_braces(path: str) -> list[str]:
+    from braceexpand import UnbalancedBracesError, braceexpand
+
+    try:
+        return list(braceexpand(path))
+    except UnbalancedBracesError as error:
+        raise ConfigError(f"the pattern {path} has unbalanced braces; close them") from error
+
+
+def _expand_local(path: Path, pattern: str) -> list[str]:
+    if path.is_dir():
+        if (path / INDEX_NAME).is_file():
+            return [str(path / INDEX_NAME)]
+        shards = sorted(str(p) for p in path.glob("*.tar"))
+        if not shards:
+            raise DataError(
+                f"no shards were found in the folder {path}; it needs .tar files, which "
+                "tools/pack.py makes from images"
+            )
+        return shards
+    if path.is_file():
+        if path.suffix not in (".tar", ".json"):
+            raise DataError(
+                f"{path} is neither a .tar shard nor an index; pack it with tools/pack.py"
+            )
+        return [str(path)]
+    matches = sorted(glob.glob(str(path)))
+    if not matches:
+        raise DataError(f"no shards were found at {pattern}; check the path")
+    return [shard for match in matches for shard in _expand_local(Path(match), pattern)]

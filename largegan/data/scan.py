@@ -1,0 +1,218 @@
+"""Build an index for shards that have none, by walking their headers.
+
+This is where the rules of the format are checked: members of one sample are adjacent, a sample has
+one image, and either all samples have a label or none has.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from largegan.data.decode import IMAGE_EXTENSIONS, BadImage, image_shape
+from largegan.data.index import LABEL, OFFSET, SIZE, Index, Shard, check_labels
+from largegan.data.tar import Member, TarDamage, walk
+from largegan.errors import DataError
+
+LABEL_EXTENSIONS = ("cls", "json")
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Sample:
+    """One sample of a shard: its image member and its label (None: it has none)."""
+
+    key: str
+    image: Member | None = None
+    label: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.image.name if self.image else self.key
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """``a/000.cls`` -> (``a/000``, ``cls``), split at the first dot of the base name."""
+    folder, slash, base = name.rpartition("/")
+    stem, _, extension = base.partition(".")
+    return folder + slash + stem, extension.lower()
+
+
+def is_image(name: str) -> bool:
+    return split_name(name)[1] in IMAGE_EXTENSIONS
+
+
+def is_label(name: str) -> bool:
+    return split_name(name)[1] in LABEL_EXTENSIONS
+
+
+def group(members: Iterable[Member], *, shard: str) -> Iterator[Sample]:
+    """Adjacent members of one key make a sample; members of unknown kinds are passed over.
+
+    Raises DataError for samples that break the format's rules, so the caller sees which ones.
+    """
+    sample: Sample | None = None
+    seen: set[str] = set()
+    for member in members:
+        key, _ = split_name(member.name)
+        if not is_image(member.name) and not is_label(member.name):
+            continue
+        if sample is None or key != sample.key:
+            if sample is not None:
+                yield _complete(sample, shard)
+            if key in seen:
+                raise DataError(
+                    f"members of sample {key} in shard {shard} are not adjacent, or two samples "
+                    "have this key; pack the shard again with tools/pack.py"
+                )
+            seen.add(key)
+            sample = Sample(key)
+        _add(sample, member, shard)
+    if sample is not None:
+        yield _complete(sample, shard)
+
+
+def _add(sample: Sample, member: Member, shard: str) -> None:
+    if is_image(member.name):
+        if sample.image is not None:
+            raise DataError(
+                f"sample {sample.key} in shard {shard} has two images, {sample.image.name} and "
+                f"{member.name}; a sample holds one, so remove the other and pack again"
+            )
+        sample.image = member
+    elif (label := parse_label(member, shard)) is not None:
+        sample.label = label
+
+
+def _complete(sample: Sample, shard: str) -> Sample:
+    if sample.image is None:
+        raise DataError(
+            f"sample {sample.key} in shard {shard} has no image beside its label; pack the shard "
+            "again with tools/pack.py"
+        )
+    return sample
+
+
+def parse_label(member: Member, shard: str) -> int | None:
+    """The label in a ``.cls`` (integer text) or ``.json`` (key ``label``) member."""
+    try:
+        if member.name.lower().endswith(".cls"):
+            return _class_number(int(member.data))
+        label = json.loads(member.data).get("label")
+        return None if label is None else _class_number(int(label))
+    except (ValueError, TypeError, AttributeError):
+        raise DataError(
+            f"member {member.name} in shard {shard} holds no class number "
+            f"({member.data[:20]!r}); correct the labels and pack the dataset again"
+        ) from None
+
+
+def _class_number(number: int) -> int:
+    if number < 0:
+        raise ValueError("a class number is not negative")
+    return number
+
+
+def scan_shard(path: Path) -> tuple[np.ndarray, Exception | None]:
+    """Entries of one shard, int64 [n, 3], and the damage or DataError that ended the walk early."""
+    rows: list[tuple[int, int, int]] = []
+    damage: Exception | None = None
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            members = walk(file, want=is_label, length=length)
+            for sample in group(members, shard=path.name):
+                label = -1 if sample.label is None else sample.label
+                rows.append((sample.image.offset, sample.image.size, label))
+        except TarDamage as error:
+            damage = damaged(path.name, error)
+        except DataError as error:
+            damage = error
+    return np.array(rows, np.int64).reshape(-1, 3), damage
+
+
+def damaged(shard: str, error: TarDamage) -> DataError:
+    """The sentence for a damaged archive."""
+    after = f" (last readable member: {error.member})" if error.member else ""
+    return DataError(
+        f"shard {shard} is damaged: {error}{after}; fetch or pack it again, or set "
+        "on_error to skip to train without the rest of it"
+    )
+
+
+class Scan(NamedTuple):
+    index: Index
+    bad_shards: int
+    lost: int  # samples that cannot be used; at least one for each damaged shard
+
+
+def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
+    """Index of local shards; raises DataError.
+
+    Under ``on_error="skip"`` a damaged shard keeps the samples before its damage, and samples
+    without a label are left out of a labelled set.
+    """
+    entries, bad_shards, lost = [], 0, 0
+    for path in paths:
+        rows, damage = scan_shard(path)
+        if damage is not None:
+            if on_error == "raise":
+                raise damage
+            log.warning("%s", damage)
+            bad_shards += 1
+            lost += _lost_samples(path, rows)
+        entries.append(rows)
+    height, width, channels = _first_shape(paths, entries)
+    num_classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
+    if num_classes and on_error == "skip":
+        before = sum(map(len, entries))
+        entries = [e[e[:, LABEL] >= 0] for e in entries]
+        lost += before - sum(map(len, entries))
+    for path, rows in zip(paths, entries, strict=True):
+        check_labels(rows, num_classes, shard=path.name, path=path)
+    shards = tuple(
+        Shard(path.name, path.stat().st_size, None, len(rows))
+        for path, rows in zip(paths, entries, strict=True)
+    )
+    index = Index(shards, tuple(entries), channels, height, width, num_classes)
+    return Scan(index, bad_shards, lost)
+
+
+def _lost_samples(path: Path, rows: np.ndarray) -> int:
+    """About how many samples lie behind the damage, by the mean size of those before it."""
+    if not len(rows):
+        return 1
+    end = int(rows[-1, OFFSET] + rows[-1, SIZE])
+    return 1 + int((path.stat().st_size - end) / max(end / len(rows), 1))
+
+
+def _first_shape(paths: list[Path], entries: list[np.ndarray]) -> tuple[int, int, int]:
+    """Height, width and channels of the first image whose header can be read."""
+    error: Exception | None = None
+    for path, rows in zip(paths, entries, strict=True):
+        for row in rows[:100]:
+            try:
+                with path.open("rb") as file:
+                    file.seek(row[OFFSET])
+                    return image_shape(file.read(row[SIZE]))
+            except BadImage as bad:
+                error = DataError(
+                    f"the first images of shard {path.name} cannot be read: one {bad}"
+                )
+    raise error or DataError(
+        f"no image was found in {paths[0].parent}; shards hold members such as 000001.jpg and "
+        "000001.cls, as tools/pack.py writes them"
+    )
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""Open a dataset by its path: find the shards, their index, and the way to read them."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from largegan.data.index import (
+    INDEX_NAME,
+    Index,
+    read_index,
+    sorted_by_class,
+    without_labels,
+)
+from largegan.data.indexed import IndexedSource, check_files
+from largegan.data.policy import SkipPolicy
+from largegan.data.published import cached_shards, published_index, streamed_source
+from largegan.data.remote import check_scheme, local_path, scheme_of
+from largegan.data.resolve import expand
+from largegan.data.scan import build_index
+from largegan.data.streaming import StreamedSource
+from largegan.data.synthetic import SYNTHETIC, GaussianSource
+from largegan.errors import ConfigError, DataError
+
+MODES = ("auto", "indexed", "stream")
+Source = IndexedSource | StreamedSource | GaussianSource
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Found:
+    """Local shards with their index, in the same order."""
+
+    index: Index
+    paths: list[Path]
+
+
+def open_data(
+    path: str | Path | Sequence[str | Path],
+    *,
+    labels: bool = True,
+    on_error: str = "raise",
+    max_skip_fraction: float = 1e-4,
+    cache_dir: str | None = None,
+    allow_pipe: bool = False,
+    mode: str = "auto",
+    num_classes: int | None = None,
+    world: int = 1,
+    rank: int = 0,
+) -> Source:
+    """Open shards for training; raises DataError for the data and ConfigError for the settings.
+
+    ``path``: a folder of shards, a .tar, an index.json, a pattern with braces or wildcards, URLs,
+    ``bundled:NAME`` or ``synthetic:NAME``, or a list of them. ``labels=False`` drops the labels.
+    ``mode`` auto reads with an index wherever one exists or can be built: local shards, and remote
+    ones with ``cache_dir``; else it streams. ``num_classes`` is needed only to stream labelled
+    shards that have no index. ``world`` and ``rank``: warnings come from rank 0 alone.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"mode is {mode!r}; choose one of {', '.join(MODES)}")
+    policy = SkipPolicy(on_error, max_skip_fraction)
+    given = [path] if isinstance(path, str | Path) else list(path)
+    if len(given) == 1 and str(given[0]).startswith("synthetic:"):
+        return _synthetic(str(given[0]))
+    shards = [shard for item in given for shard in expand(str(item))]
+    for shard in shards:
+        check_scheme(shard, allow_pipe=allow_pipe)
+    if mode != "stream" and all(scheme_of(s) in ("", "file") for s in shards):
+        found = find_local([local_path(s) for s in shards], policy=policy)
+        check_files(found.index, found.paths, policy=policy)
+        locate = _LocalShards(found.paths)
+        return _indexed(found.index, locate, labels=labels, policy=policy, warn=rank == 0)
+    published = published_index(shards)
+    if mode == "indexed" or (mode == "auto" and published and cache_dir):
+        index, locate = cached_shards(published, shards, cache_dir)
+        return _indexed(index, locate, labels=labels, policy=policy, warn=rank == 0)
+    return streamed_source(
+        shards,
+        published,
+        labels=labels,
+        policy=policy,
+        cache_dir=cache_dir,
+        num_classes=num_classes,
+        world=world,
+    )
+
+
+def _synthetic(path: str) -> GaussianSource:
+    name = path.removeprefix("synthetic:")
+    if name not in SYNTHETIC:
+        raise ConfigError(f"there is no {path}; choose one of {', '.join(SYNTHETIC)}")
+    return SYNTHETIC[name]()
+
+
+def find_local(paths: list[Path], *, policy: SkipPolicy) -> Found:
+    """Index of local shards: read where there is one beside them, else built from the headers."""
+    parts = []
+    for folder, names in _by_folder(paths).items():
+        parts.append(_find_in_folder(folder, names, policy))
+    if len(parts) == 1:
+        return parts[0]
+    return Found(_join([part.index for part in parts]), [p for part in parts for p in part.paths])
+
+
+def _by_folder(paths: list[Path]) -> dict[Path, list[str]]:
+    folders: dict[Path, list[str]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path.name)
+    return folders
+
+
+def _find_in_folder(folder: Path, names: list[str], policy: SkipPolicy) -> Found:
+    if names[0].endswith(".json"):
+        index = read_index(folder / names[0])
+        return Found(index, [folder / shard.name for shard in index.shards])
+    if (folder / INDEX_NAME).is_file():
+        index = read_index(folder / INDEX_NAME)
+        listed = {shard.name for shard in index.shards}
+        if listed.issuperset(names):
+            return Found(_select(index, set(names)), [folder / n for n in sorted(names)])
+        log.warning("%s does not list all shards asked for; scanning them", folder / INDEX_NAME)
+    paths = [folder / name for name in names]
+    scan = build_index(paths, on_error=policy.on_error)
+    policy.bad_shards += scan.bad_shards
+    policy.lost += scan.lost
+    return Found(scan.index, paths)
+
+
+def _select(index: Index, names: set[str]) -> Index:
+    """The part of an index that concerns some shards, in the order of their names."""
+    pairs = [p for p in zip(index.shards, index.entries, strict=True) if p[0].name in names]
+    pairs.sort(key=lambda pair: pair[0].name)
+    return dataclasses.replace(
+        index, shards=tuple(p[0] for p in pairs), entries=tuple(p[1] for p in pairs)
+    )
+
+
+def _join(indexes: list[Index]) -> Index:
+    """One index over several folders, which must hold the same kind of images and classes."""
+    first = indexes[0]
+    for other in indexes[1:]:
+        for field in ("channels", "height", "width", "num_classes", "class_names"):
+            ours, theirs = getattr(first, field), getattr(other, field)
+            if ours != theirs:
+                raise DataError(
+                    f"the folders given do not match: {field} is {ours} in one and {theirs} in "
+                    "another; pack them alike"
+                )
+    return dataclasses.replace(
+        first,
+        shards=tuple(s for i in indexes for s in i.shards),
+        entries=tuple(e for i in indexes for e in i.entries),
+        packed_random=all(i.packed_random for i in indexes),
+    )
+
+
+def _indexed(
+    index: Index, locate, *, labels: bool, policy: SkipPolicy, warn: bool
+) -> IndexedSource:
+    if warn and labels and sorted_by_class(index):
+        log.warning(
+            "the shards are sorted by class, so batches will miss most classes; pack them again in "
+            "random order with tools/pack.py"
+        )
+    return IndexedSource(index if labels else without_labels(index), locate, policy=policy)
+
+
+@dataclasses.dataclass
+class _LocalShards:
+    paths: list[Path]
+
+    def __call__(self, shard: int) -> Path:
+        return self.paths[shard]

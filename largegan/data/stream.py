@@ -1,0 +1,163 @@
+"""The infinite stream of micro-batches that one rank computes.
+
+Global batch k is positions [kB, (k+1)B) of the order; its micro-batch j is the slice
+[jM, (j+1)M), and rank r computes those with j % world == r. So the images of a batch depend
+neither on the number of ranks nor on the number of workers, and the whole state is one position.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from largegan.data.micros import Answer, RankShare, answer
+from largegan.data.plan import OrderPlan, coin_flips
+from largegan.data.streaming import StreamedMicros, StreamedSource
+from largegan.errors import ConfigError, DataError, EnvironmentFault
+
+PREFETCHED = 4  # micro-batches in flight per worker
+
+
+class Stream:
+    """Draws global batches from a source, a rank's share at a time, for ever.
+
+    ``workers`` are processes that read ahead; 0 reads in the caller. With ``mirror`` each batch
+    has "flip" (bool [n]), a function of seed and position.
+    """
+
+    def __init__(
+        self,
+        source,
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        seed: int = 0,
+        workers: int = 1,
+        mirror: bool = False,
+        pin_memory: bool = False,
+    ):
+        _check_sizes(batch_size, micro_batch_size, rank=rank, world=world, workers=workers)
+        self.source = source
+        self.share = RankShare(rank, world, batch_size, micro_batch_size)
+        self.workers = workers
+        self.seed, self.mirror, self.pin_memory = seed, mirror, pin_memory
+        self.position = 0  # images drawn so far by all ranks
+        self._micros: Iterator | None = None
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Samples and shards that this rank found unusable so far."""
+        policy = self.source.policy
+        return {"samples": policy.samples, "shards": policy.bad_shards}
+
+    def next_batch(self) -> list[dict[str, torch.Tensor]]:
+        """This rank's micro-batches of the next global batch, in order; raises DataError."""
+        if self._micros is None:
+            self._micros = iter(self._loader())
+        batch = [self._receive(start) for start in self.share.starts(self.position)]
+        self.position += self.share.batch_size
+        return batch
+
+    def _receive(self, start: int) -> dict[str, torch.Tensor]:
+        try:
+            received = next(self._micros)
+        except RuntimeError as error:  # the loader's own word for a worker that died
+            if "DataLoader worker" not in str(error):
+                raise
+            raise EnvironmentFault(
+                f"a data worker was killed ({str(error).splitlines()[0]}); it was probably out of "
+                "memory or shared memory, so use fewer workers or smaller micro-batches"
+            ) from error
+        if received.fault is not None:
+            raise DataError(received.fault)
+        policy = self.source.policy
+        policy.bad_shards = max(policy.bad_shards, received.bad_shards)
+        policy.merge(received.bad)
+        micro = received.tensors()
+        if self.mirror:
+            positions = np.arange(start, start + self.share.micro_batch_size)
+            micro["flip"] = torch.from_numpy(coin_flips(self.seed, positions))
+        return micro
+
+    def _loader(self) -> DataLoader:
+        sampler, workers = None, self.workers
+        if isinstance(self.source, StreamedSource):
+            workers = min(workers, 1)  # a second reader would change the order
+            dataset = StreamedMicros(self.source, self.share, self.position, seed=self.seed)
+        else:
+            plan = OrderPlan(self.source.counts, seed=self.seed)
+            dataset, sampler = _Micros(self.source), _Order(plan, self.share, self.position)
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            prefetch_factor=PREFETCHED if workers else None,
+            pin_memory=self.pin_memory,
+            # Its own, so that making an iterator does not draw from the global generator.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def state_dict(self) -> dict[str, int | str]:
+        """The same on every rank; enough to go on exactly, also with another world size."""
+        return {
+            "position": self.position,
+            "seed": self.seed,
+            "identity": self.source.info.identity,
+        }
+
+    def load_state_dict(self, state: dict[str, int | str]) -> None:
+        """Go on from a state. The seed of the state is taken over: it defines the order."""
+        if state["identity"] != self.source.info.identity:
+            raise DataError(
+                f"the dataset is not the one of the checkpoint (it is {self.source.info.identity}, "
+                f"the checkpoint has {state['identity']}); resume with the same shards, or start a "
+                "new run from the checkpoint's weights"
+            )
+        self.close()
+        self.position, self.seed = int(state["position"]), int(state["seed"])
+
+    def close(self) -> None:
+        """Stop the workers. A closed stream starts them again when it is next asked."""
+        self._micros = None
+
+
+def _check_sizes(batch: int, micro: int, *, rank: int, world: int, workers: int) -> None:
+    if batch < 1 or micro < 1 or batch % micro:
+        raise ConfigError(
+            f"batch_size {batch} is not a multiple of micro_batch_size {micro}; choose a multiple"
+        )
+    if batch // micro < world:
+        raise ConfigError(
+            f"batch_size {batch} makes {batch // micro} micro-batches of {micro}, fewer than the "
+            f"{world} processes; use a micro_batch_size of at most {max(1, batch // world)}"
+        )
+    if not 0 <= rank < world or workers < 0:
+        raise ConfigError(f"rank {rank} of {world} with {workers} workers is not possible")
+
+
+class _Order(Sampler):
+    """Sample indices of this rank's micro-batches from a position on, for ever."""
+
+    def __init__(self, plan: OrderPlan, share: RankShare, position: int):
+        self.plan, self.share, self.position = plan, share, position
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        position = self.position
+        while True:
+            for start in self.share.starts(position):
+                yield self.plan.indices(start, start + self.share.micro_batch_size)
+            position += self.share.batch_size
+
+
+class _Micros(Dataset):
+    """Reads one micro-batch per item, in a worker process or in the caller."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __getitem__(self, indices: np.ndarray) -> Answer:
+        return answer(lambda: self.source.read(indices), self.source.policy)
