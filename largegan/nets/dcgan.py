@@ -6,13 +6,18 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.errors import ConfigError
+
 Norm = Literal["batch", "none"]
 
 
 def stages(resolution: int) -> int:
-    """How often 4 x 4 must double to reach `resolution`; a power of two, 8 or more."""
-    if resolution < 8 or resolution & (resolution - 1):
-        raise ValueError(f"resolution must be a power of two, 8 or more, not {resolution}")
+    """How often 4 x 4 must double to reach `resolution`, a power of two from 16 on."""
+    if resolution < 16 or resolution & (resolution - 1):
+        raise ConfigError(
+            f"DCGAN networks need images of 16, 32, 64, ... pixels, not {resolution}; "
+            "pack the data at one of these sizes"
+        )
     return resolution.bit_length() - 3
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.errors import ConfigError
 from largegan.layers.cond_norm import ConditionalBatchNorm2d
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import SNConv2d, SNLinear
@@ -42,7 +43,11 @@ D_FLAT_BLOCKS = {16: 1, 32: 2, 64: 1, 128: 1, 256: 1, 512: 1}
 
 def check_resolution(resolution: int) -> None:
     if resolution not in G_WIDTHS:
-        raise ValueError(f"resolution must be one of {', '.join(map(str, G_WIDTHS))}")
+        sizes = ", ".join(map(str, G_WIDTHS))
+        raise ConfigError(
+            f"ResNet networks need images of {sizes} pixels, not {resolution}; "
+            "pack the data at one of these sizes"
+        )
 
 
 def init_weights(net: nn.Module) -> None:
