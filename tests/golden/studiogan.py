@@ -5,12 +5,12 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from goldcheck import Case
 from torch import Tensor, nn, optim
 
 from largegan import losses
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.nets import deep_conv, resnet_sn
+from tests.golden.goldcheck import Case
 
 LOSSES = {
     "vanilla": (losses.minimax_d, losses.non_saturating_g),

@@ -4,10 +4,9 @@ Every case of the folder is either built from its `args` and checked in every ou
 to a family that is named in `PENDING`. Nothing is skipped for being unknown.
 """
 
-import goldcheck
 import pytest
-import studiogan
-import torch
+
+from tests.golden import goldcheck, studiogan
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
 # the shared collection pass at 1; of 26 further ones made by running the peer, all passed at 1.2.
@@ -51,14 +50,6 @@ def family(meta: dict) -> str:
         module = studiogan.family(meta["args"]["module"])
         return f"{group} {module}{attention if 'big' not in module else ''}"
     return f"{group} {peer}" if group in ("ops", "full-size") else group
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,0 +1,99 @@
+"""Losses against the formulas of their papers, penalties against critics with known gradients."""
+
+import math
+
+import pytest
+import torch
+
+from largegan import losses
+
+REAL = torch.tensor([-1.5, 0.0, 0.3, 2.0], dtype=torch.float64)
+FAKE = torch.tensor([-2.0, -0.1, 0.7, 1.2], dtype=torch.float64)
+
+
+def mean(function, values):
+    return sum(function(float(v)) for v in values) / len(values)
+
+
+def sigmoid(t):
+    return 1 / (1 + math.exp(-t))
+
+
+@pytest.mark.parametrize(
+    "loss, on_real, on_fake",
+    [
+        (losses.minimax_d, lambda r: -math.log(sigmoid(r)), lambda f: -math.log(1 - sigmoid(f))),
+        (losses.least_squares_d, lambda r: (r - 1) ** 2 / 2, lambda f: f**2 / 2),
+        (losses.hinge_d, lambda r: max(0, 1 - r), lambda f: max(0, 1 + f)),
+        (losses.wasserstein_d, lambda r: -r, lambda f: f),
+    ],
+)
+def test_discriminator_losses(loss, on_real, on_fake):
+    assert float(loss(REAL, FAKE)) == pytest.approx(mean(on_real, REAL) + mean(on_fake, FAKE))
+
+
+@pytest.mark.parametrize(
+    "loss, on_fake",
+    [
+        (losses.saturating_g, lambda f: math.log(1 - sigmoid(f))),
+        (losses.non_saturating_g, lambda f: -math.log(sigmoid(f))),
+        (losses.least_squares_g, lambda f: (f - 1) ** 2 / 2),
+        (losses.hinge_g, lambda f: -f),
+        (losses.wasserstein_g, lambda f: -f),
+    ],
+)
+def test_generator_losses(loss, on_fake):
+    assert float(loss(FAKE)) == pytest.approx(mean(on_fake, FAKE))
+
+
+def test_large_logits_stay_finite():
+    logits = torch.tensor([-1e4, 1e4])
+    assert losses.minimax_d(logits, logits).isfinite()
+    assert losses.saturating_g(logits).isfinite()
+
+
+def linear_critic(shape=(3, 4, 4)):
+    weight = torch.linspace(-1, 1, math.prod(shape)).reshape(shape)
+    return weight, lambda x: (x * weight).sum((1, 2, 3))
+
+
+def test_penalties_of_a_linear_critic():
+    weight, critic = linear_critic()
+    real, fake = torch.randn(2, 5, 3, 4, 4)
+    slope = float(weight.norm())
+    assert float(losses.gradient_penalty(critic, real, fake)) == pytest.approx((slope - 1) ** 2)
+    real.requires_grad_()
+    assert float(losses.r1(critic(real), real)) == pytest.approx(slope**2 / 2)
+    assert losses.sq_grad_norm(critic(real), real).tolist() == pytest.approx([slope**2] * 5)
+
+
+def test_the_penalty_is_taken_where_the_weights_say():
+    seen = []
+
+    def critic(x):
+        seen.append(x)
+        return x.sum((1, 2, 3))
+
+    real, fake = torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
+    losses.gradient_penalty(critic, real, fake, torch.tensor([[0.25], [1.0]]))
+    assert seen[0].detach().mean((1, 2, 3)).tolist() == [0.25, 1.0]
+    losses.gradient_penalty(critic, real, fake)
+    assert seen[1].detach().flatten(1).std(1).max() == 0, "one weight an example"
+    assert seen[1][0, 0, 0, 0] != seen[1][1, 0, 0, 0]
+
+
+def test_the_penalty_reaches_the_weights():
+    critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1))
+    real, fake = torch.randn(2, 3, 1, 4, 4)
+    losses.gradient_penalty(critic, real, fake).backward()
+    weight = critic[1].weight
+    expected = 2 * (weight.norm() - 1) * weight / weight.norm()
+    torch.testing.assert_close(weight.grad, expected.detach())
+
+
+def test_a_flat_critic_has_no_nan():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1))
+    torch.nn.init.zeros_(net[1].weight)
+    real, fake = torch.randn(2, 3, 1, 4, 4)
+    losses.gradient_penalty(net, real, fake).backward()
+    assert net[1].weight.grad.isfinite().all()
