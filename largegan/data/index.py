@@ -66,7 +66,8 @@ class Index:
     def info(self) -> DataInfo:
         counts = self.label_counts
         if self.num_classes and self.entries:
-            counts = tuple(np.bincount(self.labels(), minlength=self.num_classes).tolist())
+            labels = self.labels()  # -1 only in what verify.py reports on
+            counts = tuple(np.bincount(labels[labels >= 0], minlength=self.num_classes).tolist())
         return DataInfo(
             count=sum(s.count for s in self.shards),
             channels=self.channels,

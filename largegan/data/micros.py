@@ -38,7 +38,8 @@ class Answer:
 
     micro: dict[str, torch.Tensor | np.ndarray]
     bad: list[int]  # bad samples found since the last answer of this worker
-    bad_shards: int  # bad shards found so far
+    bad_shards: int  # bad shards, and samples lost with them, found so far
+    lost: int
     fault: str | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -53,6 +54,6 @@ def answer(read: Callable[[], dict[str, torch.Tensor]], policy) -> Answer:
     try:
         micro = read()
     except DataError as error:
-        return Answer({}, [], policy.bad_shards, str(error))
+        return Answer({}, [], policy.bad_shards, policy.lost, str(error))
     packed = {k: v if k == "image" else v.numpy() for k, v in micro.items()}
-    return Answer(packed, policy.drain(), policy.bad_shards)
+    return Answer(packed, policy.drain(), policy.bad_shards, policy.lost)

@@ -52,10 +52,12 @@ class SkipPolicy:
                 f"lists what is bad) or raise max_skip_fraction{example}"
             )
 
-    def merge(self, found: list[int]) -> None:
-        """Take over the bad samples that a worker process found."""
-        if not self.bad.issuperset(found):
-            self.bad.update(found)
+    def merge(self, found: list[int], *, bad_shards: int, lost: int) -> None:
+        """Take over what a worker process found; raises DataError when it is too much."""
+        before = self.samples
+        self.bad.update(found)
+        self.bad_shards, self.lost = max(self.bad_shards, bad_shards), max(self.lost, lost)
+        if self.samples > before:
             self.check()
 
     def drain(self) -> list[int]:

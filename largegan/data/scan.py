@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ class Sample:
     key: str
     image: Member | None = None
     label: int | None = None
+    fault: DataError | None = None
 
     @property
     def name(self) -> str:
@@ -51,10 +52,18 @@ def is_label(name: str) -> bool:
     return split_name(name)[1] in LABEL_EXTENSIONS
 
 
-def group(members: Iterable[Member], *, shard: str) -> Iterator[Sample]:
+def stop(error: DataError) -> None:
+    """The default of ``report``: the first fault ends it all."""
+    raise error
+
+
+def group(
+    members: Iterable[Member], *, shard: str, report: Callable[[DataError], None] = stop
+) -> Iterator[Sample]:
     """Adjacent members of one key make a sample; members of unknown kinds are passed over.
 
-    Raises DataError for samples that break the format's rules, so the caller sees which ones.
+    A sample that breaks the rules of the format goes to ``report`` and, if that returns, is left
+    out.
     """
     sample: Sample | None = None
     seen: set[str] = set()
@@ -64,38 +73,47 @@ def group(members: Iterable[Member], *, shard: str) -> Iterator[Sample]:
             continue
         if sample is None or key != sample.key:
             if sample is not None:
-                yield _complete(sample, shard)
-            if key in seen:
-                raise DataError(
-                    f"members of sample {key} in shard {shard} are not adjacent, or two samples "
-                    "have this key; pack the shard again with tools/pack.py"
-                )
+                yield from _complete(sample, shard, report)
+            sample = Sample(key, fault=_repeated(key, shard) if key in seen else None)
             seen.add(key)
-            sample = Sample(key)
         _add(sample, member, shard)
     if sample is not None:
-        yield _complete(sample, shard)
+        yield from _complete(sample, shard, report)
 
 
 def _add(sample: Sample, member: Member, shard: str) -> None:
-    if is_image(member.name):
-        if sample.image is not None:
-            raise DataError(
-                f"sample {sample.key} in shard {shard} has two images, {sample.image.name} and "
-                f"{member.name}; a sample holds one, so remove the other and pack again"
-            )
+    if not is_image(member.name):
+        try:
+            label = parse_label(member, shard)
+            sample.label = sample.label if label is None else label
+        except DataError as error:
+            sample.fault = sample.fault or error
+    elif sample.image is None:
         sample.image = member
-    elif (label := parse_label(member, shard)) is not None:
-        sample.label = label
+    else:
+        sample.fault = sample.fault or DataError(
+            f"sample {sample.key} in shard {shard} has two images, {sample.image.name} and "
+            f"{member.name}; a sample holds one, so remove the other and pack again"
+        )
 
 
-def _complete(sample: Sample, shard: str) -> Sample:
-    if sample.image is None:
-        raise DataError(
+def _repeated(key: str, shard: str) -> DataError:
+    return DataError(
+        f"members of sample {key} in shard {shard} are not adjacent, or two samples have this key; "
+        "pack the shard again with tools/pack.py"
+    )
+
+
+def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -> Iterator[Sample]:
+    if sample.fault is None and sample.image is None:
+        sample.fault = DataError(
             f"sample {sample.key} in shard {shard} has no image beside its label; pack the shard "
             "again with tools/pack.py"
         )
-    return sample
+    if sample.fault is None:
+        yield sample
+    else:
+        report(sample.fault)
 
 
 def parse_label(member: Member, shard: str) -> int | None:
@@ -118,22 +136,23 @@ def _class_number(number: int) -> int:
     return number
 
 
-def scan_shard(path: Path) -> tuple[np.ndarray, Exception | None]:
-    """Entries of one shard, int64 [n, 3], and the damage or DataError that ended the walk early."""
+def scan_shard(
+    path: Path, *, report: Callable[[DataError], None] = stop
+) -> tuple[np.ndarray, bool]:
+    """Entries of one shard, int64 [n, 3], and whether damage ended the walk early."""
     rows: list[tuple[int, int, int]] = []
-    damage: Exception | None = None
     length = path.stat().st_size
     with path.open("rb") as file:
         try:
             members = walk(file, want=is_label, length=length)
-            for sample in group(members, shard=path.name):
+            for sample in group(members, shard=path.name, report=report):
                 label = -1 if sample.label is None else sample.label
                 rows.append((sample.image.offset, sample.image.size, label))
+            whole = True
         except TarDamage as error:
-            damage = damaged(path.name, error)
-        except DataError as error:
-            damage = error
-    return np.array(rows, np.int64).reshape(-1, 3), damage
+            report(damaged(path.name, error))
+            whole = False
+    return np.array(rows, np.int64).reshape(-1, 3), not whole
 
 
 def damaged(shard: str, error: TarDamage) -> DataError:
@@ -157,17 +176,18 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
     Under ``on_error="skip"`` a damaged shard keeps the samples before its damage, and samples
     without a label are left out of a labelled set.
     """
-    entries, bad_shards, lost = [], 0, 0
+    entries: list[np.ndarray] = []
+    bad_shards, lost = 0, 0
+    faults: list[DataError] = []
     for path in paths:
-        rows, damage = scan_shard(path)
-        if damage is not None:
-            if on_error == "raise":
-                raise damage
-            log.warning("%s", damage)
-            bad_shards += 1
-            lost += _lost_samples(path, rows)
+        rows, broken = scan_shard(path, report=stop if on_error == "raise" else faults.append)
+        bad_shards += broken
+        lost += _lost_samples(path, rows) - 1 if broken else 0
         entries.append(rows)
-    height, width, channels = _first_shape(paths, entries)
+    for fault in faults:
+        log.warning("%s", fault)
+    lost += len(faults)
+    height, width, channels = first_shape(paths, entries)
     num_classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
     if num_classes and on_error == "skip":
         before = sum(map(len, entries))
@@ -191,7 +211,7 @@ def _lost_samples(path: Path, rows: np.ndarray) -> int:
     return 1 + int((path.stat().st_size - end) / max(end / len(rows), 1))
 
 
-def _first_shape(paths: list[Path], entries: list[np.ndarray]) -> tuple[int, int, int]:
+def first_shape(paths: list[Path], entries: list[np.ndarray]) -> tuple[int, int, int]:
     """Height, width and channels of the first image whose header can be read."""
     error: Exception | None = None
     for path, rows in zip(paths, entries, strict=True):

@@ -73,9 +73,7 @@ class Stream:
             ) from error
         if received.fault is not None:
             raise DataError(received.fault)
-        policy = self.source.policy
-        policy.bad_shards = max(policy.bad_shards, received.bad_shards)
-        policy.merge(received.bad)
+        self.source.policy.merge(received.bad, bad_shards=received.bad_shards, lost=received.lost)
         micro = received.tensors()
         if self.mirror:
             positions = np.arange(start, start + self.share.micro_batch_size)

@@ -8,7 +8,7 @@ without a word at a damaged header, so the members are walked here.
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from largegan.data.micros import Answer, RankShare, answer
 from largegan.data.plan import permutation
 from largegan.data.policy import SkipPolicy
 from largegan.data.remote import open_shard
-from largegan.data.scan import Sample, damaged, group
+from largegan.data.scan import Sample, damaged, group, stop
 from largegan.data.tar import TarDamage, walk
 from largegan.errors import ConfigError, DataError
 
@@ -46,7 +46,7 @@ class StreamedSource:
         """Samples of one shard; damage raises DataError, or ends the shard under the policy."""
         url, found = self.urls[shard], 0
         try:
-            for sample in read_shard(url, cache_dir=self.cache_dir):
+            for sample in read_shard(url, cache_dir=self.cache_dir, report=self._report):
                 found += 1
                 yield sample
             if self.counts is not None and found != self.counts[shard]:
@@ -60,12 +60,21 @@ class StreamedSource:
             log.warning("%s", error)
             self.policy.bad_shards += 1
 
+    def _report(self, error: DataError) -> None:
+        """A sample that breaks the format's rules: stop, or leave it out and count it."""
+        if self.policy.on_error == "raise":
+            raise error
+        log.warning("%s", error)
+        self.policy.lost += 1
 
-def read_shard(url: str, *, cache_dir: str | None = None) -> Iterator[Sample]:
+
+def read_shard(
+    url: str, *, cache_dir: str | None = None, report: Callable[[DataError], None] = stop
+) -> Iterator[Sample]:
     """Samples of one shard from front to back; raises DataError."""
     try:
         with open_shard(url, cache_dir=cache_dir) as file:
-            yield from group(walk(file, want=lambda _: True), shard=url)
+            yield from group(walk(file, want=lambda _: True), shard=url, report=report)
     except TarDamage as error:
         raise damaged(url, error) from error
 

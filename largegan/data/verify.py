@@ -1,0 +1,163 @@
+"""Check local shards from end to end and name everything that is bad."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from largegan.data.decode import BadImage, decode_into
+from largegan.data.index import (
+    INDEX_NAME,
+    LABEL,
+    OFFSET,
+    SIZE,
+    Index,
+    Shard,
+    entries_name,
+    load_entries,
+    parse_index,
+    write_index,
+)
+from largegan.data.remote import local_path, scheme_of
+from largegan.data.resolve import expand
+from largegan.data.scan import file_sha256, first_shape, scan_shard
+from largegan.data.tar import member_at
+from largegan.errors import ConfigError, DataError
+
+
+@dataclasses.dataclass
+class Report:
+    """``faults`` has one sentence for each; ``index`` describes the shards as they are found."""
+
+    index: Index
+    indexed: bool  # whether there was an index to compare with
+    faults: list[str]
+
+
+def verify(
+    path: str,
+    *,
+    use_index: bool = True,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> Report:
+    """Checksums, headers, labels and every image of the shards of one folder.
+
+    Faults of shards are collected; only what leaves nothing to check raises DataError.
+    """
+    stated, paths = _stated(path, use_index=use_index)
+    faults: list[str] = []
+    shards, entries = [], []
+    for number, file in enumerate(paths):
+        shard = stated.shards[number] if stated else None
+        found, rows = _check_shard(file, shard, faults)
+        shards.append(found)
+        entries.append(rows)
+    index = _describe(stated, paths, shards, entries)
+    images = ((file, row) for file, rows in zip(paths, entries, strict=True) for row in rows)
+    for file, row in progress(images, sum(map(len, entries))):
+        _check_sample(file, row, index, faults)
+    return Report(index, stated is not None, faults)
+
+
+def write_index_of(report: Report, path: str) -> Path:
+    """Write the index of sound shards beside them, and return its path; raises DataError."""
+    if report.faults:
+        raise DataError(f"{path} has faults, so no index was written; repair or pack it again")
+    folder = _stated(path, use_index=False)[1][0].parent
+    write_index(folder, report.index)
+    return folder / INDEX_NAME
+
+
+def _stated(path: str, *, use_index: bool) -> tuple[Index | None, list[Path]]:
+    """The index, without entries, and the local shards that ``path`` means."""
+    found = expand(path)
+    if any(scheme_of(item) not in ("", "file") for item in found):
+        raise ConfigError(f"{path} is not local; fetch the shards and verify the local copy")
+    files = [local_path(item) for item in found]
+    if len({file.parent for file in files}) > 1:
+        raise ConfigError(f"{path} spans several folders; verify one at a time")
+    folder = files[0].parent
+    given = files[0] if files[0].suffix == ".json" else folder / INDEX_NAME
+    if not given.is_file():
+        return None, files
+    if not use_index and files[0].suffix == ".json":
+        return None, sorted(folder.glob("*.tar"))
+    index = parse_index(given.read_bytes(), where=str(given)) if use_index else None
+    if index is None or files[0].suffix != ".json":
+        listed = {s.name: s for s in index.shards} if index else {}
+        if not set(listed).issuperset(file.name for file in files):
+            return None, files
+        return dataclasses.replace(index, shards=tuple(listed[f.name] for f in files)), files
+    return index, [folder / shard.name for shard in index.shards]
+
+
+def _check_shard(file: Path, stated: Shard | None, faults: list[str]) -> tuple[Shard, np.ndarray]:
+    """Existence, size, checksum, headers and entries of one shard."""
+    if not file.is_file():
+        faults.append(f"shard {file.name} of the index is missing; fetch or pack it again")
+        return Shard(file.name, 0, None, 0), np.empty((0, 3), np.int64)
+    length, digest = file.stat().st_size, file_sha256(file)
+    rows, broken = scan_shard(file, report=lambda error: faults.append(str(error)))
+    if stated is not None:
+        if length != stated.bytes:
+            faults.append(
+                f"shard {file.name} has {length} bytes, but its index says {stated.bytes}; fetch "
+                "or pack it again"
+            )
+        elif stated.sha256 not in (None, digest):
+            faults.append(
+                f"shard {file.name} does not have the sha256 of its index; fetch or pack it again"
+            )
+        rows = _compare_entries(file, stated, rows, faults, broken=broken)
+    return Shard(file.name, length, digest, len(rows)), rows
+
+
+def _compare_entries(
+    file: Path, stated: Shard, rows: np.ndarray, faults: list[str], *, broken: bool
+) -> np.ndarray:
+    """The index's entries where the headers are damaged, so that all images get decoded."""
+    try:
+        entries = load_entries(file.parent / entries_name(file.name), shard=stated)
+    except DataError as error:
+        faults.append(str(error))
+        return rows
+    if broken:
+        return entries[entries[:, OFFSET] + entries[:, SIZE] <= file.stat().st_size]
+    if not np.array_equal(entries, rows):
+        faults.append(
+            f"the entries of shard {file.name} do not match its members; write the index again "
+            "with tools/verify.py --write-index"
+        )
+    return rows
+
+
+def _describe(
+    stated: Index | None, paths: list[Path], shards: list[Shard], entries: list[np.ndarray]
+) -> Index:
+    """The shards as found, in the shape and with the classes that the index states, if any."""
+    if stated is not None:
+        return dataclasses.replace(stated, shards=tuple(shards), entries=tuple(entries))
+    height, width, channels = first_shape(paths, entries)
+    classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
+    return Index(tuple(shards), tuple(entries), channels, height, width, classes)
+
+
+def _check_sample(file: Path, row: np.ndarray, index: Index, faults: list[str]) -> None:
+    offset, size, label = row.tolist()
+    problem = None
+    if index.num_classes and not 0 <= label < index.num_classes:
+        what = "has no label" if label < 0 else f"has label {label}"
+        problem = f"{what}, but the dataset has classes 0 to {index.num_classes - 1}"
+    try:
+        with file.open("rb") as shard:
+            shard.seek(offset)
+            image = np.empty((index.height, index.width, index.channels), np.uint8)
+            decode_into(shard.read(size), image)
+    except (BadImage, OSError) as error:
+        problem = str(error)
+    if problem is not None:
+        faults.append(
+            f"member {member_at(file, offset)} in shard {file.name} {problem}; replace it and pack "
+            "again"
+        )
