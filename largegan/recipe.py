@@ -79,11 +79,46 @@ class Recipe(nn.Module):
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
 
-    def sample(
-        self, n: int, generator: torch.Generator, *, labels: Tensor | None = None
-    ) -> Tensor:
-        """`n` generated examples in [-1, 1], drawn from `generator` with the EMA weights.
+    def latent(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` latent vectors `[n, z_dim]` on the generator's device."""
+        raise NotImplementedError
 
-        `labels` is int64 `[n]`; recipes without classes ignore it.
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Generated examples for latents `[n, z_dim]` and labels int64 `[n]`, with EMA weights.
+
+        Images are float32 `[n, channels, height, width]` in [-1, 1].
         """
         raise NotImplementedError
+
+    def sample(self, n: int, generator: torch.Generator, *, labels: Tensor | None = None) -> Tensor:
+        """`n` generated examples, drawn from `generator`; see `decode`."""
+        return self.decode(self.latent(n, generator), labels)
+
+    def measure(self, generator: torch.Generator) -> dict[str, float]:
+        """Cheap numbers worth a curve, computed when samples are drawn."""
+        return {}
+
+    def picture(self, generator: torch.Generator) -> Tensor | None:
+        """What to look at instead of a grid of samples: uint8 `[3, H, W]`. None: the grid."""
+        return None
+
+    def set_accumulating(self, accumulating: bool) -> None:
+        """Tells layers that advance per forward (power iterations) to hold still.
+
+        The trainer sets this from a phase's second micro-batch on, so that what they do per
+        optimizer step does not depend on how a batch is split over micro-batches and ranks.
+        """
+        for module in self.modules():
+            if hasattr(module, "accumulating"):
+                module.accumulating = accumulating
+
+
+def adam(
+    lr: float, beta1: float, beta2: float, *, eps: float = 1e-8, lazy: int | None = None
+) -> partial:
+    """Adam, corrected for the extra step that a lazy phase adds every `lazy` iterations.
+
+    With n = `lazy`: lr * n/(n+1) and beta^(n/(n+1)) (Karras et al., 2020, appendix B).
+    """
+    c = 1.0 if lazy is None else lazy / (lazy + 1)
+    return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)

@@ -1,0 +1,213 @@
+"""What a run says: metrics.jsonl always, a progress bar on a terminal, trackers when asked."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from largegan.errors import EnvironmentFault
+from largegan.parallel.engine import Engine
+from largegan.trainer import Tally, Trainer
+
+
+def summarise(trainer: Trainer, seconds: float, images: int) -> dict[str, float]:
+    """Numbers since the last line: means over ranks of every term, speed, memory.
+
+    Called on all ranks (it reduces over them); empties the trainer's tally.
+    """
+    tally, trainer.tally = trainer.tally, Tally()
+    values = tally.means()
+    names = sorted(values)
+    packed = torch.tensor([values[n] for n in names], dtype=torch.float64)
+    # Not through float64 on the device: not every device has it.
+    means = trainer.engine.mean(packed.float().to(trainer.engine.device)).tolist()
+    images = max(images, 1)
+    return {
+        "nimg": trainer.at.nimg,
+        "step": trainer.at.step,
+        **dict(zip(names, means, strict=True)),
+        "speed/s_per_kimg": seconds / images * 1000,
+        "speed/img_per_s": images / max(seconds, 1e-9),
+        "speed/data_wait": tally.seconds.get("data", 0.0) / max(seconds, 1e-9),
+        **{
+            f"time/{name}_s_per_kimg": spent / images * 1000
+            for name, spent in tally.seconds.items()
+        },
+        "memory/gib": memory_gib(trainer.engine.device),
+        "health/skipped_steps": trainer.bad_steps.total,
+        "data/skipped_samples": skipped_samples(trainer),
+    }
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory of this process: of its GPU since the last call, or resident without one."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**30
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
+
+
+def skipped_samples(trainer: Trainer) -> int:
+    return int(getattr(trainer.stream, "skipped", {}).get("samples", 0))
+
+
+class Logger:
+    """Rank 0's voice. Other ranks build one too and call it alike; it then says nothing."""
+
+    def __init__(
+        self, folder: Path, engine: Engine, *, total_nimg: int, nimg: int, trackers: "Trackers"
+    ):
+        self.folder, self.speaks, self.trackers = folder, engine.rank == 0, trackers
+        self.started = self.last_time = time.perf_counter()
+        self.last_nimg = nimg
+        self.total_nimg = total_nimg
+        self.bar = None
+        if self.speaks and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=total_nimg,
+                initial=nimg,
+                unit="img",
+                unit_scale=True,
+                desc=folder.name,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} img "
+                "[{elapsed}<{remaining}{postfix}]",
+            )
+
+    def progress(self, nimg: int) -> None:
+        """Once per iteration: moves the bar."""
+        if self.bar is not None:
+            self.bar.update(nimg - self.bar.n)
+
+    def tick(self, trainer: Trainer) -> dict[str, float]:
+        """One line of metrics.jsonl, one line of text or an update of the bar, and the trackers."""
+        now = time.perf_counter()
+        values = summarise(trainer, now - self.last_time, trainer.at.nimg - self.last_nimg)
+        values["time/elapsed_s"] = now - self.started
+        self.last_time, self.last_nimg = now, trainer.at.nimg
+        if self.speaks:
+            self.append("metrics.jsonl", values)
+            for event in trainer.events:
+                self.append("health.jsonl", event)
+                self.say(f"skipped a step: {event['phase']}: {event['culprit']}")
+            self.trackers.log(values, trainer.at.nimg)
+            self._show(values)
+        trainer.events.clear()
+        return values
+
+    def append(self, name: str, values: dict) -> None:
+        """Adds one JSON line. Raises `EnvironmentFault` when the disk refuses."""
+        try:
+            with open(self.folder / name, "a") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as fault:
+            raise EnvironmentFault(
+                f"cannot write {self.folder / name}: {fault.strerror}; make room and continue "
+                "with --run.resume auto"
+            ) from fault
+
+    def say(self, text: str) -> None:
+        """A line that does not break the bar."""
+        if not self.speaks:
+            return
+        if self.bar is not None:
+            self.bar.write(text)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        self.trackers.close()
+
+    def _show(self, values: dict[str, float]) -> None:
+        per_kimg = values["speed/s_per_kimg"]
+        losses = " ".join(
+            f"{name} {value:.3g}"
+            for name, value in values.items()
+            if name.count("/") == 1 and "." in name.split("/")[0] and "grad_norm" not in name
+        )
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{per_kimg:.2f} s/kimg, {losses}")
+            return
+        left = (self.total_nimg - values["nimg"]) / 1000 * per_kimg
+        print(
+            f"kimg {values['nimg'] / 1000:.1f}/{self.total_nimg / 1000:g} "
+            f"time {clock(values['time/elapsed_s'])} left {clock(left)} "
+            f"s/kimg {per_kimg:.2f} img/s {values['speed/img_per_s']:.0f} "
+            f"data {values['speed/data_wait']:.0%} mem {values['memory/gib']:.1f}G {losses}",
+            flush=True,
+        )
+
+
+def clock(seconds: float) -> str:
+    """3725 -> 1h02m, 65 -> 1m05s."""
+    seconds = int(max(seconds, 0))
+    if seconds >= 3600:
+        return f"{seconds // 3600}h{seconds // 60 % 60:02d}m"
+    return f"{seconds // 60}m{seconds % 60:02d}s"
+
+
+class Trackers:
+    """Accelerate's trackers, with what they need: flat settings, and images each in its own shape.
+
+    TensorBoard refuses nested settings and wants `[N, C, H, W]` arrays; wandb wants a list of
+    pictures; several trackers take no images at all, and get none.
+    """
+
+    def __init__(self, names: list[str], folder: Path, *, project: str, settings: dict):
+        self.accelerator = None
+        if not names:
+            return
+        from accelerate import Accelerator
+
+        cpu = not torch.cuda.is_available()
+        try:
+            self.accelerator = Accelerator(log_with=names, project_dir=folder, cpu=cpu)
+            plain = {k: plain_setting(v) for k, v in settings.items()}
+            self.accelerator.init_trackers(project, config=plain)
+        except (ImportError, ValueError) as fault:
+            raise EnvironmentFault(
+                f"log.trackers {names} cannot start: {fault}; install it or leave it out"
+            ) from fault
+        missing = set(names) - {t.name for t in self.accelerator.trackers}
+        if missing and self.accelerator.is_main_process:
+            raise EnvironmentFault(
+                f"log.trackers names {', '.join(sorted(missing))}, which is not installed; "
+                "install it or leave it out"
+            )
+
+    def log(self, values: dict[str, float], nimg: int) -> None:
+        if self.accelerator is not None:
+            self.accelerator.log(values, step=nimg)
+
+    def picture(self, name: str, picture: Tensor, nimg: int) -> None:
+        """Shows one uint8 picture `[C, H, W]` in every tracker that takes images."""
+        if self.accelerator is None:
+            return
+        for tracker in self.accelerator.trackers:
+            if tracker.name == "tensorboard":
+                tracker.log_images({name: picture[None].numpy()}, step=nimg)
+            elif tracker.name in ("wandb", "trackio", "comet_ml", "swanlab"):
+                from PIL import Image
+
+                array = picture.permute(1, 2, 0).numpy()
+                tracker.log_images({name: [Image.fromarray(array)]}, step=nimg)
+
+    def close(self) -> None:
+        if self.accelerator is not None:
+            self.accelerator.end_training()
+
+
+def plain_setting(value: object) -> object:
+    """TensorBoard takes only numbers, booleans and text."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,136 @@
+"""Who am I among how many: the process group as Accelerate, torchrun, or bare srun started it."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from largegan.errors import EnvironmentFault, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among its peers."""
+
+    rank: int
+    size: int
+    device: "torch.device"
+
+
+HOW = (
+    "start one process per device with `accelerate launch --multi_gpu --num_processes N -m "
+    "largegan.train ...` (it also starts N processes without a GPU) or `torchrun "
+    "--nproc-per-node N -m largegan.train ...`"
+)
+
+
+def connect(processes: int | None = None, *, cpu_threads: int | None = None) -> World:
+    """Joins the process group that the launcher announced in the environment.
+
+    `processes` is the number of processes the user asked for; None accepts what was launched.
+    Raises `EnvironmentFault` when that many processes are not in this group: launchers can start
+    N runs that know nothing of each other, and each would overwrite the others' files.
+    """
+    adopt_slurm(os.environ)
+    refuse_lonely(os.environ)
+    import torch
+    from accelerate import PartialState
+
+    # Without cpu=True, Accelerate on a machine without a GPU ignores RANK and WORLD_SIZE.
+    state = PartialState(cpu=not torch.cuda.is_available())
+    world = World(state.process_index, state.num_processes, state.device)
+    check_size(world.size, os.environ, processes)
+    if world.device.type == "cpu":
+        torch.set_num_threads(cpu_threads or threads_per_process(os.environ))
+    return world
+
+
+def agree(world: World, decide: Callable[[], T]) -> T:
+    """Rank 0 decides, everyone gets its answer, or raises its error: nobody is left waiting."""
+    if world.size == 1:
+        return decide()
+    import torch.distributed as dist
+
+    box: list = [None, None]
+    if world.rank == 0:
+        try:
+            box[0] = decide()
+        except UserError as fault:
+            box[1] = fault
+    dist.broadcast_object_list(box, src=0)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]
+
+
+def disconnect() -> None:
+    """Leaves the process group, if there is one."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def adopt_slurm(env: dict[str, str]) -> None:
+    """Under bare `srun`, one task is one rank: writes the variables that torch expects."""
+    if "RANK" in env or int(env.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+        return
+    if "SLURM_PROCID" not in env:
+        return
+    env["RANK"], env["WORLD_SIZE"] = env["SLURM_PROCID"], env["SLURM_STEP_NUM_TASKS"]
+    env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
+    if "MASTER_ADDR" not in env:
+        nodes = env.get("SLURM_STEP_NODELIST", env.get("SLURM_NODELIST", ""))
+        listing = subprocess.run(
+            ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False
+        )
+        names = listing.stdout.split()
+        if not names:
+            raise EnvironmentFault(
+                f"srun started {env['WORLD_SIZE']} tasks, but `scontrol show hostnames {nodes}` "
+                "names no node; export MASTER_ADDR and MASTER_PORT in the batch script"
+            )
+        env["MASTER_ADDR"] = names[0]
+    # Two jobs on one node must not meet, so the port follows the job and the step.
+    job = int(env.get("SLURM_JOB_ID", "0")) + int(env.get("SLURM_STEP_ID", "0"))
+    env.setdefault("MASTER_PORT", str(20_000 + job % 20_000))
+
+
+def refuse_lonely(env: dict[str, str]) -> None:
+    """`accelerate launch --num_processes 2` without a GPU starts one process and says nothing."""
+    by_accelerate = "ACCELERATE_MIXED_PRECISION" in env and "WORLD_SIZE" not in env
+    # Accelerate's one-process launcher writes an address only when asked for several processes.
+    if by_accelerate and env.get("MASTER_ADDR") == "127.0.0.1" and "MASTER_PORT" in env:
+        raise EnvironmentFault(
+            "accelerate was asked for several processes and started only this one (it does so "
+            f"when no GPU is visible and --multi_gpu is absent); {HOW}"
+        )
+
+
+def check_size(size: int, env: dict[str, str], processes: int | None) -> None:
+    """Compares the group we joined with every claim about how large it should be."""
+    claims = {"WORLD_SIZE": env.get("WORLD_SIZE"), "--parallel.processes": processes}
+    if "TORCHELASTIC_RUN_ID" not in env:
+        # Under torchrun these count the launchers, one per node, not the ranks.
+        for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+            claims[name] = env.get(name)
+    for source, claim in claims.items():
+        if claim is not None and int(claim) != size:
+            raise EnvironmentFault(
+                f"{source} asks for {claim} processes but this process group has {size}; {HOW}"
+            )
+
+
+def threads_per_process(env: dict[str, str]) -> int:
+    """CPU threads for each process of this node.
+
+    Not OMP_NUM_THREADS: `accelerate launch` sets it to 1 when nobody chose a number.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // int(env.get("LOCAL_WORLD_SIZE", "1")))

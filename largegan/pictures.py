@@ -1,0 +1,30 @@
+"""Images for people: grids as PNG files, written in one step."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float `[N, C, H, W]` in [-1, 1] -> uint8, rounded and clamped."""
+    return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def grid(images: Tensor, *, columns: int, gap: int = 2) -> Tensor:
+    """float `[N, C, H, W]` in [-1, 1] -> one uint8 picture `[C, H', W']`, row by row."""
+    from torchvision.utils import make_grid
+
+    return make_grid(to_uint8(images.cpu()), nrow=columns, padding=gap, pad_value=255)
+
+
+def write_png(path: Path, picture: Tensor) -> None:
+    """uint8 `[C, H, W]` with 1, 3 or 4 channels -> a PNG file that is never seen half-written."""
+    from PIL import Image
+
+    array = picture.permute(1, 2, 0).cpu().numpy()
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    partial = path.with_name(f".{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(partial, format="PNG")
+    partial.replace(path)

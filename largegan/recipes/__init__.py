@@ -1,0 +1,22 @@
+"""The table of recipes: the one place where a paper's name becomes a class.
+
+Adding a GAN is one file in this folder and one row here. Nothing is imported until it is chosen.
+"""
+
+import importlib
+
+TABLE = {
+    # name: (module:class, what it is)
+    "gaussian": ("gaussian:Gaussian", "1-D toy: learns N(4, 1.25^2) from uniform noise"),
+    "gan": ("gan:GAN", "the original GAN with MLPs (Goodfellow et al., 2014)"),
+    "dcgan": ("dcgan:DCGAN", "deep convolutional GAN (Radford et al., 2016)"),
+    "wgan": ("wgan:WGAN", "Wasserstein GAN with weight clipping (Arjovsky et al., 2017)"),
+    "wgan_gp": ("wgan_gp:WGANGP", "Wasserstein GAN with gradient penalty (Gulrajani et al., 2017)"),
+    "sngan": ("sngan:SNGAN", "spectral normalisation, ResNet, hinge (Miyato et al., 2018)"),
+}
+
+
+def recipe_class(name: str) -> type:
+    """The class behind a name in the table."""
+    module, cls = TABLE[name][0].split(":")
+    return getattr(importlib.import_module(f"largegan.recipes.{module}"), cls)

@@ -1,0 +1,286 @@
+"""The entry point: reads the configuration, builds everything once, and trains.
+
+python -m largegan.train --config FILE, accelerate launch -m largegan.train --config FILE, torchrun
+and srun all do the same. From here it is two hops to a paper: `trainer.py`, then the recipe.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from largegan.config import as_dict, parse, recipe_options
+from largegan.errors import UserError
+
+if TYPE_CHECKING:
+    from largegan.parallel.launch import World
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code. An error is one sentence, not a traceback."""
+    try:
+        train(parse(sys.argv[1:] if argv is None else argv))
+    except UserError as fault:
+        print(f"error: {fault}", file=sys.stderr, flush=True)
+        return fault.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; continue with --run.resume auto", file=sys.stderr, flush=True)
+        return 130
+    return 0
+
+
+def train(config: Namespace) -> None:
+    """Joins the process group and trains from the configuration's start to its end."""
+    from largegan.parallel.launch import connect, disconnect
+
+    world = connect(config.parallel.processes, cpu_threads=config.train.cpu_threads)
+    try:
+        Session(config, world).run()
+    finally:
+        disconnect()
+
+
+class Session:
+    """One start of one run: data, recipe, engine, trainer, and the run directory around them."""
+
+    def __init__(self, config: Namespace, world: "World"):
+        import torch
+
+        from largegan import run
+        from largegan.data import open_data
+        from largegan.parallel.launch import agree
+        from largegan.parallel.replicated import Replicated
+        from largegan.recipe import DataSpec
+        from largegan.recipes import recipe_class
+
+        self.config, self.world = config, world
+        if config.train.precision == "tf32":
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.allow_tf32 = True
+        folder, self.start, notes = agree(world, lambda: run.choose(config))
+        self.folder = Path(folder)
+        self.say(*notes)
+        data = config.data
+        self.source = open_data(
+            data.path,
+            labels=data.labels,
+            on_error=data.on_error,
+            max_skip_fraction=data.max_skip_fraction,
+            cache_dir=data.cache_dir,
+            allow_pipe=data.allow_pipe,
+            mode=data.mode,
+            world=world.size,
+            rank=world.rank,
+        )
+        info = self.source.info
+        self.spec = DataSpec(info.channels, info.height, info.width, info.num_classes)
+        torch.manual_seed(config.train.seed)
+        recipe = recipe_class(config.recipe.name)(self.spec, **recipe_options(config))
+        self.engine = Replicated(world)
+        self.engine.setup(recipe)
+        self.trainer = self.build_trainer(recipe)
+
+    def build_trainer(self, recipe):
+        from largegan.data import Stream
+        from largegan.data.transforms import to_device
+        from largegan.trainer import Trainer
+
+        settings, saved = self.config.train, self.load()
+        size = self.micro_batch_size(saved)
+        stream = Stream(
+            self.source,
+            batch_size=settings.batch_size,
+            micro_batch_size=size,
+            rank=self.world.rank,
+            world=self.world.size,
+            seed=settings.seed,
+            workers=self.config.data.workers,
+            mirror=self.config.data.mirror,
+        )
+        trainer = Trainer(
+            recipe,
+            self.engine,
+            stream,
+            to_device=to_device,
+            batch_size=settings.batch_size,
+            micro_batch_size=size,
+            seed=settings.seed,
+            precision=settings.precision,
+            max_grad_norm=settings.max_grad_norm,
+            max_bad_steps=settings.max_bad_steps,
+        )
+        if saved:
+            trainer.load_state_dict(saved)
+        return trainer
+
+    def load(self) -> dict | None:
+        """Restores networks and optimizers; returns the rest of the checkpoint, or None."""
+        from largegan import checkpoint, run
+
+        if self.start is None:
+            return None
+        path = Path(self.start)
+        content = checkpoint.load(path)
+        if content.state["config"]["recipe"]["name"] != self.config.recipe.name:
+            raise checkpoint.ConfigError(
+                f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
+                f"configuration asks for {self.config.recipe.name}; start a new --run.dir"
+            )
+        checkpoint.check_model(path, content.model, checkpoint.unaliased(self.engine.model_state()))
+        self.engine.load_model_state(content.model)
+        self.engine.load_optimizer_state(content.optimizer)
+        self.say(f"resuming from {path}")
+        changes = run.differences(content.state["config"], self.config)
+        self.say(*(f"  changed since then: {change}" for change in changes))
+        return content.state
+
+    def micro_batch_size(self, saved: dict | None) -> int:
+        """As configured; else as before, when these ranks can share it; else one per rank."""
+        from largegan.trainer import micro_batch_size
+
+        settings, world = self.config.train, self.world.size
+        wanted = settings.micro_batch_size
+        if wanted is None and saved:
+            before = saved["micro_batch_size"]
+            if settings.batch_size % (before * world) == 0:
+                wanted = before
+            else:
+                self.say(
+                    f"micro-batches of {before} images cannot be shared by {world} processes: the "
+                    "order of images stays, the noise drawn for them changes"
+                )
+        return micro_batch_size(settings.batch_size, wanted, world)
+
+    def run(self) -> None:
+        """Trains to the end, logging, sampling and saving on the way."""
+        from largegan import run
+        from largegan.log import Logger, Trackers
+        from largegan.parallel.launch import agree
+
+        settings, trainer = self.config.train, self.trainer
+        at, device = trainer.at, str(self.world.device)
+        agree(
+            self.world,
+            lambda: run.prepare(
+                self.folder, self.config, nimg=at.nimg, world=self.world.size, device=device
+            ),
+        )
+        log = self.config.log
+        self.trackers = Trackers(
+            log.trackers,
+            self.folder,
+            project=log.project,
+            settings=run.flatten(as_dict(self.config)),
+        )
+        self.logger = Logger(
+            self.folder,
+            self.engine,
+            total_nimg=settings.total_nimg,
+            nimg=at.nimg,
+            trackers=self.trackers,
+        )
+        self.introduce()
+        try:
+            self.loop()
+        finally:
+            # Events of the last moments matter most when training stops on one of them.
+            for event in trainer.events:
+                if self.world.rank == 0:
+                    self.logger.append("health.jsonl", event)
+            self.logger.close()
+            trainer.stream.close()
+
+    def loop(self) -> None:
+        settings, trainer = self.config.train, self.trainer
+        if trainer.at.nimg == 0:
+            self.show(reals=True)
+        for at in trainer.run(settings.total_nimg):
+            self.logger.progress(at.nimg)
+            done = at.nimg >= settings.total_nimg
+            if done or self.due(settings.log_every_nimg):
+                self.logger.tick(trainer)
+            if done or self.due(settings.sample_every_nimg):
+                self.show()
+            if done or self.due(settings.save_every_nimg):
+                self.save()
+        self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
+
+    def due(self, every_nimg: int) -> bool:
+        """Whether this iteration crossed a multiple of `every_nimg`: a function of progress."""
+        now = self.trainer.at.nimg
+        return now // every_nimg > (now - self.trainer.batch_size) // every_nimg
+
+    def save(self) -> None:
+        """Writes a checkpoint on rank 0, then removes what is too old."""
+        from largegan import checkpoint
+        from largegan.parallel.launch import agree
+
+        settings, folder = self.config.train, self.folder / "checkpoints"
+        state = {
+            **self.trainer.state_dict(),
+            "config": as_dict(self.config),
+            "spec": vars(self.spec),
+            "class_names": list(self.source.info.class_names or []),
+            "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
+            "processes": self.world.size,
+        }
+        content = checkpoint.Checkpoint(
+            self.engine.model_state(), self.engine.optimizer_state(), state
+        )
+
+        def write() -> None:
+            checkpoint.save(folder, self.trainer.at.nimg, content)
+            checkpoint.prune(
+                folder, keep_last=settings.keep_last, keep_every_nimg=settings.keep_every_nimg
+            )
+
+        agree(self.world, write)
+
+    def show(self, *, reals: bool = False) -> None:
+        """Writes the picture people watch: fixed latents, EMA weights, rank 0 only."""
+        if self.world.rank != 0:
+            return
+        from largegan import pictures, samples
+
+        recipe, at = self.trainer.recipe, self.trainer.at
+        rows = self.config.train.sample_rows
+        seed = self.config.train.seed
+        picture = samples.training_picture(recipe, self.spec, rows, seed, self.world.device)
+        pictures.write_png(self.folder / "samples" / f"fakes-{at.nimg:09d}.png", picture)
+        self.trackers.picture("samples", picture, at.nimg)
+        measured = recipe.measure(samples.generator(seed, self.world.device))
+        if measured:
+            self.logger.append("metrics.jsonl", {"nimg": at.nimg, **measured})
+            self.trackers.log(measured, at.nimg)
+            self.logger.say("  ".join(f"{name} {value:.3f}" for name, value in measured.items()))
+        if reals:
+            real = samples.real_picture(self.source, rows)
+            if real is not None:
+                pictures.write_png(self.folder / "samples" / "reals.png", real)
+
+    def introduce(self) -> None:
+        """What is about to happen, in two lines."""
+        recipe, info = self.trainer.recipe, self.source.info
+        sizes = ", ".join(
+            f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.2f} M"
+            for name, player in recipe.players.items()
+        )
+        classes = f", {info.num_classes} classes" if info.num_classes else ""
+        self.logger.say(
+            f"{self.config.recipe.name}: {sizes} parameters; {info.count} examples of "
+            f"{info.channels}x{info.height}x{info.width}{classes}"
+        )
+        self.logger.say(
+            f"{self.world.size} process(es) on {self.world.device.type}, batch "
+            f"{self.trainer.batch_size}; pictures appear in {self.folder / 'samples'}"
+        )
+
+    def say(self, *lines: str) -> None:
+        if self.world.rank == 0:
+            for line in lines:
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

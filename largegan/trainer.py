@@ -1,0 +1,212 @@
+"""The loop. It knows phases, micro-batches and progress; it knows no paper."""
+
+import hashlib
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from largegan.errors import ConfigError
+from largegan.health import BufferGuard, StepCounter
+from largegan.parallel.engine import Engine, StepReport
+from largegan.recipe import Batch, Phase, Progress, Recipe
+
+
+class Stream(Protocol):
+    """Where micro-batches come from; the position is a few integers."""
+
+    def next_batch(self) -> list[Batch]: ...
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+@dataclass
+class Tally:
+    """What happened since the last log line, kept on the device until somebody looks."""
+
+    sums: dict[str, torch.Tensor | float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, value: torch.Tensor | float) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def spend(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+
+
+class Trainer:
+    """Runs a recipe's phases on an engine, and says what it saw.
+
+    Args:
+        recipe: players, phases and losses.
+        engine: already set up for this recipe.
+        stream: yields this rank's micro-batches of each global batch.
+        to_device: turns a micro-batch of the stream into what losses expect.
+        batch_size: images per optimizer step over all ranks and micro-batches.
+        micro_batch_size: images per forward; `batch_size` is a multiple of it times the ranks.
+        seed: everything random is a function of it and of progress.
+        precision: "bf16" autocasts first-order phases.
+        max_grad_norm: clips each player's gradient; None for never.
+        max_bad_steps: non-finite steps of one phase in a row that stop the run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        engine: Engine,
+        stream: Stream,
+        *,
+        to_device: Callable[[Batch, torch.device], Batch],
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int = 0,
+        precision: str = "fp32",
+        max_grad_norm: float | None = None,
+        max_bad_steps: int = 10,
+    ):
+        self.recipe, self.engine, self.stream, self.to_device = recipe, engine, stream, to_device
+        self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
+        self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
+        self.at = Progress()
+        self.bad_steps = StepCounter(max_bad_steps)
+        self.guard = BufferGuard(recipe)
+        self.tally = Tally()
+        self.events: list[dict] = []
+        check_phases(recipe)
+
+    def iteration(self) -> None:
+        """Every phase that is due, in order; then what the recipe does once per iteration."""
+        micro: list[Batch] | None = None
+        for index, phase in enumerate(self.recipe.phases):
+            if self.at.step % phase.every:
+                continue
+            for turn in range(phase.repeat):
+                if phase.fresh or micro is None:
+                    micro = self.draw()
+                self.run_phase(phase, micro, (index, turn))
+        self.at = Progress(self.at.step + 1, self.at.nimg + self.batch_size)
+        self.recipe.after_iteration(self.at, self.batch_size)
+
+    def draw(self) -> list[Batch]:
+        """This rank's micro-batches of the next global batch, on the device."""
+        start = time.perf_counter()
+        micro = self.stream.next_batch()
+        waited = time.perf_counter()
+        micro = [self.to_device(batch, self.engine.device) for batch in micro]
+        self.tally.spend("data", waited - start)
+        return micro
+
+    def run_phase(self, phase: Phase, micro: list[Batch], turn: tuple[int, int]) -> StepReport:
+        """One optimizer step of one player: freeze the others, accumulate, reduce, step."""
+        start = time.perf_counter()
+        engine = self.engine
+        engine.begin(phase.player, second_order=phase.second_order)
+        self.guard.remember()
+        totals: dict[str, torch.Tensor] = {}
+        # A lazy phase weighs its interval; micro-batches and ranks add up to one mean.
+        scale = phase.every / self.micro_batches
+        for i, batch in enumerate(micro):
+            self.recipe.set_accumulating(i > 0)
+            self.reseed(*turn, engine.rank + i * engine.world)
+            with self.autocast(phase):
+                terms = phase.loss(batch, self.at)
+                loss = sum(terms.values())
+            engine.backward(loss * scale, last=i == len(micro) - 1)
+            for name, term in terms.items():
+                value = term.detach()
+                totals[name] = totals[name] + value if name in totals else value
+        report = engine.finish(
+            phase.player, self.at, terms=totals, max_grad_norm=self.max_grad_norm
+        )
+        self.settle(phase, report)
+        if report.finite:
+            for name, value in totals.items():
+                self.tally.add(f"{phase.name}/{name}", value / len(micro))
+            self.tally.add(f"{phase.name}/grad_norm", report.grad_norm)
+        # Honest on a GPU too: the check in `finish` waited for the backward pass.
+        self.tally.spend(phase.name, time.perf_counter() - start)
+        return report
+
+    def settle(self, phase: Phase, report: StepReport) -> None:
+        """After a good step, the recipe's `after`; after a bad one, no trace but a count."""
+        if report.finite:
+            if phase.after:
+                phase.after()
+        else:
+            self.guard.restore()
+        event = self.bad_steps.note(phase, report, self.at)
+        if event:
+            self.events.append(event)
+            self.bad_steps.stop_if_hopeless(phase, report, self.at)
+
+    def reseed(self, phase: int, turn: int, micro: int) -> None:
+        """The micro-batch is the unit of randomness: who computes it does not matter."""
+        key = struct.pack("<5q", self.seed, phase, turn, self.at.step, micro)
+        digest = hashlib.blake2b(key, digest_size=8).digest()
+        torch.manual_seed(int.from_bytes(digest, "little") >> 1)
+
+    def autocast(self, phase: Phase):
+        """bf16 for first-order phases; penalties differentiate twice and stay in float32."""
+        if self.precision != "bf16" or phase.second_order:
+            return nullcontext()
+        return torch.autocast(self.engine.device.type, torch.bfloat16)
+
+    def run(self, total_nimg: int) -> Iterator[Progress]:
+        """Iterates until `total_nimg` images, yielding after each iteration."""
+        while self.at.nimg < total_nimg:
+            self.iteration()
+            yield self.at
+
+    def state_dict(self) -> dict:
+        """Progress, data position and counters: JSON, the same on every rank."""
+        return {
+            "step": self.at.step,
+            "nimg": self.at.nimg,
+            "data": self.stream.state_dict(),
+            "bad_steps": self.bad_steps.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.at = Progress(state["step"], state["nimg"])
+        self.stream.load_state_dict(state["data"])
+        self.bad_steps.load_state_dict(state["bad_steps"])
+
+
+def check_phases(recipe: Recipe) -> None:
+    """Refuses a recipe whose phases and players do not fit together, before the first step."""
+    for phase in recipe.phases:
+        if phase.player not in recipe.players:
+            raise ConfigError(
+                f"phase {phase.name} moves player {phase.player!r}, but the recipe has "
+                f"{', '.join(recipe.players)}"
+            )
+        if phase.every < 1 or phase.repeat < 1:
+            raise ConfigError(f"phase {phase.name}: every and repeat must be at least 1")
+
+
+def micro_batch_size(batch_size: int, wanted: int | None, world: int) -> int:
+    """The images of one forward pass. Raises `ConfigError` when ranks cannot share the batch."""
+    if batch_size % world:
+        raise ConfigError(
+            f"train.batch_size {batch_size} cannot be shared by {world} processes; make it a "
+            f"multiple of {world}"
+        )
+    size = wanted or batch_size // world
+    if batch_size % (size * world):
+        raise ConfigError(
+            f"train.batch_size {batch_size} is {batch_size / size:g} micro-batches of {size}, "
+            f"which {world} processes cannot share; use a train.micro_batch_size that divides "
+            f"{batch_size // world}"
+        )
+    return size

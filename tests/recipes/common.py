@@ -1,0 +1,139 @@
+"""Tiny versions of every recipe, and data for them, for the suite that each recipe gets.
+
+A recipe is tested by being in the table. `TINY` only makes it small; a recipe without a row here
+is tested with its defaults on 16-pixel images.
+"""
+
+import hashlib
+
+import torch
+
+from largegan.parallel.launch import World
+from largegan.parallel.replicated import Replicated
+from largegan.recipe import DataSpec, Recipe
+from largegan.recipes import TABLE, recipe_class
+from largegan.trainer import Trainer
+
+IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
+NUMBERS = DataSpec(channels=1, height=1, width=1)
+
+TINY: dict[str, dict] = {
+    "gaussian": {"width": 8},
+    "gan": {"z_dim": 4, "width": 32},
+    "dcgan": {"z_dim": 4, "channels": 4},
+    "wgan": {"z_dim": 4, "channels": 4, "n_critic": 2},
+    "wgan_gp": {"z_dim": 4, "g_channels": 4, "d_channels": 4, "n_critic": 2},
+    "sngan": {"z_dim": 4, "g_channels": 4, "d_channels": 4, "d_steps": 2},
+}
+# Options under which nothing depends on the other images of a batch: there, splitting a batch
+# over micro-batches or ranks changes nothing but the order of sums.
+NO_BATCH_STATISTICS: dict[str, dict] = {
+    "gaussian": {},
+    "gan": {},
+    "dcgan": {"norm": "none"},
+    "wgan": {"norm": "none"},
+    "wgan_gp": {"g_norm": "none"},
+    "sngan": {"g_norm": "none"},
+}
+NAMES = list(TABLE)
+
+
+def spec_of(name: str) -> DataSpec:
+    return NUMBERS if name == "gaussian" else IMAGES
+
+
+def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
+    """A tiny recipe; `exact` picks the options that have no batch statistics."""
+    torch.manual_seed(seed)
+    options = dict(TINY.get(name, {}))
+    if exact:
+        options |= NO_BATCH_STATISTICS[name]
+    return recipe_class(name)(spec_of(name), **options)
+
+
+class ToyStream:
+    """Micro-batches as a pure function of their position: what the real stream promises."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.spec, self.batch_size, self.micro = spec, batch_size, micro_batch_size
+        self.rank, self.world, self.position = rank, world, 0
+        self.drawn: list[int] = []
+
+    def next_batch(self) -> list[dict]:
+        first, self.position = self.position, self.position + self.batch_size
+        starts = range(first, self.position, self.micro)[self.rank :: self.world]
+        return [self.collate(range(s, s + self.micro)) for s in starts]
+
+    def collate(self, positions: range) -> dict:
+        self.drawn += positions
+        samples = [example(self.spec, p) for p in positions]
+        return {k: torch.stack([s[k] for s in samples]) for k in samples[0]}
+
+    def state_dict(self) -> dict:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.position = state["position"]
+
+
+def example(spec: DataSpec, position: int) -> dict:
+    """One training example: a coloured gradient, or a number near 4."""
+    seed = int.from_bytes(hashlib.blake2b(str(position).encode(), digest_size=4).digest(), "big")
+    random = torch.Generator().manual_seed(seed)
+    if spec == NUMBERS:
+        return {"x": 4 + 1.25 * torch.randn(1, generator=random)}
+    label = torch.randint(spec.num_classes, (), generator=random)
+    ramp = torch.linspace(-0.5, 0.5, spec.width).expand(spec.channels, spec.height, -1)
+    colour = 0.6 + 0.2 * torch.randn(spec.channels, 1, 1, generator=random)
+    return {"image": (ramp * (label + 1) / 3 + colour).clamp(-1, 1), "label": label}
+
+
+def make_trainer(
+    recipe: Recipe,
+    name: str,
+    *,
+    world: World | None = None,
+    batch_size: int = 8,
+    micro_batch_size: int | None = None,
+    max_bad_steps: int = 3,
+) -> Trainer:
+    """A trainer on this process's share of the toy data."""
+    world = world or World(0, 1, torch.device("cpu"))
+    engine = Replicated(world)
+    engine.setup(recipe)
+    micro = micro_batch_size or batch_size // world.size
+    stream = ToyStream(
+        spec_of(name),
+        batch_size=batch_size,
+        micro_batch_size=micro,
+        rank=world.rank,
+        world=world.size,
+    )
+    return Trainer(
+        recipe,
+        engine,
+        stream,
+        to_device=lambda batch, device: {k: v.to(device) for k, v in batch.items()},
+        batch_size=batch_size,
+        micro_batch_size=micro,
+        max_bad_steps=max_bad_steps,
+    )
+
+
+def iterate(trainer: Trainer, iterations: int) -> Trainer:
+    for _ in range(iterations):
+        trainer.iteration()
+    return trainer
+
+
+def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
+    """A copy of everything the recipe registers."""
+    return {k: v.detach().clone() for k, v in recipe.state_dict().items()}
