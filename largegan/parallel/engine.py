@@ -1,4 +1,4 @@
-"""What the trainer asks of an engine: gradients in, an optimizer step out, the same on all ranks."""
+"""What the trainer asks of an engine: gradients in, the same optimizer step on all ranks out."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -118,7 +118,7 @@ class Replicated:
             optimizer.load_state_dict(packed)
 
     def _average_batch_statistics(self) -> None:
-        """Running statistics of batch norm saw only this rank's images: every rank takes the mean."""
+        """Batch norm's running statistics saw only this rank's images: all take the mean."""
         statistics = [
             buffer
             for module in self.recipe.modules()

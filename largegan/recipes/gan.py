@@ -66,10 +66,8 @@ class GAN(Recipe):
         return {"adv": minimax_d(self.D(real), self.D(self.fake(real)))}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        logits = self.D(self.fake(batch["image"]))
-        return {
-            "adv": saturating_g(logits) if self.g_loss == "minimax" else non_saturating_g(logits)
-        }
+        loss = saturating_g if self.g_loss == "minimax" else non_saturating_g
+        return {"adv": loss(self.D(self.fake(batch["image"])))}
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)

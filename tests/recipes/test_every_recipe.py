@@ -43,7 +43,9 @@ def test_resume_is_bit_exact(name, cut, tmp_path):
     resumed = make_trainer(make_recipe(name, seed=99), name)
     assert not all(
         torch.equal(a, b)
-        for a, b in zip(weights(resumed.recipe).values(), weights(whole.recipe).values())
+        for a, b in zip(
+            weights(resumed.recipe).values(), weights(whole.recipe).values(), strict=True
+        )
     ), "the second instance must start elsewhere, or this test proves nothing"
     restore(resumed, path)
     iterate(resumed, 6 - cut)
