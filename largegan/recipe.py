@@ -103,10 +103,11 @@ class Recipe(nn.Module):
         return None
 
     def set_accumulating(self, accumulating: bool) -> None:
-        """Tells layers that advance per forward (power iterations) to hold still.
+        """Tells layers with state per forward (power iterations) which micro-batch this is.
 
-        The trainer sets this from a phase's second micro-batch on, so that what they do per
-        optimizer step does not depend on how a batch is split over micro-batches and ranks.
+        The trainer sets it before every micro-batch: False for the first of a phase, True for the
+        others, which start again from where the phase began. So what happens per optimizer step
+        does not depend on how a batch is split over micro-batches and ranks.
         """
         for module in self.modules():
             if hasattr(module, "accumulating"):
