@@ -40,7 +40,7 @@ class SkipPolicy:
         if index not in self.bad:
             self.bad.add(index)
             self.fresh.append(index)
-            self.check(error)
+        self.check(error)
 
     def check(self, last: Exception | None = None) -> None:
         """Raise DataError once more than the allowed fraction is bad."""
@@ -54,11 +54,9 @@ class SkipPolicy:
 
     def merge(self, found: list[int], *, bad_shards: int, lost: int) -> None:
         """Take over what a worker process found; raises DataError when it is too much."""
-        before = self.samples
         self.bad.update(found)
         self.bad_shards, self.lost = max(self.bad_shards, bad_shards), max(self.lost, lost)
-        if self.samples > before:
-            self.check()
+        self.check()
 
     def drain(self) -> list[int]:
         fresh, self.fresh = self.fresh, []

@@ -74,10 +74,13 @@ def open_stream(url: str) -> Iterator[BinaryIO]:
             yield file
             if scheme_of(url) not in HTTP:
                 _drain(file)
+    except GeneratorExit:  # left in the middle: a command that is cut off then is no fault
+        with contextlib.suppress(OSError):
+            file.close()
     except (OSError, http.client.HTTPException) as error:
-        raise DataError(
-            f"reading {url} failed ({error}); check the connection and retry"
-        ) from error
+        status = getattr(file, "status", None)  # of the command, if that is what was read
+        reason = error if scheme_of(url) in HTTP else f"exit status {status}"
+        raise DataError(f"reading {url} failed ({reason}); try the same by hand") from error
 
 
 def _drain(file: BinaryIO) -> None:

@@ -123,13 +123,11 @@ class StreamedMicros(IterableDataset):
                 decode_into(sample.image.data, out)
                 return label, number
             except BadImage as error:
-                self.source.policy.skip(
-                    number,
-                    DataError(
-                        f"member {sample.name} in shard {self.source.urls[shard]} {error}; replace "
-                        "the image and pack again, or set on_error to skip"
-                    ),
+                sentence = (
+                    f"member {sample.name} in shard {self.source.urls[shard]} {error}; correct it "
+                    "and pack the dataset again, or set on_error to skip"
                 )
+                self.source.policy.skip(number, DataError(sentence))
         raise DataError(f"none of {len(chunk)} samples in a row could be read; check the shards")
 
     def _label(self, sample: Sample) -> int:

@@ -46,7 +46,7 @@ def verify(
     Faults of shards are collected; only what leaves nothing to check raises DataError.
     """
     stated, paths = _stated(path, use_index=use_index)
-    faults: list[str] = []
+    faults: list[str] = [] if paths else [f"{path} lists no shards; pack the dataset again"]
     shards, entries = [], []
     for number, file in enumerate(paths):
         shard = stated.shards[number] if stated else None
@@ -54,6 +54,8 @@ def verify(
         shards.append(found)
         entries.append(rows)
     index = _describe(stated, paths, shards, entries)
+    if not faults and not any(map(len, entries)):
+        faults.append(f"no image was found in {path}; pack the dataset with tools/pack.py")
     images = ((file, row) for file, rows in zip(paths, entries, strict=True) for row in rows)
     for file, row in progress(images, sum(map(len, entries))):
         _check_sample(file, row, index, faults)
@@ -138,7 +140,7 @@ def _describe(
     """The shards as found, in the shape and with the classes that the index states, if any."""
     if stated is not None:
         return dataclasses.replace(stated, shards=tuple(shards), entries=tuple(entries))
-    height, width, channels = first_shape(paths, entries)
+    height, width, channels = first_shape(paths, entries) if any(map(len, entries)) else (0, 0, 0)
     classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
     return Index(tuple(shards), tuple(entries), channels, height, width, classes)
 

@@ -1,0 +1,215 @@
+"""Reading shards from front to back: locally, over HTTP and through a command."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from largegan.data import Stream, open_data
+from largegan.data import streaming as streaming_module
+from largegan.errors import ConfigError, DataError
+from tests.data.conftest import members, write_tar
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks smaller than the test data, so that there is more than one an epoch."""
+    monkeypatch.setattr(streaming_module, "CHUNK", 20)
+
+
+def pixels(micro: dict[str, torch.Tensor]) -> list[bytes]:
+    return [image.contiguous().numpy().tobytes() for image in micro["image"]]
+
+
+def draw(path: object, steps: int, *, state: dict | None = None, source=None, **settings) -> list:
+    source = source or open_data(path, mode="stream")
+    stream = Stream(source, batch_size=8, micro_batch_size=4, seed=2, mirror=True, **settings)
+    if state:
+        stream.load_state_dict(state)
+    micros = [micro for _ in range(steps) for micro in stream.next_batch()]
+    state = stream.state_dict()
+    stream.close()
+    return [micros, state]
+
+
+def same(ours: list[dict], theirs: list[dict]) -> bool:
+    return len(ours) == len(theirs) and all(
+        torch.equal(a[k], b[k]) for a, b in zip(ours, theirs, strict=True) for k in a
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("world", [1, 2])
+def test_ranks_share_the_shards_and_workers_change_nothing(
+    shards: Path, world: int, workers: int
+) -> None:
+    """While every rank is in its first epoch, no sample comes twice and all are good ones."""
+    everything = set(pixels(open_data(shards).read(np.arange(101))))
+    drawn: list[bytes] = []
+    for rank in range(world):
+        micros, _ = draw(shards, 11, rank=rank, world=world, workers=workers)
+        reference, _ = draw(shards, 11, rank=rank, world=world, workers=0)
+        assert same(micros, reference)
+        drawn += [p for m in micros for p in pixels(m)]
+    assert len(drawn) == 88 and set(drawn) <= everything
+    if world == 1:
+        assert len(set(drawn)) > 75  # chunks run over the end of the epoch
+
+
+def test_an_epoch_is_complete(shards: Path) -> None:
+    """100 of 101 samples in five whole chunks: each once."""
+    micros, _ = draw(shards, 12, workers=0)
+    assert len({p for m in micros for p in pixels(m)}) == 96
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("step", [1, 5, 17, 40])
+def test_resume_is_exact_for_the_same_world(
+    shards: Path, tmp_path: Path, step: int, rank: int, indexed: bool
+) -> None:
+    source = open_data(shards, mode="stream")
+    if not indexed:  # then whole shards cannot be stepped over by their counts
+        source.counts = None
+    kwargs = {"rank": rank, "world": 2, "workers": 0, "source": source}
+    whole, _ = draw(None, step + 5, **kwargs)
+    _, state = draw(None, step, **kwargs)
+    resumed, _ = draw(None, 5, state=state, **kwargs)
+    assert same(resumed, whole[step:])
+
+
+def test_epochs_have_different_orders(shards: Path) -> None:
+    micros, _ = draw(shards, 26, workers=0)
+    order = [p for m in micros for p in pixels(m)]
+    assert order[:100] != order[101:201] and set(order[:100]) & set(order[101:201])
+
+
+def test_stepping_over_shards_opens_only_what_is_needed(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    read = streaming_module.read_shard
+
+    def counting(url: str, **settings):
+        opened.append(url)
+        return read(url, **settings)
+
+    source = open_data(shards, mode="stream")
+    state = {"position": 101 * 80, "seed": 2, "identity": source.info.identity}
+    monkeypatch.setattr(streaming_module, "read_shard", counting)
+    draw(None, 1, state=state, source=source, workers=0)
+    assert len(opened) <= 4
+
+
+def test_over_http_with_and_without_an_index(shards: Path, web) -> None:
+    folder, address, _ = web
+    shutil.copytree(shards, folder / "set")
+    pattern = f"{address}/set/shard-{{000000..000008}}.tar"
+    source = open_data(pattern)
+    assert source.info.count == 101 and source.info.label_counts == (34, 34, 33)
+    local, _ = draw(shards, 14, workers=0)
+    remote, _ = draw(None, 14, source=source, workers=1)
+    assert same(local, remote)
+    (folder / "set" / "index.json").unlink()
+    with pytest.raises(ConfigError, match="number of classes is not known"):
+        open_data(pattern)
+    bare = open_data(pattern, num_classes=3)
+    assert bare.info.count is None and bare.info.num_classes == 3
+    remote, _ = draw(None, 14, source=bare, workers=0)
+    assert same(local, remote)
+    assert open_data(pattern, labels=False).info.num_classes == 0
+
+
+def test_indexed_over_http_through_the_cache(shards: Path, web, tmp_path: Path) -> None:
+    """Exactly the batches of the local shards, each shard fetched once."""
+    folder, address, requested = web
+    shutil.copytree(shards, folder / "set")
+    cache = str(tmp_path / "cache")
+    local = open_data(shards)
+    for path in (f"{address}/set/index.json", f"{address}/set/shard-{{000000..000008}}.tar"):
+        remote = open_data(path, cache_dir=cache)
+        assert remote.info == local.info
+        micros = [
+            Stream(source, batch_size=50, micro_batch_size=50, workers=0).next_batch()[0]
+            for source in (local, remote)
+        ]
+        assert all(torch.equal(micros[0][k], micros[1][k]) for k in micros[0])
+        remote.read(np.arange(101))
+    assert sum(name.endswith(".tar") for name in requested) == 9
+    with pytest.raises(ConfigError, match="needs a cache_dir"):
+        open_data(f"{address}/set/index.json", mode="indexed")
+
+
+def test_http_failures_say_what_the_server_said(shards: Path, web) -> None:
+    folder, address, _ = web
+    with pytest.raises(DataError, match=r"server says 404 .*check the address"):
+        open_data(f"{address}/nowhere.tar")
+    with pytest.raises(DataError, match="server says 404"):
+        open_data(f"{address}/nowhere/index.json")
+    shutil.copytree(shards, folder / "set")
+    (folder / "set" / "shard-000004.tar").unlink()
+    source = open_data(f"{address}/set/index.json")
+    with pytest.raises(DataError, match=r"shard-000004.tar cannot be fetched"):
+        draw(None, 14, source=source, workers=1)
+
+
+def test_a_truncated_remote_shard_is_noticed(shards: Path, web) -> None:
+    folder, address, _ = web
+    shutil.copytree(shards, folder / "set")
+    path = folder / "set" / "shard-000002.tar"
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"00000028.cls")])
+    source = open_data(f"{address}/set/index.json")
+    with pytest.raises(DataError, match=r"shard-000002.tar is damaged"):
+        draw(None, 14, source=source, workers=0)
+    source = open_data(f"{address}/set/index.json", on_error="skip", max_skip_fraction=0.5)
+    draw(None, 14, source=source, workers=0)
+    assert source.policy.bad_shards >= 1
+
+
+def test_a_shard_with_fewer_samples_than_its_index_is_noticed(shards: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    write_tar(copy / "shard-000002.tar", members(5))
+    with pytest.raises(DataError, match="gave 5 of 12 samples"):
+        draw(copy, 14, workers=0)
+
+
+def test_pipes(tmp_path: Path) -> None:
+    paths = [write_tar(tmp_path / f"{i}.tar", members(15, start=15 * i)) for i in range(2)]
+    pipes = [f"pipe:cat {path}" for path in paths]
+    source = open_data(pipes, allow_pipe=True, num_classes=3)
+    micros, _ = draw(None, 3, source=source, workers=0)
+    assert len({p for m in micros for p in pixels(m)}) >= 20
+    failing = [f"pipe:cat {paths[0]}; exit 3", pipes[1]]
+    source = open_data(failing, allow_pipe=True, num_classes=3)
+    with pytest.raises(DataError, match="failed .exit status 3."):
+        draw(None, 8, source=source, workers=0)
+    cut = [f"pipe:head -c 9000 {paths[0]}", pipes[1]]
+    source = open_data(cut, allow_pipe=True, num_classes=3)
+    with pytest.raises(DataError, match="truncated"):
+        draw(None, 8, source=source, workers=0)
+
+
+def test_skipping_in_a_stream(tmp_path: Path) -> None:
+    bad = {"00003.png": b"broken", "00012.cls": b"cat", "00017.cls": b"9"}
+    content = [(n, bad.get(n, d)) for n, d in members(40)]
+    path = write_tar(tmp_path / "0.tar", content)
+    settings = {"mode": "stream", "num_classes": 3, "on_error": "skip", "max_skip_fraction": 0.5}
+    runs = [draw(None, 10, source=open_data(path, **settings), workers=w)[0] for w in (0, 1)]
+    assert same(*runs)
+    source = open_data(path, **settings)
+    draw(None, 10, source=source, workers=1)
+    assert source.policy.samples >= 3
+
+
+def test_more_ranks_than_shards(shards: Path) -> None:
+    with pytest.raises(ConfigError, match="9 shards cannot be streamed by 12 processes"):
+        open_data(shards, mode="stream", world=12)
+
+
+def test_a_source_without_samples_stops(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [("a.txt", b"x")])
+    with pytest.raises(DataError, match="holds no image"):
+        open_data(path, mode="stream")
