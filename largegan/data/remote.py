@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -70,17 +71,18 @@ def open_stream(url: str) -> Iterator[BinaryIO]:
     """The bytes behind a URL; a failure of the connection or the command is a DataError."""
     file = _open_http(url) if scheme_of(url) in HTTP else _open_by_webdataset(url)
     try:
-        with contextlib.closing(file):
-            yield file
-            if scheme_of(url) not in HTTP:
-                _drain(file)
-    except GeneratorExit:  # left in the middle: a command that is cut off then is no fault
-        with contextlib.suppress(OSError):
-            file.close()
+        yield file
+        if scheme_of(url) not in HTTP:
+            _drain(file)
     except (OSError, http.client.HTTPException) as error:
-        status = getattr(file, "status", None)  # of the command, if that is what was read
-        reason = error if scheme_of(url) in HTTP else f"exit status {status}"
-        raise DataError(f"reading {url} failed ({reason}); try the same by hand") from error
+        raise DataError(f"reading {url} failed ({error}); try the same by hand") from error
+    finally:
+        with contextlib.suppress(OSError):  # webdataset's way to say what the next line asks
+            file.close()
+        status = getattr(file, "status", 0) if scheme_of(url) not in HTTP else 0
+        # A command fails with a positive status; 141 and negative ones mean that we hung up first.
+        if status and 0 < status != 141 and sys.exc_info()[0] is not GeneratorExit:
+            raise DataError(f"reading {url} failed (exit status {status}); try the same by hand")
 
 
 def _drain(file: BinaryIO) -> None:

@@ -184,7 +184,7 @@ def test_pipes(tmp_path: Path) -> None:
     assert len({p for m in micros for p in pixels(m)}) >= 20
     failing = [f"pipe:cat {paths[0]}; exit 3", pipes[1]]
     source = open_data(failing, allow_pipe=True, num_classes=3)
-    with pytest.raises(DataError, match="failed .exit status 3."):
+    with pytest.raises(DataError, match=r"failed \(exit status 3\)"):
         draw(None, 8, source=source, workers=0)
     cut = [f"pipe:head -c 9000 {paths[0]}", pipes[1]]
     source = open_data(cut, allow_pipe=True, num_classes=3)
@@ -213,3 +213,9 @@ def test_a_source_without_samples_stops(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", [("a.txt", b"x")])
     with pytest.raises(DataError, match="holds no image"):
         open_data(path, mode="stream")
+
+
+def test_a_failing_command_is_told_from_a_damaged_shard(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", members(15))
+    with pytest.raises(DataError, match=r"failed \(exit status 4\)"):
+        open_data(f"pipe:head -c 100 {path}; exit 4", allow_pipe=True, num_classes=3)
