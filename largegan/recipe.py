@@ -75,6 +75,7 @@ class Recipe(nn.Module):
 
     players: dict[str, Player]
     phases: list[Phase]
+    reads: tuple[str, ...] = ("image",)  # what the losses take from a batch of the stream
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""

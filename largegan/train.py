@@ -267,8 +267,9 @@ class Session:
             for name, player in recipe.players.items()
         )
         classes = f", {info.num_classes} classes" if info.num_classes else ""
+        count = "streamed" if info.count is None else info.count
         self.logger.say(
-            f"{self.config.recipe.name}: {sizes} parameters; {info.count} examples of "
+            f"{self.config.recipe.name}: {sizes} parameters; {count} examples of "
             f"{info.channels}x{info.height}x{info.width}{classes}"
         )
         self.logger.say(

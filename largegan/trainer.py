@@ -102,6 +102,7 @@ class Trainer:
         """This rank's micro-batches of the next global batch, on the device."""
         start = time.perf_counter()
         micro = self.stream.next_batch()
+        check_batch(self.recipe, micro[0])
         waited = time.perf_counter()
         micro = [self.to_device(batch, self.engine.device) for batch in micro]
         self.tally.spend("data", waited - start)
@@ -193,6 +194,16 @@ def check_phases(recipe: Recipe) -> None:
             )
         if phase.every < 1 or phase.repeat < 1:
             raise ConfigError(f"phase {phase.name}: every and repeat must be at least 1")
+
+
+def check_batch(recipe: Recipe, batch: Batch) -> None:
+    """Refuses data of another kind than the recipe's: numbers for images, or images for numbers."""
+    missing = [name for name in recipe.reads if name not in batch]
+    if missing:
+        raise ConfigError(
+            f"recipe {type(recipe).__name__} trains on {', '.join(recipe.reads)}, but the data "
+            f"have {', '.join(batch)}; choose another data.path"
+        )
 
 
 def micro_batch_size(batch_size: int, wanted: int | None, world: int) -> int:

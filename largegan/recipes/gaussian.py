@@ -20,6 +20,8 @@ MEAN, STD = 4.0, 1.25
 class Gaussian(Recipe):
     """The 1-D toy: learns N(4, 1.25^2) from uniform noise."""
 
+    reads = ("x",)
+
     def __init__(
         self,
         data: DataSpec,

@@ -1,0 +1,18 @@
+"""What the fork server imports once, so that each child need not."""
+
+import accelerate
+import matplotlib.figure
+import torchvision.utils
+
+import largegan.data.transforms
+import largegan.log
+import largegan.parallel.replicated
+import largegan.recipes.dcgan
+import largegan.recipes.gan
+import largegan.recipes.sngan
+import largegan.recipes.wgan_gp
+import largegan.run
+import largegan.samples
+import largegan.trainer
+
+__all__ = ["accelerate", "largegan", "matplotlib", "torchvision"]

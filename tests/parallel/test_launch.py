@@ -1,0 +1,129 @@
+"""Who am I among how many: every lie a launcher can tell is refused in one sentence."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from largegan.errors import EnvironmentFault
+from largegan.parallel import launch
+from largegan.parallel.launch import World, adopt_slurm, agree, check_size, refuse_lonely
+from tests.parallel.launching import ROOT, clean_environment, run_ranks, start_ranks
+
+TRAIN = ["-m", "largegan.train", "--recipe.name", "gan", "--recipe.width", "8"]
+QUICK = [*TRAIN, "--data.workers", "0", "--train.total_nimg", "16", "--train.batch_size", "8"]
+
+
+def test_accelerate_that_started_one_of_several_is_refused():
+    env = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    with pytest.raises(EnvironmentFault, match=r"started only this one .*--multi_gpu"):
+        refuse_lonely(env)
+    refuse_lonely(env | {"WORLD_SIZE": "2"})
+    refuse_lonely({"ACCELERATE_MIXED_PRECISION": "no"})
+
+
+@pytest.mark.parametrize(
+    ("env", "processes", "source"),
+    [
+        ({"WORLD_SIZE": "2"}, None, "WORLD_SIZE asks for 2"),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, None, "SLURM_STEP_NUM_TASKS asks for 4"),
+        ({"OMPI_COMM_WORLD_SIZE": "3"}, None, "OMPI_COMM_WORLD_SIZE asks for 3"),
+        ({}, 8, "--parallel.processes asks for 8"),
+    ],
+)
+def test_every_claim_is_compared(env, processes, source):
+    with pytest.raises(EnvironmentFault, match=source):
+        check_size(1, env, processes)
+
+
+def test_launchers_per_node_are_not_ranks():
+    """srun starts one torchrun per node; each starts more ranks than srun knows of."""
+    check_size(8, {"TORCHELASTIC_RUN_ID": "x", "SLURM_STEP_NUM_TASKS": "2", "WORLD_SIZE": "8"}, 8)
+
+
+def test_bare_srun_becomes_ranks():
+    env = {
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_JOB_ID": "7",
+        "MASTER_ADDR": "node0",
+    }
+    adopt_slurm(env)
+    assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"]) == ("3", "4", "1")
+    assert env["MASTER_PORT"] == "20007"
+
+
+def test_srun_without_names_of_nodes_is_refused(monkeypatch):
+    class Empty:
+        stdout = ""
+
+    monkeypatch.setattr(launch.subprocess, "run", lambda *a, **k: Empty)
+    with pytest.raises(EnvironmentFault, match="export MASTER_ADDR"):
+        adopt_slurm({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"})
+
+
+def test_agreeing_alone():
+    assert agree(World(0, 1, torch.device("cpu")), lambda: 5) == 5
+
+
+def test_wrong_number_of_processes_ends_every_rank(tmp_path):
+    """Two real ranks, three asked for: both exit with 4 and the sentence."""
+    arguments = [*QUICK, "--run.dir", str(tmp_path / "a"), "--parallel.processes", "3"]
+    processes = start_ranks(arguments, world=2)
+    for p in processes:
+        output, _ = p.communicate(timeout=120)
+        assert p.returncode == 4, output
+        assert "asks for 3 processes but this process group has 2" in output
+
+
+def test_one_rank_fails_all_ranks_stop(tmp_path):
+    """The run directory is refused on rank 0 only; rank 1 must not wait for ever."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/config.yaml").write_text("")
+    processes = start_ranks([*QUICK, "--run.dir", str(tmp_path / "a")], world=2)
+    for p in processes:
+        output, _ = p.communicate(timeout=120)
+        assert p.returncode == 2, output
+        assert "already holds a run" in output
+
+
+def test_accelerate_launch_two_processes_without_gpu(tmp_path):
+    """The form that the error message recommends."""
+    command = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    arguments = [*command, *QUICK, "--run.dir", str(tmp_path / "a"), "--parallel.processes", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 process(es) on cpu" in done.stdout
+    assert (tmp_path / "a/checkpoints/000000016/COMPLETE").exists()
+
+
+def test_accelerate_launch_that_lies_is_refused(tmp_path):
+    command = ["accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *QUICK, "--run.dir", str(tmp_path / "a")],
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode != 0
+    assert "started only this one" in done.stderr
+    assert not (tmp_path / "a").exists()
+
+
+def test_nan_on_one_rank_skips_the_step_on_both(tmp_path):
+    outputs = run_ranks(["-m", "tests.parallel.nan_worker"], world=2)
+    for output in outputs:
+        assert "skipped 1" in output, output
+    digests = {line for o in outputs for line in o.splitlines() if line.startswith("digest")}
+    assert len(digests) == 1, "ranks parted"

@@ -1,0 +1,80 @@
+"""The promise of the whole program: kill -9 at any time, resume, and the bytes are the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from largegan import checkpoint
+from tests import forked
+from tests.parallel.launching import run_ranks
+from tests.recipes.common import NAMES, NO_BATCH_STATISTICS, TINY
+
+EVERY = 32
+
+
+def arguments(name: str, folder: Path, total_nimg: int, **options) -> list[str]:
+    """A tiny run of a recipe on the bundled emoji (or on numbers)."""
+    data = "synthetic:gaussian" if name == "gaussian" else "bundled:noto32"
+    words = {
+        "run.dir": folder,
+        "data.path": data,
+        "data.workers": 0,
+        "data.mirror": "true",
+        "train.total_nimg": total_nimg,
+        "train.batch_size": 8,
+        "train.save_every_nimg": EVERY,
+        "train.log_every_nimg": EVERY,
+        "train.sample_every_nimg": EVERY,
+        "train.sample_rows": 2,
+        "train.cpu_threads": 1,
+        "recipe.name": name,
+        **{f"recipe.{k}": v for k, v in TINY.get(name, {}).items()},
+        **options,
+    }
+    return [word for key, value in words.items() for word in (f"--{key}", str(value))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kill_and_resume_give_the_same_bytes(name, tmp_path):
+    """Train 2N == train N, kill -9 somewhere after, resume: model and optimizer, byte for byte."""
+    killed, whole, log = tmp_path / "killed", tmp_path / "whole", tmp_path / "log"
+    process = forked.start(arguments(name, killed, 10**7), log)
+    first = killed / "checkpoints" / f"{EVERY:09d}" / checkpoint.MARKER
+    forked.wait_for(lambda: first.exists(), process, log)
+    process.kill()
+    process.join()
+    found, _ = checkpoint.newest(killed / "checkpoints")
+    end = int(found.name) + EVERY
+    assert forked.run(arguments(name, killed, end, **{"run.resume": "auto"}), log) == 0
+    assert f"resuming from {found}" in log.read_text()
+    assert forked.run(arguments(name, whole, end), log) == 0
+    for file in (checkpoint.MODEL, checkpoint.OPTIMIZER):
+        a = (whole / "checkpoints" / f"{end:09d}" / file).read_bytes()
+        b = (killed / "checkpoints" / f"{end:09d}" / file).read_bytes()
+        assert a == b, file
+    nimgs = [
+        [json.loads(line)["nimg"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (whole, killed)
+    ]
+    assert nimgs[0] == nimgs[1], "each line of metrics.jsonl exactly once, also after a kill"
+
+
+def test_one_process_equals_two_on_real_images(tmp_path):
+    """The command line, the real loader, real ranks: same images, same noise, 1e-5."""
+    options = {
+        "train.micro_batch_size": 2,
+        **{f"recipe.{k}": v for k, v in NO_BATCH_STATISTICS["wgan_gp"].items()},
+    }
+    one, two, log = tmp_path / "one", tmp_path / "two", tmp_path / "log"
+    assert forked.run(arguments("wgan_gp", one, 64, **options), log) == 0
+    words = arguments("wgan_gp", two, 32, **options, **{"parallel.processes": 2})
+    run_ranks(["-m", "largegan.train", *words], world=2)
+    # And on: from two processes back to one.
+    again = arguments("wgan_gp", two, 64, **options, **{"run.resume": "must"})
+    assert forked.run(again, log) == 0
+    a, b = (load_file(f / "checkpoints/000000064/model.safetensors") for f in (one, two))
+    for key, value in a.items():
+        torch.testing.assert_close(b[key], value, rtol=1e-5, atol=1e-5, msg=key)
