@@ -1,0 +1,321 @@
+#!/usr/bin/env python
+"""Draw from a checkpoint: a sheet (OUT ends in .png or .jpg) or single files (OUT is a folder).
+
+  sample.py runs/quickstart sheet.png                       64 images, seeds 0 to 63
+  sample.py runs/quickstart sheet.png --grid 4x10 --classes 3
+  sample.py runs/quickstart images --count 5000             images/seed0000.png, ...
+  sample.py runs/quickstart images --seeds 0-15,42 --format jpg
+  sample.py runs/quickstart classes.png --class-rows        a class per row, the same z per column
+  sample.py runs/quickstart walk.png --interpolate 1,2,3    a row from 1 to 2, a row from 2 to 3
+  sample.py runs/quickstart sum.png --arithmetic 3-8+5 1,2,3-4,5,6+7,8,9
+
+RUN is a run directory (its newest complete checkpoint is taken) or one RUN/checkpoints/NNNNNNNNN.
+Images come from the averaged weights (EMA). An image depends on its seed and class alone: more
+seeds, another batch or another device give the same image again. Where the checkpoint has classes,
+seed s is of class number s modulo their count, or of those that --classes names, in turn.
+Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
+"""
+
+import argparse
+import itertools
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from largegan.sheets import Artist
+
+SHEETS = (".png", ".jpg", ".jpeg")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="sample.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="RUN or RUN/checkpoints/NNNNNNNNN")
+    parser.add_argument("out", type=Path, help="NAME.png, NAME.jpg or a folder")
+    add = parser.add_argument
+    add("--count", type=int, help="seeds 0 to COUNT-1 (default: 64, or what the grid holds)")
+    add("--seeds", help="which ones instead, such as 0-15,42")
+    add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
+    add("--files", action="store_true", help="single files, whatever OUT is called")
+    add("--classes", metavar="A,B", help="numbers or names of classes, such as 0,3,cat")
+    add("--truncation", type=float, default=1.0, metavar="T",
+        help="multiply z by T: below 1 typical, less varied (normal z; default 1)")  # fmt: skip
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--class-rows", action="store_true",
+        help="a row per class, the same latent in each column (default: 8 seeds)")  # fmt: skip
+    modes.add_argument("--interpolate", metavar="SEEDS",
+        help="from each seed to the next, a row each")  # fmt: skip
+    modes.add_argument("--arithmetic", nargs="+", metavar="A-B+C",
+        help="a row each: a, b, c and what a - b + c gives; A, B, C are seeds, or several with "
+        "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
+    add("--steps", type=int, default=8, help="images in a row of --interpolate (default: 8)")
+    add("--path", choices=("auto", "linear", "spherical"), default="auto",
+        help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
+    add("--format", choices=("png", "jpg"), default="png", help="of single files (default: png)")
+    add("--batch", type=int, default=64, help="images computed at once (default: 64)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    add("--overwrite", action="store_true", help="replace files that exist")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    check(arguments)
+    from largegan.samples import generator
+    from largegan.sheets import open_artist, write_picture
+
+    artist = open_artist(
+        arguments.checkpoint,
+        choose_device(arguments.device),
+        classes=arguments.classes,
+        truncation=arguments.truncation,
+    )
+    seeds = seeds_of(arguments)
+    own = artist.recipe.picture(generator(seeds[0], artist.device))
+    if own is not None:
+        refuse_modes(arguments)
+        picture = own
+    elif is_folder(arguments):
+        return write_files(artist, arguments, seeds)
+    elif arguments.class_rows:
+        picture = class_sheet(artist, seeds)
+    elif arguments.interpolate:
+        picture = interpolation_sheet(artist, seeds, arguments.steps, arguments.path)
+    elif arguments.arithmetic:
+        picture = arithmetic_sheet(artist, arguments.arithmetic)
+    else:
+        picture = grid_sheet(artist, seeds, arguments)
+    write_picture(arguments.out, picture)
+    print(f"{arguments.out}: {picture.shape[2]}x{picture.shape[1]} pixels")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot be done before anything heavy is loaded."""
+    from largegan.errors import ConfigError
+
+    sheet_only = {"--class-rows": arguments.class_rows, "--interpolate": arguments.interpolate}
+    sheet_only |= {"--arithmetic": arguments.arithmetic, "--grid": arguments.grid}
+    wanted = [name for name, given in sheet_only.items() if given]
+    if wanted and is_folder(arguments):
+        raise ConfigError(f"{wanted[0]} makes one sheet; give an OUT that ends in .png or .jpg")
+    for name in ("count", "batch"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}; it must be at least 1")
+    if arguments.steps < 2:
+        raise ConfigError(f"--steps is {arguments.steps}; a way has at least its 2 ends")
+    if arguments.count is not None and arguments.seeds is not None:
+        raise ConfigError("--count and --seeds both say which images to draw; give one of them")
+    if not is_folder(arguments):
+        refuse_existing([arguments.out], arguments)
+    elif arguments.out.is_file():
+        raise ConfigError(f"{arguments.out} is a file; give a folder for single images")
+
+
+def refuse_existing(paths: list[Path], arguments: argparse.Namespace) -> None:
+    from largegan.errors import ConfigError
+
+    taken = [path for path in paths if path.exists()]
+    if taken and not arguments.overwrite:
+        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
+        raise ConfigError(
+            f"{taken[0]}{more} exists; choose another OUT or give --overwrite to replace it"
+        )
+
+
+def refuse_modes(arguments: argparse.Namespace) -> None:
+    """A recipe that has its own picture makes no images that could be arranged."""
+    from largegan.errors import ConfigError
+
+    if is_folder(arguments) or arguments.class_rows or arguments.interpolate:
+        raise ConfigError(
+            "this recipe makes no images; give an OUT that ends in .png for its own picture"
+        )
+
+
+def is_folder(arguments: argparse.Namespace) -> bool:
+    return arguments.files or arguments.out.suffix.lower() not in SHEETS
+
+
+def choose_device(name: str | None):
+    import torch
+
+    from largegan.errors import EnvironmentFault
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
+        first = str(fault).splitlines()[0]
+        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
+    return device
+
+
+def seeds_of(arguments: argparse.Namespace) -> list[int]:
+    """The seeds to draw, from the first option that speaks of them."""
+    if arguments.interpolate:
+        return read_pairs(arguments.interpolate)
+    if arguments.seeds is not None:
+        return read_seeds(arguments.seeds)
+    count = arguments.count
+    if count is None and arguments.grid:
+        rows, columns = read_grid(arguments.grid)
+        count = rows * columns
+    return list(range(count or (8 if arguments.class_rows else 64)))
+
+
+def read_pairs(text: str) -> list[int]:
+    from largegan.errors import ConfigError
+
+    seeds = read_seeds(text)
+    if len(seeds) < 2:
+        raise ConfigError(f"--interpolate {text} names one seed; it needs two or more, such as 1,2")
+    return seeds
+
+
+def read_seeds(text: str) -> list[int]:
+    """ "0-3,42" -> [0, 1, 2, 3, 42]."""
+    from largegan.errors import ConfigError
+
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not found or (found[2] and int(found[2]) < int(found[1])):
+            raise ConfigError(f"cannot read the seeds {text!r} at {part!r}; write 0-15,42")
+        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+    return seeds
+
+
+def read_grid(text: str) -> tuple[int, int]:
+    """ "4x10" -> (4, 10): rows, columns."""
+    from largegan.errors import ConfigError
+
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
+    if not found:
+        raise ConfigError(f"--grid {text} is not rows x columns, such as 4x10")
+    return int(found[1]), int(found[2])
+
+
+def read_sum(text: str) -> tuple[list[int], list[int], list[int]]:
+    """ "1,2-3+4" -> ([1, 2], [3], [4])."""
+    from largegan.errors import ConfigError
+
+    group = r"(\d+(?:,\d+)*)"
+    found = re.fullmatch(rf"{group}-{group}\+{group}", text.replace(" ", ""))
+    if not found:
+        raise ConfigError(
+            f"cannot read {text!r}; write A-B+C with seeds, such as 3-8+5 or 1,2-3,4+5,6"
+        )
+    a, b, c = ([int(seed) for seed in found[i].split(",")] for i in (1, 2, 3))
+    return a, b, c
+
+
+def grid_sheet(artist: "Artist", seeds: list[int], arguments: argparse.Namespace):
+    """uint8 `[C, H', W']`: seeds row by row."""
+    from largegan.errors import ConfigError
+    from largegan.sheets import fill, sheet
+
+    columns = round(len(seeds) ** 0.5)
+    rows = -(-len(seeds) // columns)
+    if arguments.grid:
+        rows, columns = read_grid(arguments.grid)
+    if rows * columns < len(seeds):
+        raise ConfigError(f"--grid {arguments.grid} is too small for {len(seeds)} images")
+    drawn = with_progress(artist.by_seed(seeds, batch=arguments.batch), len(seeds))
+    return sheet(fill((image for _, image in drawn), rows=rows, columns=columns))
+
+
+def class_sheet(artist: "Artist", seeds: list[int]):
+    """A row per class with its name, a column per seed with its number."""
+    import torch
+
+    from largegan.errors import ConfigError
+    from largegan.sheets import sheet
+
+    if not artist.classes:
+        raise ConfigError("this checkpoint was trained without classes; leave out --class-rows")
+    latents = torch.stack([artist.latent(seed) for seed in seeds])
+    names = [artist.class_name(label) for label in artist.classes]
+    images = artist.rows([(latents, label) for label in artist.classes])
+    return sheet(images, row_names=names, column_names=[str(s) for s in seeds])
+
+
+def interpolation_sheet(artist: "Artist", seeds: list[int], steps: int, path: str):
+    """A row from each seed to the next; a row keeps the class of its first seed."""
+    from largegan import sheets
+
+    arc = path == "spherical" or (path == "auto" and sheets.has_normal_latents(artist.recipe))
+    go = sheets.spherical if arc else sheets.straight
+    pairs = list(itertools.pairwise(seeds))
+    rows = [(go(artist.latent(a), artist.latent(b), steps), artist.label(a)) for a, b in pairs]
+    return sheets.sheet(artist.rows(rows), row_names=[f"{a} to {b}" for a, b in pairs])
+
+
+def arithmetic_sheet(artist: "Artist", sums: list[str]):
+    """Four columns: a, b, c, a - b + c; a row keeps the class of its first seed.
+
+    Means and sums of normal latents are scaled back to the variance of one, without which they
+    are not what the generator knows. Uniform ones are added plainly, as in DCGAN's paper.
+    """
+    import torch
+
+    from largegan.sheets import has_normal_latents, sheet
+
+    keep = 0.5 if has_normal_latents(artist.recipe) else 0.0
+    rows = []
+    for text in sums:
+        groups = read_sum(text)
+        a, b, c = (
+            torch.stack([artist.latent(seed) for seed in group]).mean(0) * len(group) ** keep
+            for group in groups
+        )
+        rows.append((torch.stack([a, b, c, (a - b + c) / 3**keep]), artist.label(groups[0][0])))
+    return sheet(artist.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
+
+
+def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int]) -> None:
+    """seed0001.png, or seed0001-CLASS.png, in the folder OUT."""
+    from largegan.sheets import write_picture
+
+    ending = arguments.format
+    paths = {seed: arguments.out / f"{file_name(artist, seed)}.{ending}" for seed in seeds}
+    refuse_existing(list(paths.values()), arguments)
+    drawn = artist.by_seed(list(paths), batch=arguments.batch)
+    for seed, image in with_progress(drawn, len(paths)):
+        write_picture(paths[seed], image)
+    print(f"{arguments.out}: {len(paths)} files")
+
+
+def file_name(artist: "Artist", seed: int) -> str:
+    label = artist.label(seed)
+    if label is None:
+        return f"seed{seed:04d}"
+    return f"seed{seed:04d}-{re.sub(r'[^A-Za-z0-9]+', '_', artist.class_name(label))}"
+
+
+def with_progress(items, total: int):
+    """A bar when there is something to wait for and somebody to see it."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit="img", desc="drawing", disable=None, delay=1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    from largegan.errors import UserError
+
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
