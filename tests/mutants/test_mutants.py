@@ -1,0 +1,97 @@
+"""Does the suite notice? The core is broken in eight known ways, one at a time, in a copy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# name: (file, what stands there, what the mutant says, tests that must notice)
+EVERY, RANKS = "tests/recipes/test_every_recipe.py", "tests/recipes/test_two_ranks.py"
+MUTANTS = {
+    "optimizer state is not saved": (
+        "largegan/parallel/replicated.py",
+        "                    if value is not None:  # SGD without momentum",
+        "                    if field == 'step':",
+        f"{EVERY}::test_resume_is_bit_exact",
+    ),
+    "the average is not registered": (
+        "largegan/ema.py",
+        "        self.net = copy.deepcopy(net).requires_grad_(False).eval()",
+        "        object.__setattr__(self, 'net', copy.deepcopy(net).requires_grad_(False).eval())",
+        f"{EVERY}::test_resume_is_bit_exact",
+    ),
+    "spectral-norm vectors are not saved": (
+        "largegan/layers/spectral_norm.py",
+        'self.register_buffer("u", F.normalize(torch.randn(rows), dim=0, eps=eps))',
+        'self.register_buffer("u", F.normalize(torch.randn(rows), dim=0), persistent=False)',
+        f"{EVERY}::test_resume_is_bit_exact",
+    ),
+    "the data position is not restored": (
+        "largegan/trainer.py",
+        '        self.stream.load_state_dict(state["data"])\n',
+        "",
+        f"{EVERY}::test_resume_is_bit_exact",
+    ),
+    "noise comes from the global generator": (
+        "largegan/trainer.py",
+        '        torch.manual_seed(int.from_bytes(digest, "little") >> 1)',
+        "        del digest",
+        f"{EVERY}::test_noise_depends_on_progress_alone",
+    ),
+    "the other players are not frozen": (
+        "largegan/parallel/replicated.py",
+        "                p.requires_grad_(name == player)",
+        "                p.requires_grad_(True)",
+        f"{EVERY}::test_a_phase_moves_only_its_player",
+    ),
+    "a lazy phase does not weigh its interval": (
+        "largegan/trainer.py",
+        "scale = phase.every / self.micro_batches",
+        "scale = 1 / self.micro_batches",
+        f"{EVERY}::test_lazy_phase_weighs_its_interval",
+    ),
+    "micro-batches are summed, not averaged": (
+        "largegan/trainer.py",
+        "scale = phase.every / self.micro_batches",
+        "scale = phase.every",
+        f"{EVERY}::test_accumulation_equals_one_big_batch",
+    ),
+    "gradients are not reduced over ranks": (
+        "largegan/parallel/replicated.py",
+        "            all_reduce_sum([*grads, verdict])",
+        "            all_reduce_sum([verdict])",
+        f"{RANKS}::test_ranks_hold_the_same",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_suite_notices(name, tmp_path):
+    file, original, broken, noticed_by = MUTANTS[name]
+    for folder in ("largegan", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__", "data", "golden", "bundled")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    before = run(noticed_by, tmp_path) if name == next(iter(MUTANTS)) else None
+    assert before is None or before.returncode == 0, before.stdout[-2000:]
+    path = tmp_path / file
+    text = path.read_text()
+    assert text.count(original) == 1, f"{file} changed: bring the mutant up to date"
+    path.write_text(text.replace(original, broken))
+    after = run(noticed_by, tmp_path)
+    assert after.returncode == 1, f"nobody noticed\n{after.stdout[-2000:]}"
+
+
+def run(test: str, folder: Path) -> subprocess.CompletedProcess:
+    # sngan has every kind of state; wgan_gp's second-order phase covers the rest.
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    env = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    selected = [*words, "-k", "sngan"]
+    return subprocess.run(
+        selected, cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
