@@ -130,9 +130,10 @@ def refuse_modes(arguments: argparse.Namespace) -> None:
     """A recipe that has its own picture makes no images that could be arranged."""
     from largegan.errors import ConfigError
 
-    if is_folder(arguments) or arguments.class_rows or arguments.interpolate:
+    modes = (arguments.class_rows, arguments.interpolate, arguments.arithmetic, arguments.grid)
+    if is_folder(arguments) or any(modes):
         raise ConfigError(
-            "this recipe makes no images; give an OUT that ends in .png for its own picture"
+            "this recipe makes no images; give an OUT that ends in .png, and no mode, for its picture"
         )
 
 
