@@ -133,7 +133,7 @@ def refuse_modes(arguments: argparse.Namespace) -> None:
     modes = (arguments.class_rows, arguments.interpolate, arguments.arithmetic, arguments.grid)
     if is_folder(arguments) or any(modes):
         raise ConfigError(
-            "this recipe makes no images; give an OUT that ends in .png, and no mode, for its picture"
+            "this recipe makes no images; give an OUT that ends in .png, and no mode: its picture"
         )
 
 
