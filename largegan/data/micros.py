@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from largegan.errors import DataError
+from largegan.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +30,24 @@ class RankShare:
 
 @dataclasses.dataclass
 class Answer:
-    """One micro-batch on its way from a worker, or the sentence of the error that it met.
+    """One micro-batch on its way from a worker, or the error that it met.
 
-    An exception that leaves a worker is wrapped in its traceback as text, which nobody wants to
-    read. Small tensors travel as arrays: each tensor would cost a file descriptor and a memory map.
+    An exception that is raised in a worker arrives wrapped in its traceback as text, which nobody
+    wants to read; one that is handed over arrives as it is. Small tensors travel as arrays: each
+    tensor would cost a file descriptor and a memory map.
     """
 
     micro: dict[str, torch.Tensor | np.ndarray]
     bad: list[int]  # bad samples found since the last answer of this worker
     bad_shards: int  # bad shards, and samples lost with them, found so far
     lost: int
-    fault: str | None = None
+    fault: UserError | None = None
+
+    def pin_memory(self) -> "Answer":
+        """The loader calls this, in a thread of its own, when it is asked to pin."""
+        if "image" in self.micro:
+            self.micro["image"] = self.micro["image"].pin_memory()
+        return self
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return {
@@ -53,7 +60,7 @@ def answer(read: Callable[[], dict[str, torch.Tensor]], policy) -> Answer:
     """Run ``read`` and pack what it returns or raises."""
     try:
         micro = read()
-    except DataError as error:
-        return Answer({}, [], policy.bad_shards, policy.lost, str(error))
+    except UserError as error:
+        return Answer({}, [], policy.bad_shards, policy.lost, error)
     packed = {k: v if k == "image" else v.numpy() for k, v in micro.items()}
     return Answer(packed, policy.drain(), policy.bad_shards, policy.lost)

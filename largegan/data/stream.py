@@ -72,7 +72,7 @@ class Stream:
                 "memory or shared memory, so use fewer workers or smaller micro-batches"
             ) from error
         if received.fault is not None:
-            raise DataError(received.fault)
+            raise received.fault
         self.source.policy.merge(received.bad, bad_shards=received.bad_shards, lost=received.lost)
         micro = received.tensors()
         if self.mirror:

@@ -52,6 +52,17 @@ def test_a_window_keeps_to_a_few_shards() -> None:
     assert len(np.unique(plan.indices(0, 80) // 10)) == 8
 
 
+def test_windows_of_one_size_have_their_own_orders() -> None:
+    plan = OrderPlan(np.full(16, 10), seed=0)
+    shards = permutation(16, seed=0, epoch=0, stream=0)
+    places = []  # of each sample among those of its window, before they were permuted
+    for window in range(2):
+        first = {shard: 10 * i for i, shard in enumerate(shards[8 * window : 8 * window + 8])}
+        drawn = plan.indices(80 * window, 80 * window + 80)
+        places.append([first[i // 10] + i % 10 for i in drawn])
+    assert sorted(places[0]) == sorted(places[1]) == list(range(80)) and places[0] != places[1]
+
+
 def test_entering_ten_million_samples_is_quick() -> None:
     start = time.process_time()
     plan = OrderPlan(np.full(2500, 4000), seed=0)

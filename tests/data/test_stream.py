@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,22 @@ def test_synthetic_gaussian() -> None:
     assert set(micro) == {"x", "index"}
     with pytest.raises(ConfigError, match="choose one of gaussian"):
         open_data("synthetic:uniform")
+
+
+def test_sources_travel_to_spawned_workers(shards: Path) -> None:
+    source = open_data(shards)
+    before = source.read(np.arange(20))
+    after = pickle.loads(pickle.dumps(source)).read(np.arange(20))
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_errors_arrive_from_workers_as_they_are(tmp_path: Path) -> None:
+    """Of their own class, so that the exit code is right, and as one sentence."""
+    from tests.data.conftest import members, write_tar
+
+    content = [(n, b"x" if n == "00003.png" else d) for n, d in members(8)]
+    source = open_data(write_tar(tmp_path / "0.tar", content))
+    stream = Stream(source, batch_size=8, micro_batch_size=8, workers=1)
+    with pytest.raises(DataError, match=r"^member 00003\.png in shard 0\.tar .*on_error to skip$"):
+        stream.next_batch()
+    stream.close()
