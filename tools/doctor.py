@@ -255,12 +255,12 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
     stream = open_stream(visit, seed=0)
     micro = stream.next_batch()[0]  # opens files and starts readers: not what is measured
     images, labels = 0, label_range(micro)
-    wall, cpu = time.perf_counter(), time.process_time()
-    while (elapsed := time.perf_counter() - wall) < READ_SECONDS:
+    watch = Watch()
+    while watch.elapsed() < READ_SECONDS:
         for micro in stream.next_batch():
             images += len(micro["index"])
             labels = widest(labels, label_range(micro))
-    spent = time.process_time() - cpu
+    elapsed, idle = watch.elapsed(), watch.idle()
     stream.close()
     classes = visit.source.info.num_classes
     if classes and labels and not (labels[0] >= 0 and labels[1] < classes):
@@ -270,13 +270,41 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
         )  # fmt: skip
     seen = f", labels {labels[0]} to {labels[1]}" if classes and labels else ""
     facts = f"{images / elapsed:.0f} img/s with one reader{seen}"
-    if spent < elapsed / 2:
+    if idle > 0.5:
         yield Finding(
-            "warn", "reading", f"{facts}; {1 - spent / elapsed:.0%} of the time it waits for the "
-            "disk or network", "use more data.workers, a local copy or data.cache_dir", DATA,
+            "warn", "reading", f"{facts}; {idle:.0%} of the time it waits for the disk or network",
+            "use more data.workers, a local copy or data.cache_dir", DATA,
         )  # fmt: skip
     else:
         yield Finding("ok", "reading", facts)
+
+
+class Watch:
+    """How long something takes, and how much of that it waited of its own accord."""
+
+    def __init__(self):
+        self.wall, self.cpu, self.switches = time.perf_counter(), time.process_time(), switches()
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.wall
+
+    def idle(self) -> float:
+        """Share of the time spent waiting for input: 0 where others kept the CPU from us."""
+        now = switches()
+        gave, lost = now[0] - self.switches[0], now[1] - self.switches[1]
+        if gave <= lost:
+            return 0.0
+        return max(0.0, 1 - (time.process_time() - self.cpu) / self.elapsed())
+
+
+def switches() -> tuple[int, int]:
+    """Times this thread gave the CPU away and times it was taken; (0, 0) where nobody counts."""
+    if not sys.platform.startswith("linux"):
+        return 0, 0
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_THREAD)
+    return usage.ru_nvcsw, usage.ru_nivcsw
 
 
 def check_recipe(visit: Visit) -> Iterator[Finding]:

@@ -1,0 +1,42 @@
+"""Every file in configs/: short, explained, parses, and builds its recipe."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from largegan.config import parse, recipe_options
+from largegan.recipe import DataSpec
+from largegan.recipes import TABLE, recipe_class
+
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def header(path: Path) -> str:
+    """The comment at the top of a file, without its marks."""
+    lines = path.read_text().splitlines()
+    length = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join(line.lstrip("# ") for line in lines[:length])
+
+
+def test_every_recipe_has_one():
+    named = {parse(["--config", str(path)]).recipe.name for path in FILES}
+    assert named == set(TABLE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_is_short_and_says_how_to_start_it(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 100
+    command = f"-m largegan.train --config configs/{path.name}"
+    assert command in header(path), f"the header of {path.name} must give the command: {command}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_builds_its_recipe(path):
+    config = parse(["--config", str(path)])
+    size = 1 if config.recipe.name == "gaussian" else 32
+    spec = DataSpec(1 if size == 1 else 3, size, size, 0 if size == 1 else 10)
+    with torch.device("meta"):
+        recipe = recipe_class(config.recipe.name)(spec, **recipe_options(config))
+    assert recipe.phases
