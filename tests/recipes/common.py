@@ -47,7 +47,7 @@ def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
     torch.manual_seed(seed)
     options = dict(TINY.get(name, {}))
     if exact:
-        options |= NO_BATCH_STATISTICS[name]
+        options |= NO_BATCH_STATISTICS.get(name, {"norm": "none"})
     return recipe_class(name)(spec_of(name), **options)
 
 
