@@ -40,6 +40,12 @@ def png(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
+def jpeg(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
 def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
     """A tar made by Python's own writer, member by member."""
     path.parent.mkdir(parents=True, exist_ok=True)

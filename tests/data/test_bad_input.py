@@ -12,7 +12,7 @@ from PIL import Image
 
 from largegan.data import Stream, open_data
 from largegan.errors import ConfigError, DataError, UserError
-from tests.data.conftest import members, picture, png, save_pictures, write_tar
+from tests.data.conftest import jpeg, members, picture, png, save_pictures, write_tar
 
 
 def failure(path: object, **settings: object) -> UserError:
@@ -55,6 +55,7 @@ GREY, ALPHA, LARGE = (
     png(picture(1, channels=4)),
     png(picture(1, size=9)),
 )
+CUT_JPEG = jpeg(picture(1, size=64))[:-200]
 BROKEN_PNG = members(12)[14][1][:-30]
 MEMBER = "member 00007.png in shard bad.tar"
 SHARD_CASES: dict[str, tuple[list, Callable[[Path], None] | None, list[str]]] = {
@@ -103,6 +104,11 @@ SHARD_CASES: dict[str, tuple[list, Callable[[Path], None] | None, list[str]]] = 
         replaced("00007.png", BROKEN_PNG),
         None,
         [MEMBER, "not a readable PNG", "on_error"],
+    ),
+    "jpeg that is cut off": (
+        [(n.replace("png", "jpg"), CUT_JPEG if n == "00000.png" else d) for n, d in members(1)],
+        None,
+        ["member 00000.jpg in shard bad.tar", "not a readable JPEG", "Premature end"],
     ),
     "truncated jpeg": (
         replaced("00007.png", b"\xff\xd8\xff\xe0abc"),

@@ -190,3 +190,14 @@ def test_errors_arrive_from_workers_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^member 00003\.png in shard 0\.tar .*on_error to skip$"):
         stream.next_batch()
     stream.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_running_stream_can_be_set_back(shards: Path, workers: int) -> None:
+    """What was read ahead before belongs to the old position."""
+    stream = Stream(open_data(shards), batch_size=8, micro_batch_size=8, workers=workers)
+    state = stream.state_dict()
+    first = [stream.next_batch()[0]["index"] for _ in range(3)]
+    stream.load_state_dict(state)
+    assert all(torch.equal(stream.next_batch()[0]["index"], one) for one in first)
+    stream.close()
