@@ -45,6 +45,8 @@ class DataConfig:
     synthetic:gaussian."""
     labels: bool = True
     """Use class labels where the shards have them."""
+    num_classes: int | None = None
+    """Number of classes; needed only for labelled shards that are streamed without an index."""
     mirror: bool = False
     """Flip images left to right at random (doubles a small set; wrong for text)."""
     workers: int = 1

@@ -69,6 +69,7 @@ class Session:
         self.source = open_data(
             data.path,
             labels=data.labels,
+            num_classes=data.num_classes,
             on_error=data.on_error,
             max_skip_fraction=data.max_skip_fraction,
             cache_dir=data.cache_dir,

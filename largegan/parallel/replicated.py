@@ -23,10 +23,13 @@ class Replicated:
 
     def setup(self, recipe: Recipe) -> None:
         """Moves the recipe to the device, makes ranks start alike, builds the optimizers."""
-        self.recipe = recipe.to(self.device)
+        # channels_last: convolutions run in it without reordering, on a GPU and on a CPU.
+        self.recipe = recipe.to(self.device, memory_format=torch.channels_last)
         if self.world > 1:
             for tensor in recipe.state_dict().values():
-                dist.broadcast(tensor, src=0)
+                shared = tensor.contiguous()  # what travels is rows, whatever the memory format
+                dist.broadcast(shared, src=0)
+                tensor.copy_(shared)
         self.params = {name: list(player.parameters()) for name, player in recipe.players.items()}
         self.optimizers = {
             name: player.make_optimizer(iter(self.params[name]))
@@ -110,7 +113,7 @@ class Replicated:
                     fields.setdefault(name, {})[field] = value
             packed = optimizer.state_dict()
             packed["state"] = {
-                i: fields[self._names[p]]
+                i: {k: _laid_out_like(p, v) for k, v in fields[self._names[p]].items()}
                 for i, p in enumerate(self.params[player])
                 if self._names[p] in fields
             }
@@ -144,6 +147,11 @@ class Replicated:
         if self.world > 1:
             return "a loss term on another rank, or the norm of the gradients (overflow)"
         return "the norm of the gradients (it overflowed; every single gradient is finite)"
+
+
+def _laid_out_like(p: Tensor, value: Tensor) -> Tensor:
+    """Moments in the memory format of their parameter: files hold them row by row."""
+    return torch.empty_like(p).copy_(value) if value.shape == p.shape else value
 
 
 def _finite(x: float) -> bool:
