@@ -11,11 +11,16 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+LEGIBLE = 64  # pixels: smaller images are enlarged for the eye, each pixel into a square
+
+
 def grid(images: Tensor, *, columns: int, gap: int = 2) -> Tensor:
     """float `[N, C, H, W]` in [-1, 1] -> one uint8 picture `[C, H', W']`, row by row."""
     from torchvision.utils import make_grid
 
-    return make_grid(to_uint8(images.cpu()), nrow=columns, padding=gap, pad_value=255)
+    zoom = max(1, LEGIBLE // max(images.shape[2:]))
+    pixels = to_uint8(images.cpu()).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    return make_grid(pixels, nrow=columns, padding=gap * zoom, pad_value=255)
 
 
 def write_png(path: Path, picture: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn, optim
@@ -110,9 +110,12 @@ class Recipe(nn.Module):
         others, which start again from where the phase began. So what happens per optimizer step
         does not depend on how a batch is split over micro-batches and ranks.
         """
-        for module in self.modules():
-            if hasattr(module, "accumulating"):
-                module.accumulating = accumulating
+        for module in self._stateful_layers:
+            module.accumulating = accumulating
+
+    @cached_property
+    def _stateful_layers(self) -> list[nn.Module]:
+        return [module for module in self.modules() if hasattr(module, "accumulating")]
 
 
 def adam(

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "errors": set(),
     "pictures": set(),
     "samples": {"recipe", "pictures"},
+    "sheets": {"recipe", "recipes", "pictures", "samples", "checkpoint"},
     "recipes": {"recipe", "nets", "layers", "losses", "augment", "ema"},
     "nets": {"layers", "ops"},
     "layers": {"ops"},

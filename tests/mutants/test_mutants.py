@@ -39,8 +39,8 @@ MUTANTS = {
     ),
     "noise comes from the global generator": (
         "largegan/trainer.py",
-        '        torch.manual_seed(int.from_bytes(digest, "little") >> 1)',
-        "        del digest",
+        "        torch.default_generator.manual_seed(value)",
+        "        del value",
         f"{EVERY}::test_noise_depends_on_progress_alone",
     ),
     "the other players are not frozen": (
