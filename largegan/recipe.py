@@ -1,6 +1,6 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -76,6 +76,7 @@ class Recipe(nn.Module):
     players: dict[str, Player]
     phases: list[Phase]
     reads: tuple[str, ...] = ("image",)  # what the losses take from a batch of the stream
+    targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""

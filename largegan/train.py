@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code. An error is one sentence, not a traceback."""
     # Read once, when torch loads. A thread that waits by spinning takes the core that the thread
-    # it waits for needs: on a busy machine two threads were 10 times slower than one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # it waits for needs: on a busy machine two threads were 10 times slower than one. A short
+    # spin keeps what spinning is good for on an idle one.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         train(parse(sys.argv[1:] if argv is None else argv))
     except UserError as fault:
@@ -258,7 +259,13 @@ class Session:
         if measured:
             self.logger.append("metrics.jsonl", {"nimg": at.nimg, **measured})
             self.trackers.log(measured, at.nimg)
-            self.logger.say("  ".join(f"{name} {value:.3f}" for name, value in measured.items()))
+            self.logger.say(
+                "  ".join(
+                    f"{name} {value:.3f}"
+                    + (f" (target {recipe.targets[name]:g})" if name in recipe.targets else "")
+                    for name, value in measured.items()
+                )
+            )
         if reals:
             real = samples.real_picture(self.source, rows)
             if real is not None:
