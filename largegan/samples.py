@@ -43,7 +43,7 @@ def decode(recipe: Recipe, latents: Tensor, labels: Tensor | None, batch: int = 
 
 def real_picture(source, rows: int) -> Tensor | None:
     """The same grid of training images, evenly spread over the set; None for other data."""
-    if not source.info.count:  # a stream whose length nobody knows
+    if not hasattr(source, "read"):  # streamed shards cannot be picked from
         return None
     picks = np.linspace(0, source.info.count - 1, rows * rows).astype(np.int64)
     batch = source.read(picks)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from largegan.config import as_dict, parse, recipe_options
-from largegan.errors import UserError
+from largegan.errors import Requeue, UserError
 
 if TYPE_CHECKING:
     from largegan.parallel.launch import World
+    from largegan.parallel.signals import StopRequest
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -163,6 +164,7 @@ class Session:
         from largegan import run
         from largegan.log import Logger, Trackers
         from largegan.parallel.launch import agree
+        from largegan.parallel.signals import StopRequest
 
         settings, trainer = self.config.train, self.trainer
         at, device = trainer.at, str(self.world.device)
@@ -187,9 +189,11 @@ class Session:
             trackers=self.trackers,
         )
         self.introduce()
+        stop = StopRequest(self.engine)
         try:
-            self.loop()
+            self.loop(stop)
         finally:
+            stop.close()
             # Events of the last moments matter most when training stops on one of them.
             for event in trainer.events:
                 if self.world.rank == 0:
@@ -197,7 +201,7 @@ class Session:
             self.logger.close()
             trainer.stream.close()
 
-    def loop(self) -> None:
+    def loop(self, stop: "StopRequest") -> None:
         settings, trainer = self.config.train, self.trainer
         if trainer.at.nimg == 0:
             self.show(reals=True)
@@ -208,8 +212,14 @@ class Session:
                 self.logger.tick(trainer)
             if done or self.due(settings.sample_every_nimg):
                 self.show()
-            if done or self.due(settings.save_every_nimg):
+            asked = not done and stop.agreed()
+            if done or asked or self.due(settings.save_every_nimg):
                 self.save()
+            if asked:
+                raise Requeue(
+                    f"asked to stop by a signal: saved at {at.nimg} images; continue with "
+                    "--run.resume auto"
+                )
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
 
     def due(self, every_nimg: int) -> bool:

@@ -1,6 +1,8 @@
 """The promise of the whole program: kill -9 at any time, resume, and the bytes are the same."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,27 @@ def test_kill_and_resume_give_the_same_bytes(name, tmp_path):
         for run in (whole, killed)
     ]
     assert nimgs[0] == nimgs[1], "each line of metrics.jsonl exactly once, also after a kill"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_asks_to_be_requeued(number, tmp_path):
+    """Exit code 75 with a checkpoint of this very moment, from which the run goes on exactly."""
+    stopped, whole, log = tmp_path / "stopped", tmp_path / "whole", tmp_path / "log"
+    rarely = {"train.save_every_nimg": 10**7}
+    process = forked.start(arguments("gan", stopped, 10**7, **rarely), log)
+    first = stopped / "metrics.jsonl"
+    forked.wait_for(first.exists, process, log)
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 75, log.read_text()
+    found, _ = checkpoint.newest(stopped / "checkpoints")
+    end = int(found.name) + EVERY
+    again = {**rarely, "run.resume": "auto"}
+    assert forked.run(arguments("gan", stopped, end, **again), log) == 0
+    assert forked.run(arguments("gan", whole, end, **rarely), log) == 0
+    for file in (checkpoint.MODEL, checkpoint.OPTIMIZER):
+        a, b = (f / "checkpoints" / f"{end:09d}" / file for f in (whole, stopped))
+        assert a.read_bytes() == b.read_bytes(), file
 
 
 def test_one_process_equals_two_on_real_images(tmp_path):

@@ -1,7 +1,9 @@
 """Who am I among how many: every lie a launcher can tell is refused in one sentence."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -119,6 +121,23 @@ def test_accelerate_launch_that_lies_is_refused(tmp_path):
     assert done.returncode != 0
     assert "started only this one" in done.stderr
     assert not (tmp_path / "a").exists()
+
+
+def test_a_signal_to_one_rank_stops_both(tmp_path):
+    """Only rank 1 hears it; both leave after the same iteration, with one checkpoint."""
+    endless = [*TRAIN, "--data.workers", "0", "--train.log_every_nimg", "8"]
+    folder = tmp_path / "a"
+    words = ["--run.dir", str(folder), "--train.total_nimg", str(10**8), "--train.batch_size", "8"]
+    processes = start_ranks([*endless, *words], world=2)
+    deadline = time.monotonic() + 120
+    while not (folder / "metrics.jsonl").exists():
+        assert all(p.poll() is None for p in processes) and time.monotonic() < deadline
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGUSR1)
+    for p in processes:
+        output, _ = p.communicate(timeout=120)
+        assert p.returncode == 75, output
+    assert len(list(folder.glob("checkpoints/*/COMPLETE"))) == 1
 
 
 def test_nan_on_one_rank_skips_the_step_on_both(tmp_path):
