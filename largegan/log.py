@@ -1,6 +1,7 @@
 """What a run says: metrics.jsonl always, a progress bar on a terminal, trackers when asked."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -69,7 +70,7 @@ class Logger:
         self.last_nimg = nimg
         self.total_nimg = total_nimg
         self.bar = None
-        if self.speaks and sys.stderr.isatty():
+        if self.speaks and watched():
             from tqdm import tqdm
 
             self.bar = tqdm(
@@ -86,7 +87,7 @@ class Logger:
     def progress(self, nimg: int) -> None:
         """Once per iteration: moves the bar."""
         if self.bar is not None:
-            self.bar.update(nimg - self.bar.n)
+            self.bar.update(min(nimg, self.total_nimg) - self.bar.n)
 
     def tick(self, trainer: Trainer) -> dict[str, float]:
         """One line of metrics.jsonl, one line of text or an update of the bar, and the trackers."""
@@ -147,6 +148,11 @@ class Logger:
             f"data {values['speed/data_wait']:.0%} mem {values['memory/gib']:.1f}G {losses}",
             flush=True,
         )
+
+
+def watched() -> bool:
+    """Whether a person sees standard error. A terminal of no height would hide the bar."""
+    return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
 
 
 def clock(seconds: float) -> str:

@@ -306,4 +306,6 @@ class Session:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from largegan.parallel.launch import leave
+
+    leave(main())

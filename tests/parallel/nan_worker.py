@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from largegan.parallel.launch import connect, disconnect
+from largegan.parallel.launch import connect, disconnect, leave
 from tests.recipes.common import iterate, make_recipe, make_trainer, weights
 from tests.test_health import poison
 
@@ -20,3 +20,4 @@ assert all(v.isfinite().all() for v in state.values() if v.is_floating_point())
 print("skipped", trainer.bad_steps.total)
 print("digest", digest)
 disconnect()
+leave(0)

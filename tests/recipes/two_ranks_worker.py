@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from largegan.checkpoint import unaliased
-from largegan.parallel.launch import connect, disconnect
+from largegan.parallel.launch import connect, disconnect, leave
 from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
 from tests.recipes.test_every_recipe import restore
 
@@ -38,3 +38,4 @@ def keep(folder: Path, name: str, trainer) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave(0)
