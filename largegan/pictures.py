@@ -14,13 +14,18 @@ def to_uint8(images: Tensor) -> Tensor:
 LEGIBLE = 64  # pixels: smaller images are enlarged for the eye, each pixel into a square
 
 
+def legible(pixels: Tensor) -> Tensor:
+    """Small images `[N, C, H, W]` enlarged by a whole factor; larger ones as they are."""
+    zoom = max(1, LEGIBLE // max(pixels.shape[2:]))
+    return pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+
+
 def grid(images: Tensor, *, columns: int, gap: int = 2) -> Tensor:
     """float `[N, C, H, W]` in [-1, 1] -> one uint8 picture `[C, H', W']`, row by row."""
     from torchvision.utils import make_grid
 
-    zoom = max(1, LEGIBLE // max(images.shape[2:]))
-    pixels = to_uint8(images.cpu()).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    return make_grid(pixels, nrow=columns, padding=gap * zoom, pad_value=255)
+    pixels = legible(to_uint8(images.cpu()))
+    return make_grid(pixels, nrow=columns, padding=2 * gap, pad_value=255)
 
 
 def write_png(path: Path, picture: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.errors import ConfigError, EnvironmentFault
-from largegan.pictures import to_uint8
+from largegan.pictures import legible, to_uint8
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import TABLE, recipe_class
 from largegan.samples import generator
@@ -182,11 +182,11 @@ def sheet(
     """uint8 `[R, N, C, H, W]` -> one picture `[C', H', W']`, white between, names at the edges."""
     from torchvision.utils import make_grid
 
-    columns = images.shape[1]
-    picture = make_grid(images.flatten(0, 1), nrow=columns, padding=GAP, pad_value=255)
+    pixels = legible(images.flatten(0, 1))
+    picture = make_grid(pixels, nrow=images.shape[1], padding=GAP, pad_value=255)
     if not (row_names or column_names):
         return picture
-    cell = (images.shape[3] + GAP, images.shape[4] + GAP)
+    cell = (pixels.shape[2] + GAP, pixels.shape[3] + GAP)
     return with_names(picture, cell, row_names, column_names)
 
 

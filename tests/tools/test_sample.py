@@ -61,16 +61,21 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
+STEP = 66  # of a sheet: 32 pixels, shown as 64, and a gap of 2
+
+
 def cell(picture: np.ndarray, row: int, column: int) -> np.ndarray:
-    """One 32-pixel image of a sheet without names."""
-    top, left = 2 + row * 34, 2 + column * 34
-    return picture[top : top + 32, left : left + 32]
+    """One 32-pixel image of a sheet without names, which shows each pixel as 2 x 2."""
+    top, left = 2 + row * STEP, 2 + column * STEP
+    shown = picture[top : top + 64, left : left + 64]
+    assert (shown[::2, ::2] == shown[1::2, 1::2]).all()
+    return shown[::2, ::2]
 
 
 def test_grid_has_the_images_of_the_files(draw, tmp_path):
     assert draw("sngan", "sheet.png", "--seeds", "0-4,42", "--grid", "2x3") == (
         0,
-        f"{tmp_path / 'sheet.png'}: 104x70 pixels\n",
+        f"{tmp_path / 'sheet.png'}: 200x134 pixels\n",
     )
     assert draw("sngan", "single", "--seeds", "42,3", "--batch", "1")[0] == 0
     sheet = pixels(tmp_path / "sheet.png")
@@ -84,7 +89,7 @@ def test_grid_has_the_images_of_the_files(draw, tmp_path):
 
 def test_default_sheet_and_short_last_row(draw, tmp_path):
     assert draw("gan", "all.png")[0] == 0
-    assert pixels(tmp_path / "all.png").shape == (274, 274, 3)
+    assert pixels(tmp_path / "all.png").shape == (530, 530, 3)
     assert draw("gan", "some.png", "--count", "5")[0] == 0
     assert (cell(pixels(tmp_path / "some.png"), 2, 1) == 255).all(), "3 x 2, the last one blank"
 
@@ -106,9 +111,9 @@ def test_classes_by_number_and_name(draw, tmp_path):
 def test_class_rows_share_their_latents(draw, tmp_path, runs):
     assert draw("sngan", "rows.png", "--class-rows", "--seeds", "5,6", "--classes", "1,3,1")[0] == 0
     picture = pixels(tmp_path / "rows.png")
-    step, right = 34, picture.shape[1] - 68 - 2
+    step, right = STEP, picture.shape[1] - 2 * STEP - 2
     top = picture.shape[0] - 3 * step
-    rows = [picture[top + i * step : top + i * step + 32, right:] for i in range(3)]
+    rows = [picture[top + i * step : top + i * step + 64, right:] for i in range(3)]
     assert (rows[0] == rows[2]).all() and (rows[0] != rows[1]).any()
     assert (picture[top:, :right] < 128).any(), "names are written on the left"
 
@@ -119,7 +124,7 @@ def test_interpolation_ends_at_its_seeds(draw, tmp_path):
     assert draw("sngan", "ends", "--seeds", "1,2,7", "--classes", "4")[0] == 0
     ends = [pixels(path) for path in sorted((tmp_path / "ends").iterdir())]
     walk = pixels(tmp_path / "walk.png")
-    walk = walk[:, walk.shape[1] - 5 * 34 - 2 :]
+    walk = walk[:, walk.shape[1] - 5 * STEP - 2 :]
     for row, column, end in ((0, 0, 0), (0, 4, 1), (1, 0, 1), (1, 4, 2)):
         assert np.abs(cell(walk, row, column) - ends[end]).max() <= 1
     assert np.abs(cell(walk, 0, 2) - ends[0]).max() > 1
@@ -129,7 +134,7 @@ def test_interpolation_ends_at_its_seeds(draw, tmp_path):
 def test_arithmetic_of_a_minus_a_plus_c(draw, tmp_path, runs, recipe, normal):
     assert draw(recipe, "sum.png", "--arithmetic", "3-3+5", "1,2 - 4 + 5,6")[0] == 0
     picture = pixels(tmp_path / "sum.png")
-    picture = picture[picture.shape[0] - 2 * 34 - 2 :, picture.shape[1] - 4 * 34 - 2 :]
+    picture = picture[picture.shape[0] - 2 * STEP - 2 :, picture.shape[1] - 4 * STEP - 2 :]
     same = np.abs(cell(picture, 0, 3) - cell(picture, 0, 2)).max() <= 1
     assert same != normal, "a sum of normal latents is scaled back, one of uniform ones is not"
     artist = sheets.open_artist(runs / recipe, "cpu")
