@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "data": set(),
     "augment": {"ops"},
     "evaluation": {"ops"},
+    "doctor": {"config", "run", "checkpoint", "data", "recipe", "recipes", "trainer", "parallel"},
     "ops": set(),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

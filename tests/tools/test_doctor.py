@@ -1,8 +1,11 @@
 """tools/doctor.py: what it says of sound and of broken settings, and never a traceback."""
 
 import collections
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +15,10 @@ import torch
 
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.doctor import data, disk, machine, packages, training
+from largegan.doctor.finding import Visit
+from largegan.doctor.processes import check_processes
+from largegan.doctor.training import check_config
 from tests.parallel.launching import clean_environment, run_ranks, start_ranks
 from tests.tools.test_sample import TOOL as SAMPLE
 from tests.tools.test_sample import load_tool
@@ -25,7 +32,7 @@ TINY += ["--train.cpu_threads", "1"]
 def doctor(monkeypatch):
     """The tool, loaded anew and in a hurry."""
     tool = load_tool(TOOL)
-    monkeypatch.setattr(tool, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(data, "READ_SECONDS", 0.05)
     return tool
 
 
@@ -76,10 +83,10 @@ def test_checkpoint_size_is_foretold(doctor, tmp_path):
     (folder,) = (tmp_path / "r" / "checkpoints").glob("0*")
     written = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     torch.manual_seed(0)
-    visit = doctor.Visit(TINY)
-    for check in (doctor.check_config, doctor.check_launch, doctor.check_data, doctor.check_recipe):
+    visit = Visit(TINY)
+    for check in (check_config, check_processes, data.check_data, training.check_networks):
         list(check(visit))
-    assert doctor.checkpoint_bytes(visit.recipe) == pytest.approx(written, rel=0.05)
+    assert disk.checkpoint_bytes(visit.recipe) == pytest.approx(written, rel=0.05)
 
 
 def test_without_a_configuration_and_as_a_program():
@@ -148,7 +155,7 @@ def test_slow_storage(visit, doctor, monkeypatch):
     from largegan.data import Stream
 
     read = Stream.next_batch
-    monkeypatch.setattr(Stream, "next_batch", lambda s: doctor.time.sleep(0.02) or read(s))
+    monkeypatch.setattr(Stream, "next_batch", lambda s: time.sleep(0.02) or read(s))
     code, found, _ = visit()
     assert code == 0 and "it waits for the disk or network; use more" in found["reading"][0]
 
@@ -164,13 +171,13 @@ def test_run_directory_that_is_taken(visit, tmp_path):
 @pytest.mark.parametrize(("free", "level", "code"), [(10, "FAIL", 4), (2.5, "warn", 0)])
 def test_full_disk(visit, doctor, monkeypatch, free, level, code):
     """`free` in bytes, or in checkpoints."""
-    real = doctor.checkpoint_bytes
+    real = disk.checkpoint_bytes
     usage = collections.namedtuple("usage", "total used free")
     sizes = []
-    monkeypatch.setattr(doctor, "checkpoint_bytes", lambda r: sizes.append(real(r)) or sizes[0])
+    monkeypatch.setattr(disk, "checkpoint_bytes", lambda r: sizes.append(real(r)) or sizes[0])
     assert visit()[0] == 0
     left = free if free == 10 else int(free * sizes[0])
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(0, 0, left))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, left))
     found = visit()
     assert found[0] == code and found[1]["run directory"][0].startswith(level)
 
@@ -179,7 +186,7 @@ def test_place_that_cannot_be_written(visit, doctor, monkeypatch):
     def refuse(**options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     code, found, _ = visit()
     assert code == 4 and "(Permission denied); choose a writable" in found["run directory"][0]
 
@@ -187,7 +194,7 @@ def test_place_that_cannot_be_written(visit, doctor, monkeypatch):
 def test_old_and_missing_packages(visit, doctor, monkeypatch):
     installed = metadata.version
     faked = {"torch": "2.0.0", "webdataset": None, "deepspeed": None}
-    monkeypatch.setattr(doctor, "version_of", lambda p: faked[p] if p in faked else installed(p))
+    monkeypatch.setattr(packages, "version_of", lambda p: faked[p] if p in faked else installed(p))
     code, found, _ = visit()
     assert code == 4
     assert "2.0.0, but the project needs >=2.11; pip install" in found["torch"][0]
@@ -202,7 +209,7 @@ def test_decoder_that_is_missing_or_wrong(visit, doctor, monkeypatch):
 
 
 def test_old_python(visit, doctor, monkeypatch):
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 8, 0))
+    monkeypatch.setattr(sys, "version_info", (3, 8, 0))
     code, found, _ = visit()
     assert code == 4 and found["python"][0].endswith("use Python 3.10 or newer")
 
@@ -221,9 +228,9 @@ def test_what_nobody_foresaw_is_one_line(visit, doctor, monkeypatch):
         raise ZeroDivisionError("over\nthere")
         yield
 
-    monkeypatch.setattr(doctor, "CHECKS", [("cpu", 4, explode), *doctor.CHECKS])
+    monkeypatch.setattr(packages, "check_python", explode)
     code, found, lines = visit()
-    assert code == 4 and lines[0].startswith("FAIL  cpu: ZeroDivisionError: over there;")
+    assert code == 4 and lines[0].startswith("FAIL  python: ZeroDivisionError: over there;")
     assert found["run directory"], "and goes on"
 
 
@@ -231,16 +238,16 @@ def test_memory_that_does_not_suffice(visit, doctor, monkeypatch):
     def explode(visit):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(doctor, "run_phases", explode)
+    monkeypatch.setattr(training, "run_phases", explode)
     code, found, _ = visit()
     assert code == 4 and "smaller train.micro_batch_size" in found["networks"][1]
 
 
 def test_gpu_that_torch_cannot_use(doctor, monkeypatch):
-    monkeypatch.setattr(doctor, "driver_lists_gpus", lambda: True)
+    monkeypatch.setattr(machine, "driver_lists_gpus", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    (finding,) = doctor.check_devices(doctor.Visit([]))
+    (finding,) = machine.check_devices(Visit([]))
     assert finding.level == "warn" and "install a torch build" in finding.remedy
 
 
