@@ -119,12 +119,14 @@ def adopt_slurm(env: dict[str, str]) -> None:
 
 def refuse_lonely(env: dict[str, str]) -> None:
     """`accelerate launch --num_processes 2` without a GPU starts one process and says nothing."""
-    by_accelerate = "ACCELERATE_MIXED_PRECISION" in env and "WORLD_SIZE" not in env
+    told = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+    by_accelerate = "ACCELERATE_MIXED_PRECISION" in env and not any(name in env for name in told)
     # Accelerate's one-process launcher writes an address only when asked for several processes.
-    if by_accelerate and env.get("MASTER_ADDR") == "127.0.0.1" and "MASTER_PORT" in env:
+    if by_accelerate and "MASTER_ADDR" in env and "MASTER_PORT" in env:
         raise EnvironmentFault(
             "accelerate was asked for several processes and started only this one (it does so "
-            f"when no GPU is visible and --multi_gpu is absent); {HOW}"
+            f"when no GPU is visible and --multi_gpu is absent); {HOW}; if MASTER_ADDR is your "
+            "own, unset it"
         )
 
 
