@@ -103,10 +103,17 @@ def resolve(path: Path) -> Path:
 
 
 def prune(folder: Path, *, keep_last: int, keep_every_nimg: int | None) -> None:
-    """Removes complete checkpoints beyond the last few, except every so many images."""
+    """Removes complete checkpoints beyond the last few, except every so many images.
+
+    Checkpoints fall where an iteration ends, so the first one at or after each multiple is kept.
+    """
     complete = sorted((p for p in numbered(folder) if is_complete(p)), key=lambda p: int(p.name))
-    for path in complete[:-keep_last] if keep_last else []:
-        if keep_every_nimg and int(path.name) % keep_every_nimg == 0:
+    milestones: dict[int, Path] = {}
+    for path in complete if keep_every_nimg else []:
+        milestones.setdefault(int(path.name) // keep_every_nimg, path)
+    milestones.pop(0, None)
+    for path in complete[:-keep_last]:
+        if path in milestones.values():
             continue
         # The marker goes first: a kill half-way must not leave a directory that looks complete.
         (path / MARKER).unlink(missing_ok=True)

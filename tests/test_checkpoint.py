@@ -185,6 +185,15 @@ def test_pruning(tmp_path):
     assert kept == [300, 600, 700]
 
 
+def test_milestones_are_where_iterations_end(tmp_path):
+    """Checkpoints of batches of 64 never hit a multiple of 1000; the next one after it is kept."""
+    for nimg in (512, 1024, 1536, 2048, 2560, 3072, 3584):
+        checkpoint.save(tmp_path, nimg, content(nimg))
+        checkpoint.prune(tmp_path, keep_last=1, keep_every_nimg=1000)
+    kept = sorted(int(p.name) for p in checkpoint.numbered(tmp_path))
+    assert kept == [1024, 2048, 3072, 3584]
+
+
 def test_resolve(tmp_path):
     path = checkpoint.save(tmp_path / "checkpoints", 100, content())
     assert checkpoint.resolve(tmp_path) == path

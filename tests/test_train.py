@@ -119,7 +119,6 @@ def test_unwritable_directory(tmp_path, capsys):
 
 
 def test_tensorboard_gets_scalars_and_pictures(tmp_path):
-    pytest.importorskip("tensorboard", reason="the tensorboard extra is not installed")
     options = {"log.trackers": "[tensorboard]"}
     assert main(arguments("gan", tmp_path / "a", 64, **options)) == 0
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
