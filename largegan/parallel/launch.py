@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -64,10 +65,23 @@ def agree(world: World, decide: Callable[[], T]) -> T:
             box[0] = decide()
         except UserError as fault:
             box[1] = fault
-    dist.broadcast_object_list(box, src=0)
+    with contact():
+        dist.broadcast_object_list(box, src=0)
     if box[1] is not None:
         raise box[1]
     return box[0]
+
+
+@contextmanager
+def contact() -> Iterator[None]:
+    """Around every collective: a peer that is gone is one sentence, not a page of traceback."""
+    try:
+        yield
+    except RuntimeError as fault:  # what gloo raises, and the base of what NCCL raises
+        raise EnvironmentFault(
+            f"lost contact with another process of this run ({str(fault).splitlines()[0][:160]}); "
+            "its own message says why; continue with --run.resume auto"
+        ) from fault
 
 
 def disconnect() -> None:

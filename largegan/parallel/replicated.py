@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from largegan.parallel.engine import StepReport
-from largegan.parallel.launch import World
+from largegan.parallel.launch import World, contact
 from largegan.recipe import Progress, Recipe
 
 BUCKET_BYTES = 25 * 2**20
@@ -79,13 +79,15 @@ class Replicated:
     def mean(self, values: Tensor) -> Tensor:
         """The mean over ranks of a small tensor, such as logged losses."""
         if self.world > 1:
-            dist.all_reduce(values)
+            with contact():
+                dist.all_reduce(values)
             values /= self.world
         return values
 
     def barrier(self) -> None:
         if self.world > 1:
-            dist.barrier()
+            with contact():
+                dist.barrier()
 
     def model_state(self) -> dict[str, Tensor]:
         """Everything the recipe registers, under its own names."""
@@ -168,10 +170,12 @@ def all_reduce_sum(tensors: list[Tensor]) -> None:
         size += tensor.numel() * tensor.element_size()
         if size >= BUCKET_BYTES or i == len(tensors) - 1:
             flat = torch.cat([t.reshape(-1) for t in bucket])
-            pending.append((dist.all_reduce(flat, async_op=True), flat, bucket))
+            with contact():
+                pending.append((dist.all_reduce(flat, async_op=True), flat, bucket))
             bucket, size = [], 0
     for work, flat, bucket in pending:
-        work.wait()
+        with contact():
+            work.wait()
         parts = flat.split([t.numel() for t in bucket])
         for tensor, part in zip(bucket, parts, strict=True):
             tensor.copy_(part.view_as(tensor))

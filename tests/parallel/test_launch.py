@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
@@ -138,6 +139,25 @@ def test_a_signal_to_one_rank_stops_both(tmp_path):
         output, _ = p.communicate(timeout=120)
         assert p.returncode == 75, output
     assert len(list(folder.glob("checkpoints/*/COMPLETE"))) == 1
+
+
+def test_one_rank_finds_damage_the_other_says_so(tmp_path):
+    """Sentences and exit codes on both, no traceback, and nobody waits for ever."""
+    shard = tmp_path / "shards" / "a.tar"
+    shard.parent.mkdir()
+    bundled = ROOT / "largegan/data/bundled/noto32-000000.tar"
+    with tarfile.open(bundled) as tar:
+        image = [m for m in tar.getmembers() if m.name.endswith(".png")][700]
+    content = bytearray(bundled.read_bytes())
+    content[image.offset_data + 60] ^= 255
+    shard.write_bytes(content)
+    words = ["--data.path", str(shard.parent), "--data.workers", "0", "--train.batch_size", "8"]
+    processes = start_ranks([*TRAIN, *words, "--run.dir", str(tmp_path / "a")], world=2)
+    outputs = {p.wait(timeout=120): p.stdout.read() for p in processes}
+    assert set(outputs) == {3, 4}, outputs
+    assert f"error: member {image.name} in shard a.tar" in outputs[3]
+    assert "error: lost contact with another process of this run" in outputs[4]
+    assert not any("Traceback" in output for output in outputs.values())
 
 
 def test_nan_on_one_rank_skips_the_step_on_both(tmp_path):
