@@ -58,9 +58,12 @@ def installed() -> bool:
 def show(finding: "Finding", visit: "Visit") -> None:
     """Everything on the first rank; on the others what is wrong with them."""
     if visit.rank == 0:
-        print(finding, flush=True)
+        line = str(finding)
     elif finding.level in ("warn", "FAIL"):
-        print(f"rank {visit.rank}: {finding}", flush=True)
+        line = f"rank {visit.rank}: {finding}"
+    else:
+        return
+    print(line + "\n", end="", flush=True)  # in one piece: ranks share the terminal
 
 
 def leave_group() -> None:

@@ -36,7 +36,7 @@ def test_run_directory_that_is_taken(examined, tmp_path):
     assert "already holds" not in examined("--run.resume", "auto")[1]["run directory"][0]
 
 
-@pytest.mark.parametrize(("checkpoints", "level"), [(1.5, "FAIL"), (2.5, "warn"), (4.5, "ok")])
+@pytest.mark.parametrize(("checkpoints", "level"), [(1.5, "FAIL"), (3.5, "warn"), (4.5, "ok")])
 def test_full_disk(examined, monkeypatch, checkpoints, level):
     """Three are kept, and a fourth is there while it is written."""
     usage = collections.namedtuple("usage", "total used free")
