@@ -44,12 +44,14 @@ def connect(processes: int | None = None, *, cpu_threads: int | None = None) -> 
     import torch
     from accelerate import PartialState
 
+    threads = cpu_threads or threads_per_process(os.environ)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # or Accelerate guesses, and warns
     # Without cpu=True, Accelerate on a machine without a GPU ignores RANK and WORLD_SIZE.
     state = PartialState(cpu=not torch.cuda.is_available())
     world = World(state.process_index, state.num_processes, state.device)
     check_size(world.size, os.environ, processes)
     if world.device.type == "cpu":
-        torch.set_num_threads(cpu_threads or threads_per_process(os.environ))
+        torch.set_num_threads(threads)
     return world
 
 

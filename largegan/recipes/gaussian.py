@@ -29,7 +29,7 @@ class Gaussian(Recipe):
         self,
         data: DataSpec,
         *,
-        z_dim: int = 8,
+        z_dim: int = 16,
         width: int = 64,
         lr: float = 1e-3,
         r1: float = 0.02,
