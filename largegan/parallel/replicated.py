@@ -94,6 +94,12 @@ class Replicated:
         return self.recipe.state_dict()
 
     def load_model_state(self, state: dict[str, Tensor]) -> None:
+        """Restores every registered tensor; a module with two names is in files under its first."""
+        first: dict[int, str] = {}
+        for name, tensor in self.recipe.state_dict().items():
+            shared = first.setdefault(tensor.data_ptr(), name)
+            if name not in state and shared in state:
+                state = state | {name: state[shared]}
         self.recipe.load_state_dict(state)
 
     def optimizer_state(self) -> dict[str, Tensor]:
