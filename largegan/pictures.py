@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from largegan.errors import EnvironmentFault
+
 
 def to_uint8(images: Tensor) -> Tensor:
     """float `[N, C, H, W]` in [-1, 1] -> uint8, rounded and clamped."""
@@ -29,12 +31,21 @@ def grid(images: Tensor, *, columns: int, gap: int = 2) -> Tensor:
 
 
 def write_png(path: Path, picture: Tensor) -> None:
-    """uint8 `[C, H, W]` with 1, 3 or 4 channels -> a PNG file that is never seen half-written."""
+    """uint8 `[C, H, W]` with 1, 3 or 4 channels -> a PNG file that is never seen half-written.
+
+    Raises `EnvironmentFault` when the disk refuses.
+    """
     from PIL import Image
 
     array = picture.permute(1, 2, 0).cpu().numpy()
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     partial = path.with_name(f".{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(partial, format="PNG")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(partial, format="PNG")
+        partial.replace(path)
+    except OSError as fault:
+        raise EnvironmentFault(
+            f"cannot write {path}: {fault.strerror or fault}; make room and continue with "
+            "--run.resume auto"
+        ) from fault
