@@ -54,10 +54,24 @@ def _from_zip(source: Path, *, labels: str) -> Originals:
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{source} cannot be read as a zip ({error}); fetch it again") from error
-    entries = archive.namelist()
-    files = sorted(name for name in entries if not name.endswith("/"))
-    folders = sorted({PurePosixPath(n).parts[0] for n in entries if "/" in n})
-    return _from_files(source, files, folders, archive.read, labels=labels)
+    entries = [name for name in archive.namelist() if not _is_hidden(name)]
+    outer = _outer_folder([name for name in entries if not name.endswith("/")])
+    inner = [name.removeprefix(outer) for name in entries]
+    files = sorted(name for name in inner if name and not name.endswith("/"))
+    folders = sorted({PurePosixPath(n).parts[0] for n in inner if "/" in n})
+    return _from_files(source, files, folders, lambda n: archive.read(outer + n), labels=labels)
+
+
+def _outer_folder(files: list[str]) -> str:
+    """`pics/` when somebody zipped the folder pics itself: its sub-folders are the classes then.
+
+    A single folder that holds nothing but images stays what it is, a class; else "".
+    """
+    first = {name.partition("/")[0] for name in files}
+    outer = f"{first.pop()}/" if len(first) == 1 else ""
+    inner = [name.removeprefix(outer) for name in files]
+    wraps = any("/" in name or name in LABEL_FILES for name in inner)
+    return outer if wraps and all(name.startswith(outer) for name in files) else ""
 
 
 def _from_files(
@@ -85,9 +99,12 @@ def _from_files(
 
 
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(IGNORED) for part in path.parts)
-    return not hidden and path.suffix[1:].lower() in IMAGE_EXTENSIONS
+    extension = PurePosixPath(name).suffix[1:].lower()
+    return not _is_hidden(name) and extension in IMAGE_EXTENSIONS
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(IGNORED) for part in PurePosixPath(name).parts)
 
 
 def _labels_of_folders(

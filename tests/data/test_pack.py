@@ -90,6 +90,28 @@ def test_folder_zip_and_npz_agree(tool, tmp_path: Path) -> None:
     assert info.class_names == ("class0", "class1", "class2") and info.label_counts == (4, 4, 4)
 
 
+@pytest.mark.parametrize("extra", ["", "__MACOSX/._x", "/"])
+def test_a_zip_of_the_folder_itself_has_its_classes(tool, tmp_path: Path, extra: str) -> None:
+    """`zip -r pics.zip pics` wraps the class folders in one more; so do Finder and others."""
+    folder = save_pictures(tmp_path / "pics", 12)
+    with zipfile.ZipFile(tmp_path / "pics.zip", "w") as archive:
+        if extra:
+            archive.writestr(extra if extra != "/" else "pics/", b"")
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path))
+    assert tool("pack", tmp_path / "pics.zip", tmp_path / "out", "--format", "png")[0] == 0
+    assert by_content(tmp_path / "out") == {picture(i).tobytes(): i % 3 for i in range(12)}
+    assert open_data(tmp_path / "out").info.class_names == ("class0", "class1", "class2")
+
+
+def test_a_zip_of_one_flat_folder_has_no_classes(tool, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pics.zip", "w") as archive:
+        for path in sorted(save_pictures(tmp_path / "all", 12).rglob("*.png")):
+            archive.write(path, f"pics/{path.name}")
+    assert tool("pack", tmp_path / "pics.zip", tmp_path / "out")[0] == 0
+    assert open_data(tmp_path / "out").info.num_classes == 0
+
+
 def test_labels_from_files_beside_the_images(tool, tmp_path: Path) -> None:
     names = [f"{i // 4:05d}/img{i:08d}.png" for i in range(8)]
     for kind in ("json", "csv", "names"):
