@@ -30,22 +30,36 @@ def grid(images: Tensor, *, columns: int, gap: int = 2) -> Tensor:
     return make_grid(pixels, nrow=columns, padding=2 * gap, pad_value=255)
 
 
-def write_png(path: Path, picture: Tensor) -> None:
-    """uint8 `[C, H, W]` with 1, 3 or 4 channels -> a PNG file that is never seen half-written.
+def as_image(picture: Tensor):
+    """uint8 `[C, H, W]` with 1, 3 or 4 channels -> a PIL image."""
+    from PIL import Image
 
-    Raises `EnvironmentFault` when the disk refuses.
+    array = picture.permute(1, 2, 0).cpu().contiguous().numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def write_picture(
+    path: Path, picture: Tensor, *, remedy: str = "choose a writable place with free space"
+) -> None:
+    """uint8 `[C, H, W]` -> PNG or JPEG by the ending of `path`, never seen half-written.
+
+    Transparent pixels of a JPEG become white. Raises `EnvironmentFault`, whose sentence ends with
+    `remedy`, when it cannot be written.
     """
     from PIL import Image
 
-    array = picture.permute(1, 2, 0).cpu().numpy()
-    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    image = as_image(picture)
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    if jpeg and image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    options = {"format": "JPEG", "quality": 95} if jpeg else {"format": "PNG"}
     partial = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(partial, format="PNG")
+        image.save(partial, **options)
         partial.replace(path)
     except OSError as fault:
         raise EnvironmentFault(
-            f"cannot write {path}: {fault.strerror or fault}; make room and continue with "
-            "--run.resume auto"
+            f"cannot write {path}: {fault.strerror or fault}; {remedy}"
         ) from fault

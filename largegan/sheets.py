@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from largegan import checkpoint
-from largegan.errors import ConfigError, EnvironmentFault
-from largegan.pictures import legible, to_uint8
+from largegan.errors import ConfigError, DataError
+from largegan.pictures import as_image, legible, to_uint8
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import TABLE, recipe_class
 from largegan.samples import generator
@@ -85,7 +85,7 @@ def open_artist(
     path = checkpoint.resolve(path)
     fault = checkpoint.damage(path)
     if fault:
-        raise checkpoint.DataError(f"checkpoint {path} {fault}; choose another one of that run")
+        raise DataError(f"checkpoint {path} {fault}; choose another one of that run")
     state = json.loads((path / checkpoint.STATE).read_text())
     spec = DataSpec(**state["spec"])
     recipe = rebuild(path, state["config"]["recipe"], spec)
@@ -217,36 +217,3 @@ def fill(images: Iterable[Tensor], *, rows: int, columns: int) -> Tensor:
     found = torch.stack(list(images))
     blank = torch.full_like(found[:1], 255).expand(rows * columns - len(found), -1, -1, -1)
     return torch.cat([found, blank]).unflatten(0, (rows, columns))
-
-
-def as_image(picture: Tensor):
-    """uint8 `[C, H, W]` with 1, 3 or 4 channels -> a PIL image."""
-    from PIL import Image
-
-    array = picture.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
-def write_picture(path: Path, picture: Tensor) -> None:
-    """uint8 `[C, H, W]` -> PNG or JPEG by the ending of `path`, never seen half-written.
-
-    Transparent pixels of a JPEG become white. Raises EnvironmentFault when it cannot be written.
-    """
-    from PIL import Image
-
-    image = as_image(picture)
-    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    if jpeg and image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    options = {"format": "JPEG", "quality": 95} if jpeg else {"format": "PNG"}
-    partial = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(partial, **options)
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(
-            f"cannot write {path}: {fault.strerror or fault}; choose a writable place with free "
-            "space"
-        ) from fault

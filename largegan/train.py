@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from largegan.config import as_dict, parse, recipe_options
-from largegan.errors import Requeue, UserError
+from largegan.errors import ConfigError, Requeue, UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from largegan.parallel.launch import World
     from largegan.parallel.signals import StopRequest
 
@@ -130,7 +132,7 @@ class Session:
         path = Path(self.start)
         content = checkpoint.load(path)
         if content.state["config"]["recipe"]["name"] != self.config.recipe.name:
-            raise checkpoint.ConfigError(
+            raise ConfigError(
                 f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
                 f"configuration asks for {self.config.recipe.name}; start a new --run.dir"
             )
@@ -257,13 +259,13 @@ class Session:
         """Writes the picture people watch: fixed latents, EMA weights, rank 0 only."""
         if self.world.rank != 0:
             return
-        from largegan import pictures, samples
+        from largegan import samples
 
         recipe, at = self.trainer.recipe, self.trainer.at
         rows = self.config.train.sample_rows
         seed = self.config.train.seed
         picture = samples.training_picture(recipe, self.spec, rows, seed, self.world.device)
-        pictures.write_png(self.folder / "samples" / f"fakes-{at.nimg:09d}.png", picture)
+        self.write(f"fakes-{at.nimg:09d}.png", picture)
         self.trackers.picture("samples", picture, at.nimg)
         measured = recipe.measure(samples.generator(seed, self.world.device))
         if measured:
@@ -279,7 +281,13 @@ class Session:
         if reals:
             real = samples.real_picture(self.source, rows)
             if real is not None:
-                pictures.write_png(self.folder / "samples" / "reals.png", real)
+                self.write("reals.png", real)
+
+    def write(self, name: str, picture: "Tensor") -> None:
+        from largegan.pictures import write_picture
+
+        remedy = "make room and continue with --run.resume auto"
+        write_picture(self.folder / "samples" / name, picture, remedy=remedy)
 
     def introduce(self) -> None:
         """What is about to happen, in two lines."""

@@ -22,7 +22,7 @@ def test_small_images_are_enlarged(size, shown):
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_png_round_trip(channels, mode, tmp_path):
     picture = torch.randint(0, 256, (channels, 5, 7), dtype=torch.uint8)
-    pictures.write_png(tmp_path / "new" / "a.png", picture)
+    pictures.write_picture(tmp_path / "new" / "a.png", picture)
     image = Image.open(tmp_path / "new" / "a.png")
     assert image.mode == mode and image.size == (7, 5)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
@@ -31,4 +31,5 @@ def test_png_round_trip(channels, mode, tmp_path):
 def test_a_disk_that_refuses_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFault, match=r"cannot write .* --run\.resume auto"):
-        pictures.write_png(tmp_path / "file" / "a.png", torch.zeros(3, 2, 2, dtype=torch.uint8))
+        picture, remedy = torch.zeros(3, 2, 2, dtype=torch.uint8), "go on with --run.resume auto"
+        pictures.write_picture(tmp_path / "file" / "a.png", picture, remedy=remedy)

@@ -64,8 +64,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     check(arguments)
+    from largegan.pictures import write_picture
     from largegan.samples import generator
-    from largegan.sheets import open_artist, write_picture
+    from largegan.sheets import open_artist
 
     artist = open_artist(
         arguments.checkpoint,
@@ -281,7 +282,7 @@ def arithmetic_sheet(artist: "Artist", sums: list[str]):
 
 def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int]) -> None:
     """seed0001.png, or seed0001-CLASS.png, in the folder OUT."""
-    from largegan.sheets import write_picture
+    from largegan.pictures import write_picture
 
     ending = arguments.format
     paths = {seed: arguments.out / f"{file_name(artist, seed)}.{ending}" for seed in seeds}

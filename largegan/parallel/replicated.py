@@ -84,11 +84,6 @@ class Replicated:
             values /= self.world
         return values
 
-    def barrier(self) -> None:
-        if self.world > 1:
-            with contact():
-                dist.barrier()
-
     def model_state(self) -> dict[str, Tensor]:
         """Everything the recipe registers, under its own names."""
         return self.recipe.state_dict()
