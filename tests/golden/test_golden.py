@@ -6,7 +6,7 @@ to a family that is named in `PENDING`. Nothing is skipped for being unknown.
 
 import pytest
 
-from tests.golden import goldcheck, studiogan
+from tests.golden import goldcheck, nvlabs_ops, studiogan
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
 # the shared collection pass at 1; of 26 further ones made by running the peer, all passed at 1.2.
@@ -17,6 +17,7 @@ CASES = goldcheck.manifest(FOLDER)
 CLAIMED = {
     "studiogan deep_conv": studiogan.check,
     "studiogan resnet": studiogan.check,
+    "ops NVlabs/stylegan2-ada-pytorch": nvlabs_ops.check,
 }
 PENDING = {  # families that later work brings
     "studiogan deep_conv attention",
@@ -29,7 +30,7 @@ PENDING = {  # families that later work brings
     "cyclegan-cut",
     "stylegan2-ada",
     "stylegan3",
-    "ops NVlabs/stylegan2-ada-pytorch",
+    "ops NVlabs/stylegan2-ada-pytorch ada",
     "ops NVlabs/stylegan3",
     "ops GaParmar/clean-fid",
     "full-size NVlabs/stylegan2-ada-pytorch",
@@ -49,7 +50,8 @@ def family(meta: dict) -> str:
         attention = " attention" if model.get("apply_attn") else ""
         module = studiogan.family(meta["args"]["module"])
         return f"{group} {module}{attention if 'big' not in module else ''}"
-    return f"{group} {peer}" if group in ("ops", "full-size") else group
+    ada = " ada" if "percentiles" in meta.get("args", {}) else ""
+    return f"{group} {peer}{ada}" if group in ("ops", "full-size") else group
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,0 +1,22 @@
+"""Operations of image GANs: plain functions on `[N, C, H, W]`, with gradients of any order."""
+
+from largegan.ops.activation import bias_act
+from largegan.ops.conv import conv2d, conv2d_resample, conv_transpose2d
+from largegan.ops.fir import BINOMIAL, downsample2d, filter2d, taps, upfirdn2d, upsample2d
+from largegan.ops.grid import grid_sample
+from largegan.ops.modulated import modulated_conv2d
+
+__all__ = [
+    "BINOMIAL",
+    "bias_act",
+    "conv2d",
+    "conv2d_resample",
+    "conv_transpose2d",
+    "downsample2d",
+    "filter2d",
+    "grid_sample",
+    "modulated_conv2d",
+    "taps",
+    "upfirdn2d",
+    "upsample2d",
+]
