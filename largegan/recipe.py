@@ -76,6 +76,7 @@ class Recipe(nn.Module):
     players: dict[str, Player]
     phases: list[Phase]
     reads: tuple[str, ...] = ("image",)  # what the losses take from a batch of the stream
+    batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
@@ -114,9 +115,24 @@ class Recipe(nn.Module):
         for module in self._stateful_layers:
             module.accumulating = accumulating
 
+    def settle(self) -> None:
+        """Once per good optimizer step: averages move towards what the phase's batch added up.
+
+        For modules that follow the batch (`layers.running_mean`, adaptive augmentation). While
+        losses are computed they add to `pending`, a buffer that no checkpoint needs; the engine
+        sums it over ranks, and then their own `settle` uses it up. So they too do not depend on
+        how a batch is split.
+        """
+        for module in self._summing_layers:
+            module.settle()
+
     @cached_property
     def _stateful_layers(self) -> list[nn.Module]:
         return [module for module in self.modules() if hasattr(module, "accumulating")]
+
+    @cached_property
+    def _summing_layers(self) -> list[nn.Module]:
+        return [module for module in self.modules() if hasattr(module, "pending")]
 
 
 def adam(

@@ -78,6 +78,7 @@ class Trainer:
         self.recipe, self.engine, self.stream, self.to_device = recipe, engine, stream, to_device
         self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
         self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
+        recipe.batch_size = batch_size
         self.at = Progress()
         self.bad_steps = StepCounter(max_bad_steps)
         self.guard = BufferGuard(recipe)
@@ -140,8 +141,9 @@ class Trainer:
         return report
 
     def settle(self, phase: Phase, report: StepReport) -> None:
-        """After a good step, the recipe's `after`; after a bad one, no trace but a count."""
+        """After a good step, averages and the recipe's `after`; after a bad one, only a count."""
         if report.finite:
+            self.recipe.settle()
             if phase.after:
                 phase.after()
         else:

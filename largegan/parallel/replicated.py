@@ -60,9 +60,11 @@ class Replicated:
         grads = [p.grad for p in params]
         verdict = torch.stack([t.float() for t in terms.values()]).sum()
         if self.world > 1:
-            # The verdict travels with the gradients, so that all ranks skip or step alike.
+            # The verdict travels with the gradients, so that all ranks skip or step alike; so
+            # does what layers added up over this rank's part of the batch.
             verdict = verdict.reshape(1)
-            all_reduce_sum([*grads, verdict])
+            pending = [m.pending for m in self.recipe.modules() if hasattr(m, "pending")]
+            all_reduce_sum([*grads, verdict, *pending])
             self._average_batch_statistics()
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
         grad_norm, verdict_sum = torch.stack([norm, verdict.reshape(())]).tolist()

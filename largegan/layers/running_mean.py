@@ -1,0 +1,34 @@
+"""A moving average of something about the batch, however the batch is split."""
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningMean(nn.Module):
+    """An exponential moving average that takes one step per optimizer step.
+
+    `add` what each micro-batch saw; when the phase is over, `settle` moves `mean` by 1 - `beta`
+    towards the mean of everything that was added, over all micro-batches and ranks (the engine
+    sums `pending` over ranks before; see `Recipe.settle`). After a step that was skipped, and
+    after a phase that added nothing, `mean` stays as it is.
+    """
+
+    def __init__(self, shape: tuple[int, ...] = (), *, beta: float):
+        super().__init__()
+        self.beta = beta
+        self.register_buffer("mean", torch.zeros(shape))
+        # The sum of all examples, and how many: empty between phases, so no checkpoint needs it.
+        self.register_buffer("pending", torch.zeros(self.mean.numel() + 1), persistent=False)
+
+    @torch.no_grad()
+    def add(self, values: Tensor) -> None:
+        """`[N, *shape]`: one value an example."""
+        total = values.float().sum(0).flatten()
+        self.pending += torch.cat([total, total.new_tensor([len(values)])])
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        count = self.pending[-1]
+        seen = (self.pending[:-1] / count.clamp(min=1)).view_as(self.mean)
+        self.mean.copy_(torch.where(count > 0, torch.lerp(seen, self.mean, self.beta), self.mean))
+        self.pending.zero_()
