@@ -27,13 +27,16 @@ class DataSpec:
     """What one training example looks like; a recipe builds its networks for it.
 
     Images arrive as float32 `[N, channels, height, width]` in [-1, 1] under `batch["image"]`,
-    labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`.
+    labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`. Data of two domains
+    (`channels_b` > 0) hold two images of the same size instead: `batch["image_a"]` with
+    `channels` and `batch["image_b"]` with `channels_b`.
     """
 
     channels: int
     height: int
     width: int
     num_classes: int = 0
+    channels_b: int = 0
 
 
 @dataclass(eq=False)
@@ -77,6 +80,7 @@ class Recipe(nn.Module):
     phases: list[Phase]
     reads: tuple[str, ...] = ("image",)  # what the losses take from a batch of the stream
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
+    directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a": what `translate` can do
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
@@ -96,6 +100,30 @@ class Recipe(nn.Module):
     def sample(self, n: int, generator: torch.Generator, *, labels: Tensor | None = None) -> Tensor:
         """`n` generated examples, drawn from `generator`; see `decode`."""
         return self.decode(self.latent(n, generator), labels)
+
+    def translator(self, direction: str) -> nn.Module:
+        """The network that translates, averaged and in evaluation mode: images in, images out.
+
+        It takes any size, and each image's result does not depend on the others of its batch.
+        `multiple` is the side of its coarsest cell in pixels: a part of an image that starts at a
+        multiple of it is computed on the same grid as the whole. `halo` (a multiple of that) is
+        how far an output pixel sees to each side through convolutions; instance norm, and batch
+        norm with `own_statistics`, see the whole image besides.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def translate(self, images: Tensor, *, direction: str | None = None) -> Tensor:
+        """Images of one domain as the other would show them, by averaged weights.
+
+        Args:
+            images: float32 `[N, channels, H, W]` in [-1, 1], any size.
+            direction: one of `directions`; None for the first.
+
+        Returns:
+            float32 `[N, channels of the other domain, H, W]` in [-1, 1].
+        """
+        return self.translator(direction or self.directions[0])(images)
 
     def measure(self, generator: torch.Generator) -> dict[str, float]:
         """Cheap numbers worth a curve, computed when samples are drawn."""

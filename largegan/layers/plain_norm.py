@@ -1,0 +1,63 @@
+"""Normalisation as image translation uses it, chosen by name."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["instance", "batch", "none"]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that can normalise each image by itself when it is not training.
+
+    `own_statistics` makes that choice. Isola et al. (2017, section 3.4) translate one image at a
+    time by the statistics of that image, not by running averages; so an image's translation is
+    the same in every batch.
+    """
+
+    own_statistics = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not self.own_statistics:
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+def norm2d(norm: Norm, features: int) -> nn.Module:
+    """Instance norm has neither weights nor running statistics; batch norm has both."""
+    if norm == "batch":
+        return BatchNorm2d(features)
+    return nn.InstanceNorm2d(features) if norm == "instance" else nn.Identity()
+
+
+def has_bias(norm: Norm) -> bool:
+    """Whether a convolution before this norm has a bias, as published: only before instance norm
+    (which takes it away again; batch norm has its own)."""
+    return norm == "instance"
+
+
+def use_own_statistics(net: nn.Module) -> nn.Module:
+    """Lets every batch norm of `net` see one image at a time in evaluation mode; see there."""
+    for module in net.modules():
+        if isinstance(module, BatchNorm2d):
+            module.own_statistics = True
+    return net
+
+
+def init_weights(net: nn.Module, *, xavier: bool = False) -> None:
+    """Convolutions and linear maps from N(0, 0.02), or Glorot-normal with gain 0.02; no biases.
+
+    Gains of batch norm start at N(1, 0.02) (Isola et al., 2017, and Park et al., 2020).
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if xavier:
+                nn.init.xavier_normal_(module.weight, gain=0.02)
+            else:
+                nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
