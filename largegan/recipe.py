@@ -125,9 +125,35 @@ class Recipe(nn.Module):
         """
         return self.translator(direction or self.directions[0])(images)
 
+    def truncate(self, z: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+        """More typical, less varied latents `[n, z_dim]`: a small `amount` does much, above 0.
+
+        Here they are scaled, which suits normal ones; BigGAN draws values beyond `amount` again. A
+        recipe that truncates behind its latents (StyleGAN: w) has `decode_truncated(z, labels,
+        amount)` instead, and this is not called.
+        """
+        return z * amount
+
     def measure(self, generator: torch.Generator) -> dict[str, float]:
-        """Cheap numbers worth a curve, computed when samples are drawn."""
+        """Cheap numbers worth a curve, computed when samples are drawn.
+
+        A name with a slash goes to files and trackers only: there may be hundreds of them.
+        """
         return {}
+
+    def watch(self, **values: Tensor) -> None:
+        """For losses: scalars that are worth a curve and no part of the loss, such as mean logits.
+
+        Logged like terms: the mean over micro-batches, ranks and the steps since the last line.
+        """
+        for name, value in values.items():
+            self._watched[name] = value.detach()
+
+    def take_watched(self) -> dict[str, Tensor]:
+        """What the last loss watched; the trainer asks once per micro-batch."""
+        taken = dict(self._watched)
+        self._watched.clear()
+        return taken
 
     def picture(self, generator: torch.Generator) -> Tensor | None:
         """What to look at instead of a grid of samples: uint8 `[3, H, W]`. None: the grid."""
@@ -153,6 +179,10 @@ class Recipe(nn.Module):
         """
         for module in self._summing_layers:
             module.settle()
+
+    @cached_property
+    def _watched(self) -> dict[str, Tensor]:
+        return {}
 
     @cached_property
     def _stateful_layers(self) -> list[nn.Module]:

@@ -6,7 +6,7 @@ generator of its own. Batch, count and device only move the last bits of floatin
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.errors import ConfigError, DataError
+from largegan.layers.batch_norm import standing_statistics
 from largegan.pictures import as_image, legible, to_uint8
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import TABLE, recipe_class
@@ -28,7 +29,7 @@ class Artist:
     """A checkpoint's averaged generator, ready to draw.
 
     `classes` are the labels that seeds take in turn: seed s has `classes[s % len(classes)]`.
-    `truncation` scales normal latents.
+    `truncation` is what the recipe makes of it, None for none; see `Recipe.truncate`.
     """
 
     recipe: Recipe
@@ -36,11 +37,24 @@ class Artist:
     class_names: tuple[str, ...]
     device: torch.device
     classes: tuple[int, ...] = ()
-    truncation: float = 1.0
+    truncation: float | None = None
 
     def latent(self, seed: int) -> Tensor:
         """`[z_dim]` on the host, so that every device draws the same."""
-        return self.recipe.latent(1, generator(seed))[0] * self.truncation
+        return self.latents(1, generator(seed))[0]
+
+    def latents(self, n: int, random: torch.Generator) -> Tensor:
+        """`[n, z_dim]`, truncated where the recipe truncates latents."""
+        z = self.recipe.latent(n, random)
+        if self.truncation is None or hasattr(self.recipe, "decode_truncated"):
+            return z
+        return self.recipe.truncate(z, self.truncation, random)
+
+    def truncated(self, amount: float | None) -> "Artist":
+        """The same artist at another truncation. Raises ConfigError where there is none."""
+        if amount is not None:
+            check_truncation(self.recipe, amount)
+        return replace(self, truncation=amount)
 
     def label(self, seed: int) -> int | None:
         return self.classes[seed % len(self.classes)] if self.classes else None
@@ -53,7 +67,13 @@ class Artist:
         which = None
         if self.classes:
             which = torch.tensor(labels, device=self.device)
-        return to_uint8(self.recipe.decode(latents.to(self.device), which)).cpu()
+        return to_uint8(self.decode(latents.to(self.device), which)).cpu()
+
+    def decode(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Float images in [-1, 1] on the device, from the averaged weights."""
+        if self.truncation is not None and hasattr(self.recipe, "decode_truncated"):
+            return self.recipe.decode_truncated(latents, labels, self.truncation)
+        return self.recipe.decode(latents, labels)
 
     def by_seed(self, seeds: Sequence[int], *, batch: int) -> Iterator[tuple[int, Tensor]]:
         """`(seed, uint8 [C, H, W])` for each seed, `batch` of them at a time."""
@@ -67,8 +87,29 @@ class Artist:
         return torch.stack([self.paint(z, [label] * len(z)) for z, label in rows])
 
 
+def settle(artist: Artist, *, batches: int, batch: int, seed: int = 0) -> None:
+    """Standing statistics (Brock et al., 2019, section 4): batch norm as sampling itself sees it.
+
+    Replaces the running averages of training by the mean over `batches` batches of generated
+    images, at the artist's truncation and over its classes evenly. Nets without batch norm, and
+    those that do not draw, stay as they are.
+    """
+    random = generator(seed)
+    with standing_statistics(artist.recipe):
+        for _ in range(batches):
+            labels = None
+            if artist.classes:
+                picks = torch.randint(len(artist.classes), (batch,), generator=random)
+                labels = torch.tensor(artist.classes)[picks].to(artist.device)
+            artist.decode(artist.latents(batch, random).to(artist.device), labels)
+
+
 def open_artist(
-    path: Path, device: torch.device | str, *, classes: str | None = None, truncation: float = 1.0
+    path: Path,
+    device: torch.device | str,
+    *,
+    classes: str | None = None,
+    truncation: float | None = None,
 ) -> Artist:
     """The artist of a checkpoint or of a run's newest one.
 
@@ -76,7 +117,7 @@ def open_artist(
         path: RUN or RUN/checkpoints/NNNNNNNNN.
         device: where to compute.
         classes: numbers and names of classes, with commas; None for all.
-        truncation: scale of normal latents, above 0.
+        truncation: above 0; what it does is the recipe's choice. None for none.
 
     Raises:
         ConfigError: nothing there; a recipe, class or truncation that cannot be.
@@ -89,13 +130,8 @@ def open_artist(
     state = json.loads((path / checkpoint.STATE).read_text())
     spec = DataSpec(**state["spec"])
     recipe = rebuild(path, state["config"]["recipe"], spec)
-    if not truncation > 0:
-        raise ConfigError(f"truncation is {truncation:g}; it must be above 0 (1: none)")
-    if truncation != 1 and not has_normal_latents(recipe):
-        raise ConfigError(
-            f"recipe {state['config']['recipe']['name']} draws uniform latents; truncation scales "
-            "normal ones, so leave it out"
-        )
+    if truncation is not None:
+        check_truncation(recipe, truncation)
     names = tuple(state["class_names"])
     # A recipe may leave the classes of its data aside; then there is nothing to choose from.
     available = getattr(recipe, "num_classes", 0)
@@ -124,6 +160,16 @@ def rebuild(path: Path, options: dict, spec: DataSpec) -> Recipe:
     # Not strict: of tensors with two names the file holds one; check_model saw that none lacks.
     recipe.load_state_dict(model, strict=False)
     return recipe.eval()
+
+
+def check_truncation(recipe: Recipe, amount: float) -> None:
+    if not amount > 0:
+        raise ConfigError(f"truncation is {amount:g}; it must be above 0")
+    if not has_normal_latents(recipe):
+        raise ConfigError(
+            f"recipe {type(recipe).__name__} draws uniform latents; truncation is for normal ones, "
+            "so leave it out"
+        )
 
 
 def choose_classes(text: str | None, available: int, names: Sequence[str]) -> tuple[int, ...]:

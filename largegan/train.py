@@ -271,13 +271,14 @@ class Session:
         if measured:
             self.logger.append("metrics.jsonl", {"nimg": at.nimg, **measured})
             self.trackers.log(measured, at.nimg)
-            self.logger.say(
-                "  ".join(
-                    f"{name} {value:.3f}"
-                    + (f" (target {recipe.targets[name]:g})" if name in recipe.targets else "")
-                    for name, value in measured.items()
-                )
-            )
+            shown = [
+                f"{name} {value:.3f}"
+                + (f" (target {recipe.targets[name]:g})" if name in recipe.targets else "")
+                for name, value in measured.items()
+                if "/" not in name
+            ]
+            if shown:
+                self.logger.say("  ".join(shown))
         if reals:
             real = samples.real_picture(self.source, rows)
             if real is not None:

@@ -116,6 +116,7 @@ class Trainer:
         engine.begin(phase.player, second_order=phase.second_order)
         self.guard.remember()
         totals: dict[str, torch.Tensor] = {}
+        watched: dict[str, torch.Tensor] = {}
         # A lazy phase weighs its interval; micro-batches and ranks add up to one mean.
         scale = phase.every / self.micro_batches
         for i, batch in enumerate(micro):
@@ -125,15 +126,14 @@ class Trainer:
                 terms = phase.loss(batch, self.at)
                 loss = sum(terms.values())
             engine.backward(loss * scale, last=i == len(micro) - 1)
-            for name, term in terms.items():
-                value = term.detach()
-                totals[name] = totals[name] + value if name in totals else value
+            add_up(totals, terms)
+            add_up(watched, self.recipe.take_watched())
         report = engine.finish(
             phase.player, self.at, terms=totals, max_grad_norm=self.max_grad_norm
         )
         self.settle(phase, report)
         if report.finite:
-            for name, value in totals.items():
+            for name, value in (totals | watched).items():
                 self.tally.add(f"{phase.name}/{name}", value / len(micro))
             self.tally.add(f"{phase.name}/grad_norm", report.grad_norm)
         # Honest on a GPU too: the check in `finish` waited for the backward pass.
@@ -188,6 +188,13 @@ class Trainer:
         self.at = Progress(state["step"], state["nimg"])
         self.stream.load_state_dict(state["data"])
         self.bad_steps.load_state_dict(state["bad_steps"])
+
+
+def add_up(totals: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> None:
+    """Adds scalars by name, without their graphs."""
+    for name, value in values.items():
+        value = value.detach()
+        totals[name] = totals[name] + value if name in totals else value
 
 
 def check_phases(recipe: Recipe) -> None:

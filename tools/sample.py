@@ -8,6 +8,10 @@
   sample.py runs/quickstart classes.png --class-rows        a class per row, the same z per column
   sample.py runs/quickstart walk.png --interpolate 1,2,3    a row from 1 to 2, a row from 2 to 3
   sample.py runs/quickstart sum.png --arithmetic 3-8+5 1,2,3-4,5,6+7,8,9
+  sample.py runs/biggan sheet.png --sheet truncation --thresholds 0.3,0.7,1,2
+  sample.py runs/biggan sweep --thresholds 0.3,0.7,1,2 --count 5000 --standing 16
+                            sweep/0.3/seed0000.png, ..., sweep/manifest.json: what an FID or KID
+                            against diversity is computed from, a point a folder
 
 RUN is a run directory (its newest complete checkpoint is taken) or one RUN/checkpoints/NNNNNNNNN.
 Images come from the averaged weights (EMA). An image depends on its seed and class alone: more
@@ -17,7 +21,7 @@ Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 """
 
 import argparse
-import itertools
+import json
 import re
 import sys
 from pathlib import Path
@@ -41,8 +45,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
     add("--files", action="store_true", help="single files, whatever OUT is called")
     add("--classes", metavar="A,B", help="numbers or names of classes, such as 0,3,cat")
-    add("--truncation", type=float, default=1.0, metavar="T",
-        help="multiply z by T: below 1 typical, less varied (normal z; default 1)")  # fmt: skip
+    add("--truncation", type=float, metavar="T",
+        help="typical, less varied images, the more so the smaller T: scales z, or draws values "
+        "beyond T again (biggan), or pulls w to its mean (stylegan)")  # fmt: skip
+    add("--thresholds", metavar="T,T", help="several truncations: a row or a folder each")
+    add("--standing", type=int, default=0, metavar="N",
+        help="batch norm with the statistics of N batches of samples, as BigGAN's paper, instead "
+        "of those of training")  # fmt: skip
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--class-rows", action="store_true",
         help="a row per class, the same latent in each column (default: 8 seeds)")  # fmt: skip
@@ -51,7 +60,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     modes.add_argument("--arithmetic", nargs="+", metavar="A-B+C",
         help="a row each: a, b, c and what a - b + c gives; A, B, C are seeds, or several with "
         "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
-    add("--steps", type=int, default=8, help="images in a row of --interpolate (default: 8)")
+    modes.add_argument("--sheet", metavar="NAME", help=sheet_help())
+    add("--steps", type=int, default=8, help="images in a row of interpolation (default: 8)")
     add("--path", choices=("auto", "linear", "spherical"), default="auto",
         help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
     add("--format", choices=("png", "jpg"), default="png", help="of single files (default: png)")
@@ -61,12 +71,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def sheet_help() -> str:
+    """Read from the table, which is not imported here: --help must be quick."""
+    return (
+        "classes, interpolation, class-interpolation (the same latent from class to class), "
+        "truncation (the same seeds at each of --thresholds)"
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     check(arguments)
     from largegan.pictures import write_picture
     from largegan.samples import generator
-    from largegan.sheets import open_artist
+    from largegan.sheets import open_artist, settle
 
     artist = open_artist(
         arguments.checkpoint,
@@ -75,22 +93,41 @@ def run(arguments: argparse.Namespace) -> None:
         truncation=arguments.truncation,
     )
     seeds = seeds_of(arguments)
+    thresholds = read_thresholds(arguments.thresholds)
     own = artist.recipe.picture(generator(seeds[0], artist.device))
     if own is not None:
         refuse_modes(arguments)
         picture = own
-    elif is_folder(arguments):
-        return write_files(artist, arguments, seeds)
-    elif arguments.class_rows:
-        picture = class_sheet(artist, seeds)
-    elif arguments.interpolate:
-        picture = interpolation_sheet(artist, seeds, arguments.steps, arguments.path)
-    elif arguments.arithmetic:
-        picture = arithmetic_sheet(artist, arguments.arithmetic)
+    elif is_folder(arguments) and thresholds:
+        return write_sweep(artist, arguments, seeds, thresholds)
     else:
-        picture = grid_sheet(artist, seeds, arguments)
+        if arguments.standing:
+            settle(artist, batches=arguments.standing, batch=arguments.batch)
+        if is_folder(arguments):
+            return write_files(artist, arguments, seeds, arguments.out)
+        picture = make_sheet(artist, arguments, seeds, thresholds)
     write_picture(arguments.out, picture)
     print(f"{arguments.out}: {picture.shape[2]}x{picture.shape[1]} pixels")
+
+
+def make_sheet(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], thresholds):
+    """uint8 `[C, H, W]`."""
+    from largegan import gallery
+
+    name = sheet_name(arguments)
+    if name:
+        wishes = gallery.Wishes(tuple(seeds), arguments.steps, arguments.path, thresholds)
+        return gallery.draw(name, artist, wishes)
+    if arguments.arithmetic:
+        return arithmetic_sheet(artist, arguments.arithmetic)
+    return grid_sheet(artist, seeds, arguments)
+
+
+def sheet_name(arguments: argparse.Namespace) -> str | None:
+    """The kind in `gallery.KINDS` that was asked for, by its name or by an option of its own."""
+    if arguments.class_rows:
+        return "classes"
+    return "interpolation" if arguments.interpolate else arguments.sheet
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -99,6 +136,7 @@ def check(arguments: argparse.Namespace) -> None:
 
     sheet_only = {"--class-rows": arguments.class_rows, "--interpolate": arguments.interpolate}
     sheet_only |= {"--arithmetic": arguments.arithmetic, "--grid": arguments.grid}
+    sheet_only |= {"--sheet": arguments.sheet}
     wanted = [name for name, given in sheet_only.items() if given]
     if wanted and is_folder(arguments):
         raise ConfigError(f"{wanted[0]} makes one sheet; give an OUT that ends in .png or .jpg")
@@ -106,6 +144,9 @@ def check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} is {value}; it must be at least 1")
+    if arguments.standing < 0:
+        raise ConfigError(f"--standing is {arguments.standing}; it is a number of batches")
+    check_sheet(arguments)
     if arguments.steps < 2:
         raise ConfigError(f"--steps is {arguments.steps}; a way has at least its 2 ends")
     if arguments.count is not None and arguments.seeds is not None:
@@ -114,6 +155,19 @@ def check(arguments: argparse.Namespace) -> None:
         refuse_existing([arguments.out], arguments)
     elif arguments.out.is_file():
         raise ConfigError(f"{arguments.out} is a file; give a folder for single images")
+
+
+def check_sheet(arguments: argparse.Namespace) -> None:
+    from largegan.errors import ConfigError
+    from largegan.gallery import KINDS
+
+    if arguments.sheet and arguments.sheet not in KINDS:
+        known = ", ".join(KINDS)
+        raise ConfigError(f"there is no sheet {arguments.sheet!r}; give one of {known}")
+    if arguments.thresholds and arguments.truncation is not None:
+        raise ConfigError(
+            "--thresholds and --truncation both say how to truncate; give one of them"
+        )
 
 
 def refuse_existing(paths: list[Path], arguments: argparse.Namespace) -> None:
@@ -131,7 +185,7 @@ def refuse_modes(arguments: argparse.Namespace) -> None:
     """A recipe that has its own picture makes no images that could be arranged."""
     from largegan.errors import ConfigError
 
-    modes = (arguments.class_rows, arguments.interpolate, arguments.arithmetic, arguments.grid)
+    modes = (sheet_name(arguments), arguments.arithmetic, arguments.grid)
     if is_folder(arguments) or any(modes):
         raise ConfigError(
             "this recipe makes no images; give an OUT that ends in .png, and no mode: its picture"
@@ -168,7 +222,14 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
     if count is None and arguments.grid:
         rows, columns = read_grid(arguments.grid)
         count = rows * columns
-    return list(range(count or (8 if arguments.class_rows else 64)))
+    return list(range(count or default_count(arguments)))
+
+
+def default_count(arguments: argparse.Namespace) -> int:
+    from largegan.gallery import KINDS
+
+    name = sheet_name(arguments)
+    return KINDS[name].seeds if name else 64
 
 
 def read_pairs(text: str) -> list[int]:
@@ -191,6 +252,16 @@ def read_seeds(text: str) -> list[int]:
             raise ConfigError(f"cannot read the seeds {text!r} at {part!r}; write 0-15,42")
         seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
     return seeds
+
+
+def read_thresholds(text: str | None) -> tuple[float, ...]:
+    """ "0.3,1" -> (0.3, 1.0)."""
+    from largegan.errors import ConfigError
+
+    try:
+        return tuple(float(word) for word in text.split(",")) if text else ()
+    except ValueError as fault:
+        raise ConfigError(f"cannot read --thresholds {text}; write 0.3,0.7,1") from fault
 
 
 def read_grid(text: str) -> tuple[int, int]:
@@ -232,32 +303,6 @@ def grid_sheet(artist: "Artist", seeds: list[int], arguments: argparse.Namespace
     return sheet(fill((image for _, image in drawn), rows=rows, columns=columns))
 
 
-def class_sheet(artist: "Artist", seeds: list[int]):
-    """A row per class with its name, a column per seed with its number."""
-    import torch
-
-    from largegan.errors import ConfigError
-    from largegan.sheets import sheet
-
-    if not artist.classes:
-        raise ConfigError("this checkpoint was trained without classes; leave out --class-rows")
-    latents = torch.stack([artist.latent(seed) for seed in seeds])
-    names = [artist.class_name(label) for label in artist.classes]
-    images = artist.rows([(latents, label) for label in artist.classes])
-    return sheet(images, row_names=names, column_names=[str(s) for s in seeds])
-
-
-def interpolation_sheet(artist: "Artist", seeds: list[int], steps: int, path: str):
-    """A row from each seed to the next; a row keeps the class of its first seed."""
-    from largegan import sheets
-
-    arc = path == "spherical" or (path == "auto" and sheets.has_normal_latents(artist.recipe))
-    go = sheets.spherical if arc else sheets.straight
-    pairs = list(itertools.pairwise(seeds))
-    rows = [(go(artist.latent(a), artist.latent(b), steps), artist.label(a)) for a, b in pairs]
-    return sheets.sheet(artist.rows(rows), row_names=[f"{a} to {b}" for a, b in pairs])
-
-
 def arithmetic_sheet(artist: "Artist", sums: list[str]):
     """Four columns: a, b, c, a - b + c; a row keeps the class of its first seed.
 
@@ -280,17 +325,42 @@ def arithmetic_sheet(artist: "Artist", sums: list[str]):
     return sheet(artist.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
 
 
-def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int]) -> None:
-    """seed0001.png, or seed0001-CLASS.png, in the folder OUT."""
+def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], folder: Path):
+    """seed0001.png, or seed0001-CLASS.png, in `folder`."""
     from largegan.pictures import write_picture
 
     ending = arguments.format
-    paths = {seed: arguments.out / f"{file_name(artist, seed)}.{ending}" for seed in seeds}
+    paths = {seed: folder / f"{file_name(artist, seed)}.{ending}" for seed in seeds}
     refuse_existing(list(paths.values()), arguments)
     drawn = artist.by_seed(list(paths), batch=arguments.batch)
     for seed, image in with_progress(drawn, len(paths)):
         write_picture(paths[seed], image)
-    print(f"{arguments.out}: {len(paths)} files")
+    print(f"{folder}: {len(paths)} files")
+
+
+def write_sweep(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], thresholds):
+    """OUT/T/seed0001.png for each threshold T, and OUT/manifest.json, which is written last."""
+    from largegan.sheets import settle
+
+    manifest = arguments.out / "manifest.json"
+    refuse_existing([manifest], arguments)
+    sets = []
+    for amount in thresholds:
+        here = artist.truncated(amount)
+        if arguments.standing:  # statistics of images as they are drawn at this threshold
+            settle(here, batches=arguments.standing, batch=arguments.batch)
+        write_files(here, arguments, seeds, arguments.out / f"{amount:g}")
+        sets.append({"truncation": amount, "folder": f"{amount:g}", "count": len(set(seeds))})
+    about = {
+        "checkpoint": str(arguments.checkpoint),
+        "classes": list(artist.classes),
+        "standing_batches": arguments.standing,
+        "batch": arguments.batch,
+        "sets": sets,
+    }
+    partial = manifest.with_name(f".{manifest.name}")
+    partial.write_text(json.dumps(about, indent=1) + "\n")
+    partial.replace(manifest)
 
 
 def file_name(artist: "Artist", seed: int) -> str:

@@ -150,6 +150,46 @@ def test_truncation(draw, tmp_path, runs):
     torch.testing.assert_close(half.latent(3) * 2, full.latent(3))
 
 
+def test_thresholds_are_rows_of_the_same_seeds(draw, tmp_path):
+    options = ["--sheet", "truncation", "--thresholds", "0.25,1", "--seeds", "3,4"]
+    assert draw("sngan", "t.png", *options)[0] == 0
+    assert draw("sngan", "low", "--seeds", "3,4", "--truncation", "0.25")[0] == 0
+    picture = pixels(tmp_path / "t.png")
+    picture = picture[picture.shape[0] - 2 * STEP - 2 :, picture.shape[1] - 2 * STEP - 2 :]
+    for column, path in enumerate(sorted((tmp_path / "low").iterdir())):
+        assert np.abs(cell(picture, 0, column) - pixels(path)).max() <= 1
+        assert np.abs(cell(picture, 1, column) - pixels(path)).max() > 1
+
+
+def test_a_sweep_is_a_folder_per_threshold_and_a_manifest(draw, tmp_path):
+    options = ["--thresholds", "0.5,1", "--count", "3", "--standing", "2", "--batch", "4"]
+    code, said = draw("sngan", "sweep", *options)
+    assert code == 0, said
+    manifest = json.loads((tmp_path / "sweep" / "manifest.json").read_text())
+    assert manifest["standing_batches"] == 2 and len(manifest["classes"]) == 9
+    for wanted, found in zip((0.5, 1.0), manifest["sets"], strict=True):
+        assert found == {"truncation": wanted, "folder": f"{wanted:g}", "count": 3}
+        assert len(list((tmp_path / "sweep" / found["folder"]).iterdir())) == 3
+    assert draw("sngan", "sweep", *options)[0] == 2, "nothing is replaced unasked"
+
+
+def test_standing_statistics_are_those_of_samples(runs, draw, tmp_path):
+    artist = sheets.open_artist(runs / "sngan", "cpu")
+    norm = artist.recipe.G_ema.net.norm
+    momentum, before = norm.momentum, norm.running_mean.clone()
+    learning = artist.recipe.G.norm.running_mean.clone()
+    seen = []
+    norm.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
+    sheets.settle(artist, batches=3, batch=5)
+    # The second norm of a block sees what the first one made: compare where batches are known.
+    assert len(seen) == 3 and len(seen[0]) == 5
+    wanted = torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)
+    torch.testing.assert_close(norm.running_mean, wanted)
+    assert not torch.equal(before, wanted) and norm.momentum == momentum and not norm.training
+    assert torch.equal(artist.recipe.G.norm.running_mean, learning), "it does not draw"
+    assert draw("sngan", "s.png", "--count", "2", "--standing", "1")[0] == 0
+
+
 def test_ways_between_latents():
     a, b = torch.randn(2, 64)
     for way in (sheets.straight, sheets.spherical):
@@ -200,6 +240,14 @@ def test_existing_files_are_kept_unless_told(draw, tmp_path):
         ("gan", "a.png", "--class-rows", "trained without classes"),
         ("gan", "a.png", "--truncation 0.5", "uniform latents"),
         ("sngan", "a.png", "--truncation 0", "above 0"),
+        ("gan", "a.png", "--sheet truncation --thresholds 0.5", "uniform latents"),
+        ("sngan", "a.png", "--sheet truncation", "needs --thresholds"),
+        ("sngan", "a.png", "--sheet truncation --thresholds 1;2", "cannot read --thresholds"),
+        ("sngan", "a.png", "--truncation 1 --thresholds 1", "both say how to truncate"),
+        ("sngan", "a.png", "--sheet nothing", "give one of classes, interpolation"),
+        ("sngan", "a", "--sheet classes", "ends in .png"),
+        ("sngan", "a.png", "--sheet class-interpolation", "has no embed and no decode_embedded"),
+        ("sngan", "a.png", "--standing -1", "--standing is -1"),
         ("gan", "a.png", "--seeds 3-1", "cannot read the seeds '3-1'"),
         ("gan", "a.png", "--seeds 1,x", "at 'x'"),
         ("gan", "a.png", "--seeds 1 --count 3", "give one of them"),

@@ -1,0 +1,98 @@
+"""Batch normalisation over the images of all ranks, and the statistics that sampling needs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose batch is that of all ranks, exactly and to any order of gradient.
+
+    The engine gives it `mean_over_ranks` (see `Recipe.join_ranks`), a differentiable mean; alone,
+    or with `cross_rank=False`, it is `nn.BatchNorm2d`. Ranks must have equally many images. With
+    gradient accumulation the statistics are those of the micro-batches that the ranks compute at
+    the same moment, not of the whole step: 8 ranks with micro-batches of 32 see 256 images.
+
+    `biased` keeps the biased variance in `running_var`, as TensorFlow and BigGAN-PyTorch's own
+    batch norm do; torch corrects it by n / (n - 1).
+    """
+
+    mean_over_ranks: Callable[[Tensor], Tensor] | None = None
+    ranks: int = 1
+
+    def __init__(
+        self,
+        features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        *,
+        cross_rank: bool = True,
+        biased: bool = False,
+    ):
+        super().__init__(features, eps, momentum, affine)
+        self.cross_rank, self.biased = cross_rank, biased
+
+    def forward(self, x: Tensor) -> Tensor:
+        together = self.cross_rank and self.mean_over_ranks is not None
+        if not (self.training and (together or self.biased)):
+            return super().forward(x)
+        # Sixteen bits are too few for sums over a batch: this part ignores autocast.
+        with torch.autocast(x.device.type, enabled=False):
+            mean, variance = self._moments(x.float(), together)
+            self._remember(
+                mean, variance, x.numel() // x.shape[1] * (self.ranks if together else 1)
+            )
+            scale = torch.rsqrt(variance + self.eps)
+            if self.affine:
+                scale = scale * self.weight
+            shift = -mean * scale if not self.affine else self.bias - mean * scale
+        return x * scale[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)
+
+    def _moments(self, x: Tensor, together: bool) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance `[C]`, in two passes: one loses digits where |mean| >> std."""
+        mean = x.mean((0, 2, 3))
+        if together:
+            mean = self.mean_over_ranks(mean)
+        variance = (x - mean[:, None, None]).square().mean((0, 2, 3))
+        if together:
+            variance = self.mean_over_ranks(variance)
+        return mean, variance
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Moves the running averages as `nn.BatchNorm2d` does; `momentum` None: a plain mean."""
+        if not self.track_running_stats:
+            return
+        self.num_batches_tracked.add_(1)
+        weight = self.momentum
+        if weight is None:
+            weight = 1.0 / float(self.num_batches_tracked)
+        if not self.biased:
+            variance = variance * (count / max(count - 1, 1))
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
+
+
+@contextmanager
+def standing_statistics(net: nn.Module) -> Iterator[None]:
+    """Within it, forwards measure batch statistics; afterwards their mean is the running average.
+
+    Everything but batch norm stays in its mode. Norms that no forward reached are left alone.
+    """
+    norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    before = [(m.training, m.momentum, m.num_batches_tracked.clone()) for m in norms]
+    for norm in norms:
+        norm.num_batches_tracked.zero_()
+        norm.momentum = None  # a plain mean, in which the first batch replaces what was there
+        norm.train()
+    try:
+        yield
+    finally:
+        for norm, (training, momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.train(training)
+            norm.num_batches_tracked.copy_(count)
