@@ -166,3 +166,9 @@ def test_nan_on_one_rank_skips_the_step_on_both(tmp_path):
         assert "skipped 1" in output, output
     digests = {line for o in outputs for line in o.splitlines() if line.startswith("digest")}
     assert len(digests) == 1, "ranks parted"
+
+
+def test_signs_that_ada_counts_are_those_of_all_ranks():
+    """Counted once each, however many phases follow; p moves alike everywhere."""
+    for output in run_ranks(["-m", "tests.parallel.sums_worker"], world=2):
+        assert "first [2.0, 4.0]\nsecond [6.0, 8.0]\np 0.08 [0.0, 0.0]" in output, output

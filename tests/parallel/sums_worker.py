@@ -1,0 +1,42 @@
+"""One rank of two: the signs that ADA counts and its p. Prints what it ends with."""
+
+import torch
+from torch import nn
+
+from largegan.augment import ADA
+from largegan.parallel.launch import connect, disconnect, leave
+from largegan.parallel.replicated import Replicated
+from largegan.recipe import Player, Progress, Recipe, adam
+
+
+class Signs(Recipe):
+    def __init__(self):
+        super().__init__()
+        self.D = nn.Linear(1, 1)
+        self.ada = ADA("blit", every=1, nimg_to_full=100)
+        self.players, self.phases = {"D": Player([self.D], adam(1e-2, 0.0, 0.9))}, []
+
+
+def phase(engine: Replicated, logits: list[float]) -> None:
+    engine.begin("D", second_order=False)
+    for logit in logits:
+        engine.recipe.ada.observe(torch.tensor([logit]))
+        engine.backward(engine.recipe.D(torch.ones(1, 1)).sum(), last=True)
+    engine.finish("D", Progress(), terms={"loss": torch.zeros(())}, max_grad_norm=None)
+    engine.recipe.settle()
+
+
+world = connect(processes=2)
+torch.set_num_threads(1)
+engine = Replicated(world)
+engine.setup(Signs())
+ada = engine.recipe.ada
+# Seven of eight signs are positive, r = 0.75: over the target, though rank 1 alone sees r = 0.5.
+phase(engine, [1.0, 2.0] if world.rank == 0 else [3.0, -1.0])
+print("first", ada.signs.tolist())
+phase(engine, [0.5, 0.5])
+print("second", ada.signs.tolist())
+ada.adapt(1, batch_size=8)
+print("p", round(float(ada.p), 6), ada.signs.tolist())
+disconnect()
+leave(0)
