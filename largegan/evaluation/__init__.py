@@ -1,0 +1,1 @@
+"""Scores of image generators: features, their statistics, and distances between them."""
