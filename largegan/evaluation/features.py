@@ -90,7 +90,9 @@ class Extractor:
         size = (self.backbone.size, self.backbone.size)
         if self.host:
             resized = [host_resize(_as_rows(image), size) for image in images]
-            return torch.from_numpy(np.stack(resized).transpose(0, 3, 1, 2)).to(self.device)
+            planes = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+            # Channels-last memory would choose other convolution kernels than clean-fid's.
+            return planes.contiguous().to(self.device)
         if not isinstance(images, Tensor):
             if len({image.shape for image in images}) > 1:
                 return torch.cat([self.prepare(image[None]) for image in images])

@@ -52,7 +52,8 @@ class FrechetTo:
         if self.full and not other.singular:
             product = self.factor.T @ other.covariance @ self.factor
             values = torch.linalg.eigvalsh((product + product.T) / 2)
-            return float(values.clamp(min=0).sqrt().sum())
+            if values[0] > values[-1] * torch.finfo(values.dtype).eps:  # they ascend
+                return float(values.sqrt().sum())
         return float(torch.linalg.svdvals(self.factor.T @ factor(other)[0]).sum())
 
 
