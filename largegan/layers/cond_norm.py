@@ -12,8 +12,10 @@ class ConditionalBatchNorm2d(nn.Module):
 
     `condition` is `[N, condition_dim]`: one-hot classes make the linear maps lookup tables, a
     shared embedding makes them projections. The gain is `1 + gain(condition)`. `linear` builds
-    the two maps (`SNLinear` for a spectrally normalised generator). `normalize=False` leaves the
-    modulation and drops the batch statistics, for networks that must not mix examples.
+    the two maps (`SNLinear` for a spectrally normalised generator; `class_table` for labels `[N]`
+    as the condition). `norm` builds what is scaled and shifted, without its own gain and bias.
+    `normalize=False` leaves the modulation and drops the batch statistics, for networks that must
+    not mix examples.
     """
 
     def __init__(
@@ -22,11 +24,12 @@ class ConditionalBatchNorm2d(nn.Module):
         condition_dim: int,
         *,
         linear: Callable[..., nn.Linear] = nn.Linear,
+        norm: Callable[..., nn.Module] = nn.BatchNorm2d,
         eps: float = 1e-5,
         normalize: bool = True,
     ):
         super().__init__()
-        self.norm = nn.BatchNorm2d(features, eps, affine=False) if normalize else nn.Identity()
+        self.norm = norm(features, eps=eps, affine=False) if normalize else nn.Identity()
         self.gain = linear(condition_dim, features, bias=False)
         self.bias = linear(condition_dim, features, bias=False)
         if linear is nn.Linear:  # start as plain batch norm; a zero weight has no spectral norm
@@ -37,6 +40,13 @@ class ConditionalBatchNorm2d(nn.Module):
         gain = 1 + self.gain(condition)[:, :, None, None]  # [N, C, 1, 1]
         bias = self.bias(condition)[:, :, None, None]
         return self.norm(x) * gain + bias  # [N, C, H, W]
+
+
+def class_table(classes: int, features: int, bias: bool = False) -> nn.Embedding:
+    """A gain or bias for each class, looked up by label; starts at zero."""
+    table = nn.Embedding(classes, features)
+    nn.init.zeros_(table.weight)
+    return table
 
 
 @contextmanager

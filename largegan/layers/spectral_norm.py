@@ -1,13 +1,47 @@
 """Spectral normalisation: linear maps divided by an estimate of their largest singular value.
 
-Miyato et al. (2018): sigma(W) = u^T W v, with u and v kept from step to step and refined by one
+Miyato et al. (2018): sigma(W) = u^T W v, with u and v kept from step to step and refined by a
 power iteration per training forward (Algorithm 1). The layers here are drop-in replacements for
-their plain namesakes; the plain weight stays `weight`, and `u`, `v` are buffers.
+their plain namesakes; the plain weight stays `weight`, and `u`, `v`, `sigma` are buffers.
+
+The vectors are functions of the weights and of how often they were refined, never of the data, so
+all ranks hold the same ones.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """How weights are normalised.
+
+    Args:
+        values: singular values that are followed; the first one normalises, the others are for
+            logs. They need no more forwards, but a matrix product each.
+        iterations: power iterations per update.
+        eps: no vector is divided by less.
+        update: "forward" refines the vectors in every training forward, as all publications do,
+            "step" in the first one of an optimizer step only.
+        refine_in_eval: in evaluation mode, refine copies of the vectors once before using them
+            (BigGAN-PyTorch), instead of using them as they are (torch, StudioGAN). It forgives
+            vectors that are averages, which are shorter than one.
+    """
+
+    values: int = 1
+    iterations: int = 1
+    eps: float = 1e-6
+    update: Literal["forward", "step"] = "forward"
+    refine_in_eval: bool = False
+
+
+AS_PUBLISHED = Spectral()
 
 
 class _SpectralNorm(nn.Module):
@@ -15,16 +49,20 @@ class _SpectralNorm(nn.Module):
 
     _output_dim = 0  # the weight's dimension that becomes the rows of the matrix
     weight: Tensor
-    u: Tensor  # [rows]
-    v: Tensor  # [columns]
+    u: Tensor  # [values, rows]
+    v: Tensor  # [values, columns]
+    sigma: Tensor  # [values], as the last training forward found them
 
-    def _add_vectors(self, eps: float) -> None:
-        self.eps = eps
+    def _add_vectors(self, spectral: Spectral) -> None:
+        self.spectral = spectral
         rows, columns = self._matrix(self.weight).shape
-        self.register_buffer("u", F.normalize(torch.randn(rows), dim=0, eps=eps))
-        self.register_buffer("v", F.normalize(torch.randn(columns), dim=0, eps=eps))
+        for name, length in (("u", rows), ("v", columns)):
+            start = torch.randn(spectral.values, length)
+            self.register_buffer(name, F.normalize(start, dim=1, eps=spectral.eps))
+        self.register_buffer("sigma", torch.ones(spectral.values))
         self._start: tuple[Tensor, Tensor] | None = None  # u, v when the phase began
         self._accumulating = False
+        self._updated = False  # in this optimizer step
 
     @property
     def accumulating(self) -> bool:
@@ -39,7 +77,7 @@ class _SpectralNorm(nn.Module):
 
     @accumulating.setter
     def accumulating(self, value: bool) -> None:
-        self._accumulating = value
+        self._accumulating, self._updated = value, False
         if not value:
             self._start = self.u.clone(), self.v.clone()
         elif self._start is not None:
@@ -50,28 +88,70 @@ class _SpectralNorm(nn.Module):
         return weight.movedim(self._output_dim, 0).flatten(1)  # [rows, columns]
 
     @torch.no_grad()
-    def _iterate(self, matrix: Tensor) -> None:
-        self.v.copy_(F.normalize(matrix.mT @ self.u, dim=0, eps=self.eps))
-        self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=self.eps))
+    def _vectors(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """`u` and `v` for this forward: copies, which later forwards do not overwrite."""
+        how = self.spectral
+        if self.training and not (how.update == "step" and self._updated):
+            for _ in range(how.iterations):
+                u, v = iterate(matrix, self.u, how.eps)
+                self.u.copy_(u)
+                self.v.copy_(v)
+            self._updated = True
+        elif how.refine_in_eval and not self.training:
+            return iterate(matrix, self.u, how.eps)
+        return self.u.clone(), self.v.clone()
 
     def normalized_weight(self) -> Tensor:
         """`weight / sigma`, differentiable through sigma; iterates first when training."""
         # Sixteen bits are too few for a singular value: this part ignores autocast.
         with torch.autocast(self.weight.device.type, enabled=False):
             matrix = self._matrix(self.weight)
+            u, v = self._vectors(matrix)
+            sigma = torch.dot(u[0], matrix @ v[0])
             if self.training:
-                self._iterate(matrix)
-            # Copies: the next forward overwrites the buffers, and this graph may still need them.
-            u, v = self.u.clone(), self.v.clone()
-            return self.weight / torch.dot(u, matrix @ v)
+                self._note(matrix, u, v, sigma)
+            return self.weight / sigma
+
+    @torch.no_grad()
+    def _note(self, matrix: Tensor, u: Tensor, v: Tensor, first: Tensor) -> None:
+        self.sigma[0].copy_(first)
+        for i in range(1, self.spectral.values):
+            self.sigma[i].copy_(torch.dot(u[i], matrix @ v[i]))
+
+
+def iterate(matrix: Tensor, u: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """One power iteration from the left vectors `[values, rows]`: new left and right vectors.
+
+    Each vector is made orthogonal to those before it (Gram-Schmidt), so that the i-th one finds
+    the i-th singular value.
+    """
+    lefts: list[Tensor] = []
+    rights: list[Tensor] = []
+    for left in u:
+        right = _without(matrix.mT @ left, rights)
+        rights.append(F.normalize(right, dim=0, eps=eps))
+        left = _without(matrix @ rights[-1], lefts)
+        lefts.append(F.normalize(left, dim=0, eps=eps))
+    return torch.stack(lefts), torch.stack(rights)
+
+
+def _without(vector: Tensor, others: list[Tensor]) -> Tensor:
+    """`vector` minus its components along `others`; one of length zero has no direction."""
+    for other in others:
+        length = torch.dot(other, other)
+        along = torch.where(length > 0, torch.dot(other, vector) / length.clamp_min(1e-30), 0.0)
+        vector = vector - along * other
+    return vector
 
 
 class SNLinear(_SpectralNorm, nn.Linear):
     """`nn.Linear` with spectral normalisation."""
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True, *, eps: float = 1e-6):
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool = True, *, spectral: Spectral = AS_PUBLISHED
+    ):
         super().__init__(inputs, outputs, bias=bias)
-        self._add_vectors(eps)
+        self._add_vectors(spectral)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.normalized_weight(), self.bias)
@@ -80,9 +160,9 @@ class SNLinear(_SpectralNorm, nn.Linear):
 class SNEmbedding(_SpectralNorm, nn.Embedding):
     """`nn.Embedding` with spectral normalisation of its table."""
 
-    def __init__(self, entries: int, features: int, *, eps: float = 1e-6):
+    def __init__(self, entries: int, features: int, *, spectral: Spectral = Spectral()):
         super().__init__(entries, features)
-        self._add_vectors(eps)
+        self._add_vectors(spectral)
 
     def forward(self, index: Tensor) -> Tensor:
         return F.embedding(index, self.normalized_weight())
@@ -100,10 +180,10 @@ class SNConv2d(_SpectralNorm, nn.Conv2d):
         padding: int = 0,
         bias: bool = True,
         *,
-        eps: float = 1e-6,
+        spectral: Spectral = AS_PUBLISHED,
     ):
         super().__init__(inputs, outputs, kernel_size, stride, padding, bias=bias)
-        self._add_vectors(eps)
+        self._add_vectors(spectral)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.normalized_weight(), self.bias, self.stride, self.padding)
@@ -123,11 +203,20 @@ class SNConvTranspose2d(_SpectralNorm, nn.ConvTranspose2d):
         padding: int = 0,
         bias: bool = True,
         *,
-        eps: float = 1e-6,
+        spectral: Spectral = AS_PUBLISHED,
     ):
         super().__init__(inputs, outputs, kernel_size, stride, padding, bias=bias)
-        self._add_vectors(eps)
+        self._add_vectors(spectral)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.normalized_weight()
         return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
+
+
+def conv_and_linear(
+    spectral: Spectral | None,
+) -> tuple[Callable[..., nn.Conv2d], Callable[..., nn.Linear]]:
+    """The two kinds of layers that networks are built of, plain for None."""
+    if spectral is None:
+        return nn.Conv2d, nn.Linear
+    return partial(SNConv2d, spectral=spectral), partial(SNLinear, spectral=spectral)

@@ -11,9 +11,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.layers.attention import attention_after
 from largegan.layers.cond_norm import ConditionalBatchNorm2d
 from largegan.layers.projection import ProjectionHead
-from largegan.layers.spectral_norm import SNConv2d, SNConvTranspose2d, SNLinear
+from largegan.layers.spectral_norm import SNConv2d, SNConvTranspose2d, SNLinear, Spectral
 
 Activation = Callable[[Tensor], Tensor]
 BN_EPS = 1e-4
@@ -69,6 +70,7 @@ class Generator(nn.Module):
         image_channels: int = 3,
         num_classes: int = 0,
         spectral_norm: bool = False,
+        attention: Sequence[int] = (),
         activation: Activation = F.relu,
     ):
         super().__init__()
@@ -85,14 +87,17 @@ class Generator(nn.Module):
             for inputs, outputs in pairwise(widths)
         )
         conv = SNConv2d if spectral_norm else nn.Conv2d
+        self.attention = attention_after(attention, widths[1:], conv=conv)
         self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
         init_weights(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
         x = self.project(z).unflatten(1, (self.start, 4, 4))
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = block(x, *condition)  # [N, C', 2H, 2W]
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
         return self.to_rgb(x).tanh()
 
 
@@ -124,7 +129,9 @@ class Discriminator(nn.Module):
     """Images of any size that halves cleanly -> logits `[N]`; projection when there are classes.
 
     One `DownBlock` for each width but the last, which a 3 x 3 convolution gives before the sum
-    over positions. `norm` is "spectral" (every layer), "batch" or "none".
+    over positions. `norm` is "spectral" (every layer), "batch" or "none". `attention` lists the
+    blocks, counted from 0, that self-attention follows; `second_order` says that a penalty
+    differentiates the input gradient.
     """
 
     def __init__(
@@ -134,6 +141,8 @@ class Discriminator(nn.Module):
         image_channels: int = 3,
         num_classes: int = 0,
         norm: Literal["spectral", "batch", "none"] = "spectral",
+        attention: Sequence[int] = (),
+        second_order: bool = False,
         activation: Activation = F.relu,
     ):
         super().__init__()
@@ -144,13 +153,18 @@ class Discriminator(nn.Module):
             DownBlock(i, o, norm=norm, activation=activation)
             for i, o in zip(inputs, widths[:-1], strict=True)
         )
-        self.conv = (SNConv2d if spectral else nn.Conv2d)(widths[-2], widths[-1], 3, 1, 1)
+        conv = SNConv2d if spectral else nn.Conv2d
+        self.attention = attention_after(attention, widths, conv=conv, second_order=second_order)
+        self.conv = conv(widths[-2], widths[-1], 3, 1, 1)
         self.norm = nn.BatchNorm2d(widths[-1], BN_EPS) if norm == "batch" else nn.Identity()
-        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral_norm=spectral)
+        head = Spectral() if spectral else None
+        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral=head)
         init_weights(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = block(x)  # [N, C', H/2, W/2]
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
         h = self.activation(self.norm(self.conv(x))).sum((2, 3))  # [N, C]
         return self.head(h, labels)

@@ -1,10 +1,12 @@
-"""ResNets of WGAN-GP and SNGAN, for 16 to 512 pixels (Gulrajani et al., 2017; Miyato et al., 2018).
+"""ResNets of WGAN-GP, SNGAN and SAGAN, for 16 to 512 pixels (Gulrajani et al., 2017; Miyato et al.,
+2018; Zhang et al., 2019).
 
-Pre-activation residual blocks, nearest up-sampling, average-pool down-sampling. The two papers
-share them; they differ in widths, normalisation and pooling, which are arguments.
+Pre-activation residual blocks, nearest up-sampling, average-pool down-sampling. The papers share
+them; they differ in widths, normalisation, pooling and attention, which are arguments. BigGAN's
+networks are made of the same blocks (`nets.biggan`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -12,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
+from largegan.layers.attention import attention_after
 from largegan.layers.cond_norm import ConditionalBatchNorm2d
+from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.projection import ProjectionHead
-from largegan.layers.spectral_norm import SNConv2d, SNLinear
+from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 
 Activation = Callable[[Tensor], Tensor]
 BN_EPS = 1e-4
@@ -63,8 +67,24 @@ def init_weights(net: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def blocks_that_give(size: int, *, resolution: int, up: bool) -> tuple[int, ...]:
+    """The block, counted from 0, after which feature maps first have `size` x `size` pixels.
+
+    In a generator (`up`) or a discriminator for images of `resolution`; () when none has.
+    """
+    sizes = []
+    current = 4 if up else resolution
+    while current < resolution if up else current > 4:
+        current = current * 2 if up else current // 2
+        sizes.append(current)
+    return (sizes.index(size),) if size in sizes else ()
+
+
 class UpBlock(nn.Module):
-    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size."""
+    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size.
+
+    `fold` computes up-sampling and convolution as one (`layers.fold`): the same numbers.
+    """
 
     def __init__(
         self,
@@ -74,9 +94,10 @@ class UpBlock(nn.Module):
         norm: Callable[[int], nn.Module],
         conv: Callable[..., nn.Conv2d],
         activation: Activation,
+        fold: bool = False,
     ):
         super().__init__()
-        self.activation = activation
+        self.activation, self.fold = activation, fold
         self.norm1, self.norm2 = norm(inputs), norm(outputs)
         self.conv1 = conv(inputs, outputs, 3, 1, 1)
         self.conv2 = conv(outputs, outputs, 3, 1, 1)
@@ -84,9 +105,9 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         h = self.activation(self.norm1(x, *condition))
-        h = self.conv1(F.interpolate(h, scale_factor=2))  # [N, C', 2H, 2W]
+        h = up_conv(self.conv1, h, fold=self.fold)  # [N, C', 2H, 2W]
         h = self.conv2(self.activation(self.norm2(h, *condition)))
-        return h + self.shortcut(F.interpolate(x, scale_factor=2))
+        return h + up_conv(self.shortcut, x, fold=self.fold)
 
 
 class Generator(nn.Module):
@@ -94,7 +115,8 @@ class Generator(nn.Module):
 
     Classes act through conditional batch norm; the last norm is never conditional. With
     `norm="none"` no example sees another: classes still scale and shift, nothing is normalised.
-    `spectral_norm` also normalises the generator's weights (SAGAN does, SNGAN does not).
+    `spectral` also normalises the generator's weights (SAGAN does, SNGAN does not). `attention`
+    lists the blocks, counted from 0, that self-attention follows.
     """
 
     def __init__(
@@ -106,12 +128,14 @@ class Generator(nn.Module):
         image_channels: int = 3,
         num_classes: int = 0,
         norm: Literal["batch", "none"] = "batch",
-        spectral_norm: bool = False,
+        spectral: Spectral | None = None,
+        attention: Sequence[int] = (),
         activation: Activation = F.relu,
+        fold: bool = False,
     ):
         super().__init__()
         check_resolution(resolution)
-        conv, linear = (SNConv2d, SNLinear) if spectral_norm else (nn.Conv2d, nn.Linear)
+        conv, linear = conv_and_linear(spectral)
         widths = [channels * m for m in G_WIDTHS[resolution]]
 
         def plain_norm(features: int) -> nn.Module:
@@ -126,9 +150,10 @@ class Generator(nn.Module):
         self.num_classes, self.start, self.activation = num_classes, widths[0], activation
         self.project = linear(z_dim, widths[0] * 4 * 4)
         self.blocks = nn.ModuleList(
-            UpBlock(inputs, outputs, norm=block_norm, conv=conv, activation=activation)
+            UpBlock(inputs, outputs, norm=block_norm, conv=conv, activation=activation, fold=fold)
             for inputs, outputs in pairwise(widths)
         )
+        self.attention = attention_after(attention, widths[1:], conv=conv)
         self.norm = plain_norm(widths[-1])
         self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
         init_weights(self)
@@ -136,8 +161,10 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
         x = self.project(z).unflatten(1, (self.start, 4, 4))
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = block(x, *condition)  # [N, C', 2H, 2W]
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
         return self.to_rgb(self.activation(self.norm(x))).tanh()
 
 
@@ -152,18 +179,19 @@ class FirstBlock(nn.Module):
         norm: Callable[[int], nn.Module],
         conv: Callable[..., nn.Conv2d],
         activation: Activation,
+        fold: bool = False,
     ):
         super().__init__()
-        self.activation = activation
+        self.activation, self.fold = activation, fold
         self.norm1, self.shortcut_norm = norm(outputs), norm(inputs)
         self.conv1 = conv(inputs, outputs, 3, 1, 1)
         self.conv2 = conv(outputs, outputs, 3, 1, 1)
         self.shortcut = conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv2(self.activation(self.norm1(self.conv1(x))))
+        h = self.activation(self.norm1(self.conv1(x)))
         x = self.shortcut_norm(F.avg_pool2d(x, 2))
-        return F.avg_pool2d(h, 2) + self.shortcut(x)  # [N, C', H/2, W/2]
+        return conv_down(self.conv2, h, fold=self.fold) + self.shortcut(x)  # [N, C', H/2, W/2]
 
 
 class DownBlock(nn.Module):
@@ -182,9 +210,10 @@ class DownBlock(nn.Module):
         conv: Callable[..., nn.Conv2d],
         activation: Activation,
         activated_shortcut: bool,
+        fold: bool = False,
     ):
         super().__init__()
-        self.down, self.activation = down, activation
+        self.down, self.activation, self.fold = down, activation, fold
         self.activated_shortcut = activated_shortcut
         self.norm1, self.norm2 = norm(inputs), norm(outputs)
         self.conv1 = conv(inputs, outputs, 3, 1, 1)
@@ -195,10 +224,12 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(self.activation(self.norm1(x)))
-        h = self.conv2(self.activation(self.norm2(h)))
-        x = self.activation(x) if self.activated_shortcut else x
-        x = self.shortcut(self.shortcut_norm(x))
-        return F.avg_pool2d(h + x, 2) if self.down else h + x  # [N, C', H/2, W/2]
+        h = self.activation(self.norm2(h))
+        x = self.shortcut_norm(self.activation(x) if self.activated_shortcut else x)
+        if self.down and self.fold:
+            return conv_down(self.conv2, h) + conv_down(self.shortcut, x)  # [N, C', H/2, W/2]
+        h = self.conv2(h) + self.shortcut(x)
+        return F.avg_pool2d(h, 2) if self.down else h
 
 
 class Discriminator(nn.Module):
@@ -206,8 +237,10 @@ class Discriminator(nn.Module):
 
     `norm`: "spectral" normalises every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
     penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
-    Classes act by projection. `activated_shortcut` reproduces networks trained with an in-place
-    activation, whose shortcuts saw act(x).
+    Classes act by projection. `attention` lists the blocks, counted from 0, that self-attention
+    follows; `second_order` says that a penalty differentiates the input gradient.
+    `activated_shortcut` reproduces networks trained with an in-place activation, whose shortcuts
+    saw act(x). `widths` are those of the blocks, instead of the published multiples of `channels`.
     """
 
     def __init__(
@@ -219,20 +252,26 @@ class Discriminator(nn.Module):
         num_classes: int = 0,
         norm: Literal["spectral", "batch", "none"] = "spectral",
         pool: Literal["sum", "mean"] = "sum",
+        spectral: Spectral = AS_PUBLISHED,
+        attention: Sequence[int] = (),
+        second_order: bool = False,
         activation: Activation = F.relu,
         activated_shortcut: bool = False,
+        widths: Sequence[int] | None = None,
+        fold: bool = False,
     ):
         super().__init__()
         check_resolution(resolution)
-        conv = SNConv2d if norm == "spectral" else nn.Conv2d
-        widths = [channels * m for m in D_WIDTHS[resolution]]
+        spectral = spectral if norm == "spectral" else None
+        conv, _ = conv_and_linear(spectral)
+        widths = widths or [channels * m for m in D_WIDTHS[resolution]]
         num_down = len(widths) - D_FLAT_BLOCKS[resolution]
 
         def block_norm(features: int) -> nn.Module:
             return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
 
         self.pool, self.activation = pool, activation
-        common = {"norm": block_norm, "conv": conv, "activation": activation}
+        common = {"norm": block_norm, "conv": conv, "activation": activation, "fold": fold}
         self.blocks = nn.ModuleList([FirstBlock(image_channels, widths[0], **common)])
         for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
             down = i < num_down
@@ -241,13 +280,15 @@ class Discriminator(nn.Module):
                     inputs, outputs, down=down, activated_shortcut=activated_shortcut, **common
                 )
             )
-        spectral = norm == "spectral"
-        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral_norm=spectral)
+        self.attention = attention_after(attention, widths, conv=conv, second_order=second_order)
+        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral=spectral)
         init_weights(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = block(x)  # [N, C', H/2, W/2]
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
         x = self.activation(x)
         h = x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))  # [N, C]
         return self.head(h, labels)

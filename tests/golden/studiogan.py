@@ -1,4 +1,4 @@
-"""StudioGAN's deep_conv and resnet families: built from a case's `args`, in our own networks."""
+"""StudioGAN's networks, from DCGAN to BigGAN-deep: built from a case's `args`, in our own."""
 
 import re
 from functools import partial
@@ -9,7 +9,8 @@ from torch import Tensor, nn, optim
 
 from largegan import losses
 from largegan.layers.cond_norm import frozen_statistics
-from largegan.nets import deep_conv, resnet_sn
+from largegan.layers.spectral_norm import AS_PUBLISHED
+from largegan.nets import biggan, biggan_deep, deep_conv, resnet_sn
 from tests.golden.goldcheck import Case
 
 LOSSES = {
@@ -39,6 +40,12 @@ DEFAULTS = {
         "apply_d_sn": False,
         "g_act_fn": "ReLU",
         "d_act_fn": "ReLU",
+        "g_shared_dim": "N/A",
+        "g_depth": "N/A",
+        "d_depth": "N/A",
+        "apply_attn": False,
+        "attn_g_loc": (),
+        "attn_d_loc": (),
     },
     "LOSS": {
         "adv_loss": "vanilla",
@@ -66,11 +73,6 @@ WITHOUT_EFFECT = {
     "z_prior",
     "g_init",
     "d_init",
-    "g_shared_dim",
-    "g_depth",
-    "d_depth",
-    "attn_g_loc",
-    "attn_d_loc",
     "apply_g_ema",
     "g_ema_decay",
     "g_ema_start",
@@ -110,6 +112,16 @@ NAMES = {  # per family: the peer's module names -> ours, the first match of eac
         (r"^(blocks\.\d+)\.0\.bn(\d)\.", r"\1.norm\2."),
     ],
 }
+NAMES["big_resnet"] = NAMES["resnet"] + [(r"^shared\.", "shared.")]
+DEEP = NAMES["resnet"] + [(r"^input_conv\.", "stem.")]
+NAMES |= {"big_resnet_deep_legacy": DEEP, "big_resnet_deep_studiogan": DEEP}
+ATTENTION = [
+    (r"conv1x1_theta\.", "theta."),
+    (r"conv1x1_phi\.", "phi."),
+    (r"conv1x1_g\.", "g."),
+    (r"conv1x1_attn\.", "o."),
+    (r"sigma$", "gamma"),
+]
 TENSORS = [(r"\.weight_orig$", ".weight"), (r"\.weight_u$", ".u"), (r"\.weight_v$", ".v")]
 
 
@@ -135,45 +147,91 @@ def family(module: str) -> str:
     return module.rstrip("0123456789")
 
 
+def attention(cfg: dict, which: str) -> tuple[int, ...]:
+    """The blocks or stages, counted from 0, that attention follows in a network ("g" or "d")."""
+    places = cfg[f"attn_{which}_loc"] if cfg["apply_attn"] else ()
+    return tuple(place - 1 for place in places if place not in OFF)
+
+
 def build(args: dict) -> tuple[nn.Module, nn.Module]:
     """The case's generator and discriminator."""
     cfg = settings(args)
+    kind, size = family(args["module"]), cfg["img_size"]
+    penalty = cfg["apply_gp"] or cfg["apply_r1_reg"]
     g = {
         "z_dim": cfg["z_dim"],
         "image_channels": cfg["img_channels"],
         "num_classes": cfg["num_classes"] if cfg["g_cond_mtd"] == "cBN" else 0,
-        "spectral_norm": cfg["apply_g_sn"],
+        "attention": attention(cfg, "g"),
         "activation": ACTIVATIONS[cfg["g_act_fn"]],
     }
     d = {
         "image_channels": cfg["img_channels"],
         "num_classes": cfg["num_classes"] if cfg["d_cond_mtd"] == "PD" else 0,
-        "norm": "spectral" if cfg["apply_d_sn"] else "batch",
+        "attention": attention(cfg, "d"),
+        "second_order": penalty,
         "activation": ACTIVATIONS[cfg["d_act_fn"]],
     }
-    if family(args["module"]) == "deep_conv":  # three blocks whatever the image size
+    d_norm = "spectral" if cfg["apply_d_sn"] else "batch"
+    g_spectral = AS_PUBLISHED if cfg["apply_g_sn"] else None
+    if kind == "deep_conv":  # three blocks whatever the image size
+        g["spectral_norm"], d["norm"] = cfg["apply_g_sn"], d_norm
         divisor = int(args["module"].removeprefix("deep_conv") or 1)
         widths = [width // divisor for width in (512, 256, 128, 64)]
         return deep_conv.Generator(widths, **g), deep_conv.Discriminator(widths[::-1], **d)
-    size = cfg["img_size"]
     # The peer activates in place, and with spectral norm nothing stands between a block's input
-    # and its first activation: the shortcut sees the activated input. GELU is not in place.
-    activated = cfg["apply_d_sn"] and cfg["d_act_fn"] != "GELU"
+    # and its first activation: the shortcut sees the activated input. GELU is not in place. The
+    # deep blocks have no norm at all.
+    bare = cfg["apply_d_sn"] or "deep" in kind
+    d["activated_shortcut"] = bare and cfg["d_act_fn"] != "GELU"
+    g["spectral"] = g_spectral
+    if kind == "resnet":
+        g["channels"], d["channels"] = cfg["g_conv_dim"], cfg["d_conv_dim"]
+        return resnet_sn.Generator(size, **g), resnet_sn.Discriminator(size, norm=d_norm, **d)
+    g |= {"batch_norm": nn.BatchNorm2d, "bn_eps": 1e-4, "shared_dim": cfg["g_shared_dim"]}
+    g["widths"] = [cfg["g_conv_dim"] * m for m in resnet_sn.G_WIDTHS[size]]
+    if kind == "big_resnet":
+        d["widths"] = [cfg["d_conv_dim"] * m for m in resnet_sn.D_WIDTHS[size]]
+        return biggan.Generator(size, **g), biggan.Discriminator(size, norm=d_norm, **d)
+    shortcut = "conv" if kind.endswith("studiogan") else "identity"
+    multiples = (1, 4, 4, 4) if (shortcut, size) == ("conv", 32) else biggan_deep.D_WIDTHS[size]
+    d["widths"] = [cfg["d_conv_dim"] * m for m in multiples]
+    d["spectral"] = AS_PUBLISHED if cfg["apply_d_sn"] else None
     return (
-        resnet_sn.Generator(size, channels=cfg["g_conv_dim"], **g),
-        resnet_sn.Discriminator(
-            size, channels=cfg["d_conv_dim"], activated_shortcut=activated, **d
-        ),
+        biggan_deep.Generator(size, depth=cfg["g_depth"], shortcut=shortcut, **g),
+        biggan_deep.Discriminator(size, depth=cfg["d_depth"], shortcut=shortcut, **d),
     )
 
 
-def rename(name: str, *, module: str, net: str) -> str:
+def places(net: nn.Module) -> list[str]:
+    """What the peer's `blocks` list holds, under our names: blocks, and attention after some."""
+    depth, names = getattr(net, "depth", 1), []
+    for i in range(len(net.blocks)):
+        names.append(f"blocks.{i}")
+        stage = i // depth
+        if i % depth == depth - 1 and str(stage) in net.attention:
+            names.append(f"attention.{stage}")
+    return names
+
+
+def rename(name: str, *, module: str, net: nn.Module, which: str) -> str:
     """A peer's parameter or buffer name -> ours."""
-    for pattern, ours in NAMES[family(module)] + TENSORS:
-        name = re.sub(pattern, ours, name)
+    found = re.match(r"blocks\.(\d+)\.0\.(.*)", name)
+    if found:
+        place = places(net)[int(found[1])]
+        if place.startswith("attention"):
+            return rename_all(f"{place}.{found[2]}", ATTENTION + TENSORS)
+        name = f"{place}.0.{found[2]}"
+    name = rename_all(name, NAMES[family(module)] + TENSORS)
     # In the standard CNN, `bn0` is the generator block's only norm and D's first of two.
-    name = name.replace(".norm0.", ".norm." if net == "G" else ".norm1.")
+    name = name.replace(".norm0.", ".norm." if which == "G" else ".norm1.")
     return re.sub(r"(norm\d?)\.bn\.", r"\1.norm.", name)  # inside a conditional norm
+
+
+def rename_all(name: str, patterns: list[tuple[str, str]]) -> str:
+    for pattern, ours in patterns:
+        name = re.sub(pattern, ours, name)
+    return name
 
 
 def optimizer(cfg: dict, net: nn.Module, which: str) -> optim.Optimizer:
@@ -206,12 +264,14 @@ class Run:
     def reset(self) -> None:
         """Back to the state before anything ran, training mode, no gradients."""
         for key, net in self.nets.items():
-            state = self.case.state(key)
-            net.load_state_dict({self.ours(key, name): value for name, value in state.items()})
+            state = net.state_dict()  # the peer does not keep singular values
+            for name, value in self.case.state(key).items():
+                state[self.ours(key, name)] = value.reshape(state[self.ours(key, name)].shape)
+            net.load_state_dict(state)
             net.train().requires_grad_(True).zero_grad()
 
     def ours(self, net: str, name: str) -> str:
-        return rename(name, module=self.args["module"], net=net)
+        return rename(name, module=self.args["module"], net=self.nets[net], which=net)
 
     def tensors(self, net: str, names: str) -> dict[str, Tensor]:
         """Parameters and buffers by the peer's names, as they are now (copies)."""

@@ -7,7 +7,13 @@ import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from largegan.layers.spectral_norm import SNConv2d, SNConvTranspose2d, SNEmbedding, SNLinear
+from largegan.layers.spectral_norm import (
+    SNConv2d,
+    SNConvTranspose2d,
+    SNEmbedding,
+    SNLinear,
+    Spectral,
+)
 
 LAYERS = {
     "linear": (lambda: SNLinear(5, 3), lambda: torch.randn(2, 5)),
@@ -48,11 +54,71 @@ def test_evaluation_uses_the_stored_vectors(make, data):
 
 def test_one_iteration_is_the_papers():
     layer = SNLinear(5, 3)
-    w, u = layer.weight.detach(), layer.u.clone()
+    w, u = layer.weight.detach(), layer.u[0].clone()
     layer(torch.randn(2, 5))
     v = w.T @ u / (w.T @ u).norm()
-    torch.testing.assert_close(layer.v, v)
-    torch.testing.assert_close(layer.u, w @ v / (w @ v).norm())
+    torch.testing.assert_close(layer.v[0], v)
+    torch.testing.assert_close(layer.u[0], w @ v / (w @ v).norm())
+    torch.testing.assert_close(layer.sigma[0], layer.u[0] @ w @ v)
+
+
+@each_layer
+def test_several_singular_values(make, data):
+    """The layer follows the top ones in order; how many does not change what it computes."""
+    torch.manual_seed(0)
+    layer, x = make(), data()
+    layer = type(layer)(*shape_of(layer), spectral=Spectral(values=3, iterations=4))
+    for _ in range(60):
+        layer(x)
+    wanted = torch.linalg.svdvals(matrix(layer))[:3]
+    torch.testing.assert_close(layer.sigma, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.u @ layer.u.T, torch.eye(3), rtol=0, atol=1e-3)
+
+
+def shape_of(layer) -> tuple:
+    if isinstance(layer, nn.Embedding):
+        return layer.num_embeddings, layer.embedding_dim
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    return layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.stride[0]
+
+
+def test_more_iterations_are_more_of_the_same():
+    torch.manual_seed(0)
+    once, thrice = SNLinear(5, 3), SNLinear(5, 3, spectral=Spectral(iterations=3))
+    thrice.load_state_dict(once.state_dict())
+    thrice(torch.randn(2, 5))
+    for _ in range(3):
+        once(torch.randn(2, 5))
+    torch.testing.assert_close(thrice.u, once.u)
+
+
+def test_evaluation_may_refine_copies():
+    """Averaged vectors are shorter than one; sigma would be too small, and weights too large."""
+    torch.manual_seed(0)
+    layer = SNLinear(5, 3, spectral=Spectral(refine_in_eval=True))
+    for _ in range(100):
+        layer(torch.randn(2, 5))
+    exact = layer.eval().normalized_weight()
+    layer.u.mul_(0.3), layer.v.mul_(0.3)
+    before = layer.u.clone()
+    torch.testing.assert_close(layer.normalized_weight(), exact)
+    assert torch.equal(layer.u, before), "copies are refined"
+
+
+def test_one_update_a_step_when_asked():
+    layer, x = SNLinear(5, 3, spectral=Spectral(update="step")), torch.randn(2, 5)
+    layer.accumulating = False
+    layer(x)
+    first = layer.u.clone()
+    layer(x)
+    assert torch.equal(layer.u, first)
+    layer.accumulating = True  # the next micro-batch sees the same weights
+    layer(x)
+    assert torch.equal(layer.u, first)
+    layer.accumulating = False
+    layer(x)
+    assert not torch.equal(layer.u, first)
 
 
 @pytest.mark.parametrize("name", ["linear", "conv", "conv transpose"])
@@ -109,7 +175,7 @@ def test_a_step_does_not_depend_on_how_its_batch_is_split():
 
 def test_state_and_copies():
     layer = SNConv2d(2, 3, 3)
-    assert set(layer.state_dict()) == {"weight", "bias", "u", "v"}
+    assert set(layer.state_dict()) == {"weight", "bias", "u", "v", "sigma"}
     twin = copy.deepcopy(layer)
     layer(torch.randn(1, 2, 4, 4))
     assert not torch.equal(layer.u, twin.u)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from largegan.errors import ConfigError
-from largegan.layers.spectral_norm import SNConv2d, SNLinear
+from largegan.layers.spectral_norm import SNConv2d, SNLinear, Spectral
 from largegan.nets import dcgan, deep_conv, resnet_sn
 
 LABELS = torch.tensor([0, 2])
@@ -132,7 +132,7 @@ def test_classes_change_images_and_logits():
     [
         dcgan.Generator(16, z_dim=5, channels=2),
         deep_conv.Generator((8, 4, 2), z_dim=5, spectral_norm=True),
-        resnet_sn.Generator(16, z_dim=5, channels=2, spectral_norm=True),
+        resnet_sn.Generator(16, z_dim=5, channels=2, spectral=Spectral()),
     ],
     ids=["dcgan", "deep_conv", "resnet_sn"],
 )
