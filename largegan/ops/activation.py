@@ -1,47 +1,125 @@
 """`bias_act`: bias, activation, gain and clamp in one call."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class Activation(NamedTuple):
-    """`alpha` and `gain` are the defaults; the gains keep a unit second moment, roughly."""
-
-    function: object
-    gain: float = 1.0
-    alpha: float = 0.0
-
+from largegan.ops.registering import needed
 
 ROOT2 = 2**0.5
+
+
+class Activation(NamedTuple):
+    """`gain` is the default: it keeps the second moment of normal numbers, roughly."""
+
+    gain: float
+    function: Callable[[Tensor], Tensor] | None = None  # None: a piecewise-linear one
+    alpha: float = 0.0  # the slope below zero
+
+
 ACTIVATIONS = {
-    "linear": Activation(lambda x, alpha: x),
-    "relu": Activation(lambda x, alpha: F.relu(x), ROOT2),
-    "lrelu": Activation(F.leaky_relu, ROOT2, 0.2),
-    "tanh": Activation(lambda x, alpha: torch.tanh(x)),
-    "sigmoid": Activation(lambda x, alpha: torch.sigmoid(x)),
-    "elu": Activation(lambda x, alpha: F.elu(x)),
-    "selu": Activation(lambda x, alpha: F.selu(x)),
-    "softplus": Activation(lambda x, alpha: F.softplus(x)),
-    "silu": Activation(lambda x, alpha: F.silu(x), ROOT2),
-    "swish": Activation(lambda x, alpha: F.silu(x), ROOT2),
-    "gelu": Activation(lambda x, alpha: F.gelu(x), ROOT2),
+    "linear": Activation(1.0, lambda x: x),
+    "relu": Activation(ROOT2),
+    "lrelu": Activation(ROOT2, alpha=0.2),
+    "tanh": Activation(1.0, torch.tanh),
+    "sigmoid": Activation(1.0, torch.sigmoid),
+    "elu": Activation(1.0, F.elu),
+    "selu": Activation(1.0, F.selu),
+    "softplus": Activation(1.0, F.softplus),
+    "silu": Activation(ROOT2, F.silu),
+    "swish": Activation(ROOT2, F.silu),
+    "gelu": Activation(ROOT2, F.gelu),
 }
 
 
-def bias_act(x, b=None, *, act="lrelu", alpha=None, gain=None, clamp=None, dim=1) -> Tensor:
+def bias_act(
+    x: Tensor,
+    b: Tensor | None = None,
+    *,
+    act: str = "lrelu",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+    dim: int = 1,
+) -> Tensor:
     """`clip(act(x + b) * gain, -clamp, clamp)`; `b` `[C]` lies along `dim` of `x`.
 
-    `alpha` (the slope of lrelu) and `gain` have defaults that belong to `act`.
+    `alpha`, the slope of lrelu below zero, and `gain` have defaults that belong to `act`. The
+    piecewise-linear activations, which image networks are made of, are one operator and keep
+    their result alone for the backward pass; the smooth ones are PyTorch's.
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"act is {act!r}: give one of {', '.join(ACTIVATIONS)}")
     default = ACTIVATIONS[act]
-    if b is not None:
-        x = x + b.reshape([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
-    x = default.function(x, default.alpha if alpha is None else alpha)
+    alpha = default.alpha if alpha is None or act != "lrelu" else alpha
     gain = default.gain if gain is None else gain
-    x = x * gain if gain != 1 else x
+    b = None if b is None else b.to(x.dtype)
+    # From its result one can tell the slope, as long as signs survive.
+    if default.function is None and gain > 0 and alpha >= 0:
+        return leaky(x, b, dim % x.ndim, alpha, gain, -1.0 if clamp is None else clamp)
+    x = x if b is None else x + _along(b, dim % x.ndim, x.ndim)
+    x = F.leaky_relu(x, alpha) if default.function is None else default.function(x)
+    x = x if gain == 1 else x * gain
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+@torch.library.custom_op("largegan::leaky", mutates_args=())
+def leaky(x: Tensor, b: Tensor | None, dim: int, alpha: float, gain: float, clamp: float) -> Tensor:
+    """Leaky ReLU (alpha 0: ReLU) of x + b, times `gain` > 0; `clamp` < 0: no clamp."""
+    # Positive factors commute with it, so gain and bias share one pass over the image.
+    y = x * gain if b is None else torch.add(_along(b * gain, dim, x.ndim), x, alpha=gain)
+    y = y.relu_() if alpha == 0 else F.leaky_relu_(y, alpha)
+    return y.clamp_(-clamp, clamp) if clamp >= 0 else y
+
+
+@leaky.register_fake
+def _(x, b, dim, alpha, gain, clamp):
+    return x * gain if b is None else torch.add(_along(b * gain, dim, x.ndim), x, alpha=gain)
+
+
+@torch.library.custom_op("largegan::leaky_slope", mutates_args=())
+def leaky_slope(dy: Tensor, y: Tensor, alpha: float, gain: float, clamp: float) -> Tensor:
+    """dy times the slope at which `leaky` gave y; linear in dy, piecewise constant in y."""
+    dx = torch.ops.aten.leaky_relu_backward(dy * gain, y, alpha, True)
+    return torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp) if clamp >= 0 else dx
+
+
+@leaky_slope.register_fake
+def _(dy, y, alpha, gain, clamp):
+    dx = torch.ops.aten.leaky_relu_backward(dy * gain, y, alpha, True)
+    return torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp) if clamp >= 0 else dx
+
+
+def _keep(ctx, inputs, output) -> None:
+    _, b, ctx.dim, *ctx.constants = inputs
+    ctx.bias = b is not None
+    ctx.save_for_backward(output)
+
+
+def _slope(ctx, dy: Tensor):
+    (y,) = ctx.saved_tensors
+    dx = leaky_slope(dy, y, *ctx.constants)
+    others = [i for i in range(y.ndim) if i != ctx.dim]
+    db = dx.sum(others) if ctx.bias and needed(ctx, 1) else None
+    return dx, db, None, None, None, None
+
+
+def _keep_slope(ctx, inputs, output) -> None:
+    _, y, *ctx.constants = inputs
+    ctx.save_for_backward(y)
+
+
+def _slope_again(ctx, ddx: Tensor):
+    (y,) = ctx.saved_tensors
+    return leaky_slope(ddx, y, *ctx.constants), None, None, None, None
+
+
+leaky.register_autograd(_slope, setup_context=_keep)
+leaky_slope.register_autograd(_slope_again, setup_context=_keep_slope)
+
+
+def _along(b: Tensor, dim: int, ndim: int) -> Tensor:
+    return b.reshape([-1 if i == dim else 1 for i in range(ndim)])

@@ -9,10 +9,13 @@ direction, or a tuple of rows for a filter that does not separate. Pairs are (x,
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from largegan.ops.registering import layout
 
 Taps = Sequence[float] | Sequence[Sequence[float]]
 BINOMIAL = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8, StyleGAN2's filter
@@ -40,12 +43,13 @@ def upfirdn2d(x, fx, fy=None, *, up=1, down=1, padding=0, flip=False, gain=1.0) 
     `fx` alone filters both directions; `fx` as rows is a filter of two dimensions. The filter is
     convolved with the image (its taps run backwards); `flip` correlates instead.
     """
-    ups, downs, pads = _pair(up), _pair(down), _padding(padding)
+    factors = [*_pair(up), *_pair(down)]
+    pads = _padding(padding)
     if _is_2d(fx):
-        return _dense(x, fx, ups, downs, pads, flip, gain)
+        rows = [t for row in fx for t in row]
+        return fir(x, rows, [], [len(fx[0]), len(fx)], factors, pads, flip, gain)
     fy = fx if fy is None else fy
-    x = _fir(x, fx, 3, ups[0], downs[0], pads[:2], flip, 1.0)
-    return _fir(x, fy, 2, ups[1], downs[1], pads[2:], flip, gain)
+    return fir(x, list(fx), list(fy), [len(fx), len(fy)], factors, pads, flip, gain)
 
 
 def filter2d(x: Tensor, f: Taps, *, padding=0, flip: bool = False, gain: float = 1.0) -> Tensor:
@@ -101,49 +105,115 @@ def _padding(value) -> list[int]:
     return [value[0], value[0], value[1], value[1]] if len(value) == 2 else list(value)
 
 
-def _fir(x, f, dim, up, down, pads, flip, gain) -> Tensor:
-    """One direction. Output o = P m + r reads x at a stride with the same taps for every m."""
-    f = [t * gain for t in (f if flip else f[::-1])]  # correlate with these
-    size = (x.shape[dim] * up + pads[0] + pads[1] - len(f)) // down + 1
-    period = up // math.gcd(up, down)
-    stride = down // math.gcd(up, down)
-    phases = []
-    for r in range(min(period, size)):
-        k = (pads[0] - r * down) % up
-        start = (r * down + k - pads[0]) // up
-        phases.append(_correlate(x, f[k::up], dim, start, stride, -(-(size - r) // period)))
-    if len(phases) == 1:
-        return phases[0]
-    short = phases[0].shape[dim] * len(phases) - size  # phases that are one sample shorter
-    phases = [_extend(p, dim, phases[0].shape[dim] - p.shape[dim]) for p in phases]
-    y = torch.stack(phases, dim + 1).flatten(dim, dim + 1)
-    return y.narrow(dim, 0, size) if short else y
+def output_size(x: Tensor, size, factors, pads) -> list[int]:
+    """[height, width] of the result; ValueError if it has no pixel."""
+    (kx, ky), (ux, uy, dx, dy) = size, factors
+    w = (x.shape[3] * ux + pads[0] + pads[1] - kx) // dx + 1
+    h = (x.shape[2] * uy + pads[2] + pads[3] - ky) // dy + 1
+    if h < 1 or w < 1:
+        raise ValueError(f"a filter of {kx} x {ky} taps leaves nothing of an image of {x.shape}")
+    return [h, w]
 
 
-def _correlate(x, f, dim, start, stride, count) -> Tensor:
-    """y[m] = sum_j f[j] x[start + m stride + j], x zero outside; `count` outputs."""
-    last = start + (count - 1) * stride + len(f)
-    before, after = max(-start, 0), max(last - x.shape[dim], 0)
-    x = F.pad(x, (before, after) if dim == 3 else (0, 0, before, after))
-    y = None
-    for j, t in enumerate(f):
-        first = start + before + j
-        index = [slice(None)] * 4
-        index[dim] = slice(first, first + (count - 1) * stride + 1, stride)
-        y = x[tuple(index)] * t if y is None else y.add(x[tuple(index)], alpha=t)
-    return _extend(x.narrow(dim, 0, 0), dim, count) if y is None else y
+@torch.library.custom_op("largegan::fir", mutates_args=())
+def fir(
+    x: Tensor,
+    fx: list[float],
+    fy: list[float],
+    size: list[int],
+    factors: list[int],
+    pads: list[int],
+    flip: bool,
+    gain: float,
+) -> Tensor:
+    """`upfirdn2d`, everything spelled out.
+
+    `size` is (width, height) of the filter, whose taps are fx times fy, or all rows of it in fx
+    when fy is empty; `factors` are up x, up y, down x, down y.
+    """
+    shape = output_size(x, size, factors, pads)
+    if fy and size[0] * size[1] > 36:  # long filters go along one direction after the other
+        (ux, uy, dx, dy), (kx, ky) = factors, size
+        across, along = ((fx, [1.0]), (kx, 1), flip, gain), (([1.0], fy), (1, ky), flip, 1.0)
+        x = _filtered(x, across, (ux, 1, dx, 1), [*pads[:2], 0, 0], [x.shape[2], shape[1]])
+        y = _filtered(x, along, (1, uy, 1, dy), [0, 0, *pads[2:]], shape)
+    else:
+        y = _filtered(x, ((fx, fy), tuple(size), flip, gain), factors, pads, shape)
+    return y.contiguous(memory_format=layout(x))
 
 
-def _extend(x: Tensor, dim: int, count: int) -> Tensor:
-    return F.pad(x, (0, count) if dim == 3 else (0, 0, 0, count)) if count else x
+@fir.register_fake
+def _(x, fx, fy, size, factors, pads, flip, gain):
+    shape = [*x.shape[:2], *output_size(x, size, factors, pads)]
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
 
 
-def _dense(x, rows, ups, downs, pads, flip, gain) -> Tensor:
-    """A filter of two dimensions, as the sum of its rows, each of which is separable."""
-    y = None
-    for i, row in enumerate(rows):
-        column = [gain if j == i else 0.0 for j in range(len(rows))]
-        part = _fir(x, row, 3, ups[0], downs[0], pads[:2], flip, 1.0)
-        part = _fir(part, column, 2, ups[1], downs[1], pads[2:], flip, 1.0)
-        y = part if y is None else y + part
-    return y
+def _remember(ctx, inputs, output) -> None:
+    x, *ctx.arguments = inputs
+    ctx.shapes = x.shape[2:], output.shape[2:]
+
+
+def _adjoint(ctx, dy: Tensor):
+    """The adjoint of up, filter, down is up, filter, down: factors swap, the filter turns."""
+    fx, fy, size, (ux, uy, dx, dy_), pads, flip, gain = ctx.arguments
+    (h, w), (oh, ow) = ctx.shapes
+    back = [
+        size[0] - 1 - pads[0],
+        w * ux - ow * dx + pads[0] - ux + 1,
+        size[1] - 1 - pads[2],
+        h * uy - oh * dy_ + pads[2] - uy + 1,
+    ]
+    dx_ = fir(dy, fx, fy, size, [dx, dy_, ux, uy], back, not flip, gain)
+    return dx_, None, None, None, None, None, None, None
+
+
+fir.register_autograd(_adjoint, setup_context=_remember)
+
+
+def _filtered(x, f, factors, pads, shape) -> Tensor:
+    """A depthwise convolution, strided or transposed: neither multiplies inserted zeros."""
+    (fx, fy), size, flip, gain = f
+    ux, uy, dx, dy = factors
+    up = ux * uy > 1
+    kernel = _kernel(tuple(fx), tuple(fy), size, flip != up, gain, x.dtype, x.device)
+    kernel = kernel.expand(x.shape[1], 1, -1, -1)
+    if up:
+        return _expanded(x, kernel, (uy, ux), pads, (dy, dx), shape)
+    return _reduced(x, kernel, (dy, dx), pads)
+
+
+@lru_cache(maxsize=256)
+def _kernel(fx, fy, size, flip, gain, dtype, device) -> Tensor:
+    """`[1, 1, height, width]`, to correlate with. Kept: a copy to a GPU would wait for it."""
+    x = torch.tensor(fx, dtype=torch.float64)
+    f = (torch.tensor(fy, dtype=torch.float64)[:, None] * x if fy else x).reshape(size[1], size[0])
+    f = f if flip else f.flip(0, 1)
+    return (f * gain)[None, None].to(device, dtype)
+
+
+def _reduced(x, kernel, stride, pads) -> Tensor:
+    left, right, top, bottom = pads
+    if left == right >= 0 and top == bottom >= 0:
+        return F.conv2d(x, kernel, stride=stride, padding=(top, left), groups=x.shape[1])
+    return F.conv2d(_padded(x, pads), kernel, stride=stride, groups=x.shape[1])
+
+
+def _expanded(x, kernel, stride, pads, down, shape) -> Tensor:
+    """A transposed convolution computes a full one; `crop` is what is outside the wanted part."""
+    crop = []
+    for i in (1, 0):  # x, y
+        n, u, k, size = x.shape[2 + i], stride[i], kernel.shape[2 + i], (shape[i] - 1) * down[i] + 1
+        first = k - 1 - pads[2 * (1 - i)]
+        crop += [first, (n - 1) * u + k - first - size]
+    inner = [max(min(crop[2:]), 0), max(min(crop[:2]), 0)]  # what both sides have: y, x
+    y = F.conv_transpose2d(x, kernel, stride=stride, padding=inner, groups=x.shape[1])
+    rest = [inner[1] - crop[0], inner[1] - crop[1], inner[0] - crop[2], inner[0] - crop[3]]
+    y = _padded(y, rest) if any(rest) else y
+    return y[:, :, :: down[0], :: down[1]]
+
+
+def _padded(x: Tensor, pads) -> Tensor:
+    """Pads, then crops: at once, `F.pad` refuses to crop more than there is at first."""
+    x = F.pad(x, [max(p, 0) for p in pads])
+    left, right, top, bottom = [max(-p, 0) for p in pads]
+    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]

@@ -1,0 +1,33 @@
+"""What the registered operators share: memory layouts, and which gradients somebody asked for.
+
+Rules for their authors. An operator is a `torch.library.custom_op` with a fake kernel that returns
+the real strides and a backward formula made of differentiable functions, never an
+`autograd.Function` (under torch.compile its second derivative is silently wrong). When the
+meaning of a schema or of a fake kernel changes, so does the operator's name: Inductor's cache
+does not see inside.
+"""
+
+import torch
+from torch import Tensor
+
+
+def layout(*tensors: Tensor) -> torch.memory_format:
+    """channels_last if any of the tensors is laid out so and in no other way."""
+    for t in tensors:
+        if t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous():
+            return torch.channels_last
+    return torch.contiguous_format
+
+
+def needed(ctx, i: int) -> bool:
+    """Whether tensor argument i of an operator is to get a gradient in this backward pass.
+
+    `ctx.needs_input_grad` says what could get one: in `autograd.grad(scores, images)` that is
+    every weight too, at the price of a convolution each.
+    """
+    if not ctx.needs_input_grad[i]:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[i][0])
+    except RuntimeError:  # a leaf that is named in `inputs`
+        return True

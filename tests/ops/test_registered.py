@@ -1,0 +1,62 @@
+"""Registered operators under PyTorch's own checks: schema, fake strides, tracing, gradients."""
+
+import pytest
+import torch
+from torch.library import opcheck
+
+from largegan.ops import activation, conv, fir, grid
+from tests.ops.test_gradients import LAYOUTS, image
+
+TAPS = [0.5, 1.0, -0.25]
+CALLS = {
+    "fir": lambda x: (fir.fir, (x, TAPS, TAPS, [3, 3], [2, 1, 1, 3], [1, 2, 0, 1], False, 2.0)),
+    "fir of rows": lambda x: (
+        fir.fir,
+        (x, TAPS * 2, [], [3, 2], [1, 1, 2, 2], [-1, 2, 0, 1], True, 1.0),
+    ),
+    "long fir": lambda x: (
+        fir.fir,
+        (x, TAPS * 3, TAPS * 3, [9, 9], [2, 2, 1, 1], [8] * 4, False, 1.0),
+    ),
+    "leaky": lambda x: (activation.leaky, (x, torch.randn(8).double()[::2], 1, 0.2, 1.5, 1.0)),
+    "relu": lambda x: (activation.leaky, (x, None, 1, 0.0, 1.5, -1.0)),
+    "leaky_slope": lambda x: (activation.leaky_slope, (x, x.detach().clone(), 0.2, 1.5, 1.0)),
+    "conv": lambda x: (conv.conv, (x, weight(x, 6, 2), [2, 1], [1, 0], False, [0, 0], 2)),
+    "transposed": lambda x: (conv.conv, (x, weight(x, 4, 3), [2, 2], [1, 1], True, [1, 0], 2)),
+    "conv_weight": lambda x: (
+        conv.conv_weight,
+        (image(2, 6, 4, 3).to(x.dtype), x, [6, 4, 3, 3], [1, 1], [0, 0], False, [0, 0], 1),
+    ),
+    "gather": lambda x: (grid.gather, (x, places(x))),
+    "scatter": lambda x: (grid.scatter, (x, places(x), 3, 5)),
+}
+
+
+def weight(x: torch.Tensor, o: int, i: int) -> torch.Tensor:
+    return torch.randn(3, 3, i, o, dtype=x.dtype).permute(3, 2, 0, 1).requires_grad_()
+
+
+def places(x: torch.Tensor) -> torch.Tensor:
+    return torch.rand(2, 6, 5, 2, dtype=x.dtype) * 2 - 1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", CALLS)
+def test_opcheck(name, layout):
+    operator, arguments = CALLS[name](image(2, 4, 6, 5, layout=layout))
+    opcheck(operator, arguments)
+
+
+def test_every_operator_is_checked():
+    names = {CALLS[name](image(2, 4, 6, 5))[0]._qualname for name in CALLS}
+    assert names == {
+        "largegan::fir",
+        "largegan::leaky",
+        "largegan::leaky_slope",
+        "largegan::conv",
+        "largegan::conv_weight",
+        "largegan::gather",
+        "largegan::scatter",
+    }
+    registered = {name for name in torch._C._dispatch_get_all_op_names() if "largegan::" in name}
+    assert registered == names
