@@ -91,3 +91,15 @@ def gradient_penalty(
     # vector_norm, not sqrt of a sum: where the gradient is zero its derivative is zero, not NaN.
     slope = torch.linalg.vector_norm(input_gradient(critic(mixed), mixed).flatten(1), dim=1)
     return (slope - 1).square().mean()
+
+
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Tensor:
+    """|J^T y| per example `[N]`: how far images move with w (Karras et al., 2020, Sec. 3.2).
+
+    `images` `[N, C, H, W]` were made from `ws` `[N, num_ws, w_dim]`; y is `noise` (normal, drawn
+    when left out) over sqrt(H W). The norm is the root of the mean over `num_ws`.
+    """
+    noise = torch.randn_like(images) if noise is None else noise
+    y = noise / (images.shape[2] * images.shape[3]) ** 0.5
+    slope = input_gradient(images * y, ws)  # [N, num_ws, w_dim]
+    return torch.linalg.vector_norm(slope.flatten(1), dim=1) / ws.shape[1] ** 0.5

@@ -13,6 +13,7 @@ TABLE = {
     "wgan": ("wgan:WGAN", "Wasserstein GAN with weight clipping (Arjovsky et al., 2017)"),
     "wgan_gp": ("wgan_gp:WGANGP", "Wasserstein GAN with gradient penalty (Gulrajani et al., 2017)"),
     "sngan": ("sngan:SNGAN", "spectral normalisation, ResNet, hinge (Miyato et al., 2018)"),
+    "stylegan2": ("stylegan2:StyleGAN2", "style-based generator, ADA (Karras et al., 2020)"),
 }
 
 

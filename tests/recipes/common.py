@@ -24,6 +24,7 @@ TINY: dict[str, dict] = {
     "wgan": {"z_dim": 4, "channels": 4, "n_critic": 2},
     "wgan_gp": {"z_dim": 4, "g_channels": 4, "d_channels": 4, "n_critic": 2},
     "sngan": {"z_dim": 4, "g_channels": 4, "d_channels": 4, "d_steps": 2},
+    "stylegan2": {"z_dim": 4, "w_dim": 4, "channel_base": 64, "channel_max": 4},
 }
 # Options under which nothing depends on the other images of a batch: there, splitting a batch
 # over micro-batches or ranks changes nothing but the order of sums.
@@ -34,6 +35,9 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     "wgan": {"norm": "none"},
     "wgan_gp": {"g_norm": "none"},
     "sngan": {"g_norm": "none"},
+    # Path lengths are compared with the mean of their micro-batch; without classes and with equal
+    # latents they are all the same.
+    "stylegan2": {"mbstd_group": 1, "conditional": False, "pl_weight": 0.1},
 }
 NAMES = list(TABLE)
 

@@ -1,0 +1,320 @@
+"""StyleGAN2's mapping and synthesis networks (Karras et al., 2020).
+
+Images may have any height and width: both are halved until one of them is odd or below 8, and
+what is left is the smallest block (512 x 256 starts from 8 x 4). Under autocast the convolutions
+use its sixteen bits; mapping, styles, demodulation and the sum of images stay in float32.
+"""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from largegan.errors import ConfigError
+from largegan.layers.equalized import EqualizedConv2d, EqualizedLinear, scaled_bias_act
+from largegan.layers.precision import compute_dtype, exact
+from largegan.layers.running_mean import RunningMean
+from largegan.ops import modulated_conv2d, taps, upsample2d
+
+Architecture = Literal["skip", "resnet", "orig"]
+NoiseMode = Literal["random", "const", "none"]
+RESIDUAL_GAIN = 0.5**0.5  # two branches of a residual block add up to unit variance
+LARGEST_START = 64 * 64  # pixels of the smallest block; more means a size that hardly halves
+
+
+def block_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """(height, width) of every block, from the smallest to the image's own."""
+    sizes = [(height, width)]
+    while all(side % 2 == 0 and side >= 8 for side in sizes[0]):
+        sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
+    h, w = sizes[0]
+    if min(h, w) < 4 or h * w > LARGEST_START:
+        raise ConfigError(
+            f"StyleGAN2 halves images down to a block of at least 4x4 and at most 64x64 pixels; "
+            f"{height}x{width} ends at {h}x{w}: pack the data at sides that are multiples of a "
+            "power of two, such as 256, 320 or 512"
+        )
+    return sizes
+
+
+def widths(sizes: list[tuple[int, int]], base: int, most: int) -> list[int]:
+    """Feature maps of every block: `base` over its longer side, at most `most`."""
+    return [min(base // max(size), most) for size in sizes]
+
+
+def unit_moment(x: Tensor) -> Tensor:
+    """Rows of `[N, C]` scaled to a mean square of 1."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class Mapping(nn.Module):
+    """Latents `[N, z_dim]` and conditions `[N, c_dim]` -> `[N, num_ws, w_dim]`.
+
+    Either may be absent (0). With `num_ws` None the result is `[N, w_dim]` and no average is kept
+    (the discriminator's view of the condition). While training, `w_avg` follows the mean w.
+    """
+
+    def __init__(
+        self,
+        *,
+        z_dim: int,
+        w_dim: int,
+        c_dim: int = 0,
+        num_ws: int | None = None,
+        layers: int = 8,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        activation: str = "lrelu",
+        lr_multiplier: float = 0.01,
+        w_avg_beta: float = 0.995,
+    ):
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
+        embedded = (embed_features or w_dim) if c_dim else 0
+        between = [layer_features or w_dim] * (layers - 1)
+        self.embed = EqualizedLinear(c_dim, embedded) if c_dim else None
+        self.layers = nn.Sequential(
+            *(
+                EqualizedLinear(i, o, activation=activation, lr_multiplier=lr_multiplier)
+                for i, o in pairwise([z_dim + embedded, *between, w_dim])
+            )
+        )
+        self.w_avg = None if num_ws is None else RunningMean((w_dim,), beta=w_avg_beta)
+
+    def forward(
+        self,
+        z: Tensor | None,
+        c: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        cutoff: int | None = None,
+        track: bool = True,
+    ) -> Tensor:
+        """`truncation` pulls the first `cutoff` ws (None: all) towards `w_avg`; 1 leaves them.
+
+        `track=False` keeps this call out of the average.
+        """
+        inputs = []
+        with exact(z if z is not None else c):
+            if self.z_dim:
+                inputs.append(unit_moment(z.to(self.dtype)))
+            if self.embed is not None:
+                inputs.append(unit_moment(self.embed(c.to(self.dtype))))
+            w = self.layers(torch.cat(inputs, 1))  # [N, w_dim]
+        if self.num_ws is None:
+            return w
+        if self.training and track:
+            self.w_avg.add(w.detach())
+        ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)  # [N, num_ws, w_dim]
+        return ws if truncation == 1 else self.truncate(ws, truncation, cutoff)
+
+    def truncate(self, ws: Tensor, truncation: float, cutoff: int | None = None) -> Tensor:
+        """The first `cutoff` of `ws` `[N, num_ws, w_dim]` moved towards the mean w."""
+        near = torch.lerp(self.w_avg.mean, ws[:, :cutoff], truncation)
+        return near if cutoff is None else torch.cat([near, ws[:, cutoff:]], 1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.layers[0].weight.dtype
+
+
+class StyledConv(nn.Module):
+    """Convolution modulated by w, then noise, bias, activation: `[N, I, H, W]` -> `[N, O, ...]`.
+
+    `up` doubles the size. Noise is `strength` (learnt, from 0) times a map of normal numbers: new
+    ones ("random"), this layer's own ("const", for pictures that repeat), or none.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: tuple[int, int],
+        *,
+        w_dim: int,
+        up: bool = False,
+        f: tuple[float, ...],
+        activation: str = "lrelu",
+        clamp: float | None = None,
+        use_noise: bool = True,
+    ):
+        super().__init__()
+        self.size, self.up, self.f = size, up, f
+        self.activation, self.clamp, self.use_noise = activation, clamp, use_noise
+        self.affine = EqualizedLinear(w_dim, inputs, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        if use_noise:
+            self.noise_strength = nn.Parameter(torch.zeros(()))
+            self.register_buffer("noise", torch.randn(size))
+
+    def forward(self, x: Tensor, w: Tensor, *, noise: NoiseMode, gain: float = 1.0) -> Tensor:
+        x = modulated_conv2d(
+            x,
+            self.weight,
+            self.affine(w),
+            noise=self.noise_map(x, noise),
+            up=2 if self.up else 1,
+            padding=1,
+            f=self.f,
+            flip_weight=not self.up,
+        )
+        return scaled_bias_act(x, self.bias, self.activation, gain=gain, clamp=self.clamp)
+
+    def noise_map(self, x: Tensor, mode: NoiseMode) -> Tensor | None:
+        """`[N, 1, H, W]` or `[H, W]` in x's type."""
+        if mode == "none" or not self.use_noise:
+            return None
+        fresh = mode == "random"
+        noise = torch.randn(len(x), 1, *self.size, device=x.device) if fresh else self.noise
+        return (noise.to(self.noise_strength.dtype) * self.noise_strength).to(x.dtype)
+
+
+class ToImage(nn.Module):
+    """1 x 1 modulated convolution without demodulation: features -> `[N, channels, H, W]`."""
+
+    def __init__(self, inputs: int, channels: int, *, w_dim: int, clamp: float | None):
+        super().__init__()
+        self.clamp, self.style_gain = clamp, 1 / inputs**0.5
+        self.affine = EqualizedLinear(w_dim, inputs, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w) * self.style_gain
+        x = modulated_conv2d(x, self.weight, style, demodulate=False)
+        return scaled_bias_act(x, self.bias, "linear", gain=1.0, clamp=self.clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: (features, image) at half the size -> both at this size.
+
+    The first block has no input but a learnt constant, and one convolution instead of two. `image`
+    says whether it draws one: always in "skip", at full size only in "resnet" and "orig".
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: tuple[int, int],
+        *,
+        image_channels: int,
+        architecture: Architecture,
+        image: bool,
+        w_dim: int,
+        f: tuple[float, ...],
+        activation: str,
+        clamp: float | None,
+        use_noise: bool,
+    ):
+        super().__init__()
+        self.f = f
+        layer = {"w_dim": w_dim, "f": f, "activation": activation, "clamp": clamp}
+        layer |= {"use_noise": use_noise}
+        first = inputs == 0
+        self.const = nn.Parameter(torch.randn(outputs, *size)) if first else None
+        self.conv0 = None if first else StyledConv(inputs, outputs, size, up=True, **layer)
+        self.conv1 = StyledConv(outputs, outputs, size, **layer)
+        self.to_image = None
+        if image:
+            self.to_image = ToImage(outputs, image_channels, w_dim=w_dim, clamp=clamp)
+        self.skip = None
+        if architecture == "resnet" and not first:
+            self.skip = EqualizedConv2d(
+                inputs, outputs, 1, activation="linear", bias=False, up=2, f=f
+            )
+        self.num_convs = 1 if first else 2
+
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, ws: Tensor, *, noise: NoiseMode
+    ) -> tuple[Tensor, Tensor | None]:
+        """`ws` `[N, num_convs + 1, w_dim]`: one for each convolution, the last for the image."""
+        if self.conv0 is None:
+            x = self.conv1(x, ws[:, 0], noise=noise)
+        elif self.skip is None:
+            x = self.conv0(x, ws[:, 0], noise=noise)
+            x = self.conv1(x, ws[:, 1], noise=noise)
+        else:
+            y = self.skip(x, gain=RESIDUAL_GAIN)
+            x = self.conv0(x, ws[:, 0], noise=noise)
+            x = y + self.conv1(x, ws[:, 1], noise=noise, gain=RESIDUAL_GAIN)
+        if image is not None:
+            image = upsample2d(image, self.f)
+        if self.to_image is not None:
+            drawn = self.to_image(x, ws[:, self.num_convs]).to(ws.dtype)
+            image = drawn if image is None else image + drawn
+        return x, image
+
+
+class Synthesis(nn.Module):
+    """ws `[N, num_ws, w_dim]` -> images `[N, channels, H, W]`, around [-1, 1] but not bounded.
+
+    Every convolution has a w of its own; an image shares the w of the next block's first one.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        *,
+        w_dim: int,
+        image_channels: int = 3,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        architecture: Architecture = "skip",
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        activation: str = "lrelu",
+        conv_clamp: float | None = None,
+        use_noise: bool = True,
+    ):
+        super().__init__()
+        sizes = block_sizes(height, width)
+        features = [0, *widths(sizes, channel_base, channel_max)]
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(
+                inputs,
+                outputs,
+                size,
+                image_channels=image_channels,
+                architecture=architecture,
+                image=architecture == "skip" or size == sizes[-1],
+                w_dim=w_dim,
+                f=taps(resample_filter),
+                activation=activation,
+                clamp=conv_clamp,
+                use_noise=use_noise,
+            )
+            for (inputs, outputs), size in zip(pairwise(features), sizes, strict=True)
+        )
+        self.num_ws = sum(block.num_convs for block in self.blocks) + 1
+
+    def forward(self, ws: Tensor, *, noise: NoiseMode = "random") -> Tensor:
+        const = self.blocks[0].const
+        x = const.to(compute_dtype(ws)).expand(len(ws), -1, -1, -1)  # [N, C, 4, 4]
+        image, used = None, 0
+        with exact(ws):
+            for block in self.blocks:
+                x, image = block(x, image, ws[:, used : used + block.num_convs + 1], noise=noise)
+                used += block.num_convs
+        return image
+
+
+class Generator(nn.Module):
+    """Latents and conditions -> images: `synthesis(mapping(z, c))`."""
+
+    def __init__(self, mapping: Mapping, synthesis: Synthesis):
+        super().__init__()
+        self.mapping, self.synthesis = mapping, synthesis
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        cutoff: int | None = None,
+        noise: NoiseMode = "random",
+    ) -> Tensor:
+        return self.synthesis(self.mapping(z, c, truncation=truncation, cutoff=cutoff), noise=noise)

@@ -1,0 +1,218 @@
+"""StyleGAN2 (Karras et al., 2020, arXiv 1912.04958), with adaptive discriminator augmentation
+(Karras et al., 2020, arXiv 2006.06676).
+
+As published: softplus losses, R1 every 16 iterations, path lengths every 4 on half of the batch,
+Adam (0, 0.99) corrected for these extra steps, style mixing 0.9, an average of G with its
+half-life in images. Options that are null follow the "auto" rules of the second paper's code: by
+image size and batch. Here: labels of fakes are those of the batch's reals (theirs: drawn), a
+micro-batch has one style-mixing crossover (theirs: a GPU's part of the batch), and ADA's p stays
+below 1. Any height and width whose smallest block is at least 4 x 4, 1 to 4 channels.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from largegan.ema import Ema
+from largegan.layers.running_mean import RunningMean
+from largegan.losses import non_saturating_g, path_lengths, r1
+from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
+from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+
+PATH_LENGTH_BETA = 0.99
+AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 images
+
+
+class StyleGAN2(Recipe):
+    """Style-based generator with ADA (Karras et al., 2020)."""
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        mapping_layers: int = 2,
+        channel_base: int | None = None,
+        channel_max: int = 512,
+        g_architecture: Literal["skip", "resnet", "orig"] = "skip",
+        d_architecture: Literal["skip", "resnet", "orig"] = "resnet",
+        conv_clamp: float | None = 256.0,
+        mbstd_group: int = 4,
+        conditional: bool = True,
+        style_mixing: float = 0.9,
+        r1_gamma: float | None = None,
+        r1_every: int = 16,
+        pl_weight: float = 2.0,
+        pl_every: int = 4,
+        pl_shrink: int = 2,
+        lr: float | None = None,
+        ema_halflife_nimg: float | None = None,
+        ema_rampup: float | None = 0.05,
+    ):
+        """
+        Args:
+            data: what the images look like; any size whose smallest block is at least 4 x 4.
+            z_dim: numbers in a latent vector, standard normal.
+            w_dim: numbers in an intermediate latent vector.
+            mapping_layers: layers between z and w (the papers: 8; 2 is enough with ADA).
+            channel_base: feature maps are this over the resolution; null: 32768 from 512 pixels
+                on, else 16384.
+            channel_max: at most so many feature maps.
+            g_architecture: how the generator's blocks are joined.
+            d_architecture: how the discriminator's blocks are joined.
+            conv_clamp: bound of activations (training with 16 bits); null: none.
+            mbstd_group: images whose standard deviation the discriminator sees together.
+            conditional: use the classes when the data have them.
+            style_mixing: probability that later layers take their styles from another latent.
+            r1_gamma: weight of the gradient penalty; null: 0.0002 height width / batch.
+            r1_every: iterations between gradient penalties.
+            pl_weight: weight of the path length penalty; 0 leaves its phase out.
+            pl_every: iterations between path length penalties.
+            pl_shrink: the penalty is computed on a batch so many times smaller.
+            lr: Adam's learning rate, both players; null: 0.002 from 1024 pixels on, else 0.0025.
+            ema_halflife_nimg: half-life of the averaged generator, in images; null: 312.5 batches.
+            ema_rampup: the half-life is at most this part of the images seen; null: no ramp-up.
+        """
+        super().__init__()
+        longest = max(data.height, data.width)
+        channel_base = channel_base or (32768 if longest >= 512 else 16384)
+        lr = lr or (0.002 if longest >= 1024 else 0.0025)
+        self.z_dim, self.num_classes = z_dim, data.num_classes if conditional else 0
+        self.style_mixing, self.r1_gamma, self.r1_every = style_mixing, r1_gamma, r1_every
+        self.pl_weight, self.pl_shrink = pl_weight, pl_shrink
+        shared = {"image_channels": data.channels, "conv_clamp": conv_clamp}
+        shared |= {"channel_base": channel_base, "channel_max": channel_max}
+        synthesis = Synthesis(
+            data.height, data.width, w_dim=w_dim, architecture=g_architecture, **shared
+        )
+        mapping = Mapping(
+            z_dim=z_dim,
+            c_dim=self.num_classes,
+            w_dim=w_dim,
+            num_ws=synthesis.num_ws,
+            layers=mapping_layers,
+        )
+        self.G = Generator(mapping, synthesis)
+        self.D = Discriminator(
+            data.height,
+            data.width,
+            c_dim=self.num_classes,
+            architecture=d_architecture,
+            group_size=mbstd_group,
+            **shared,
+        )
+        self.ema_halflife_nimg = ema_halflife_nimg
+        self.G_ema = Ema(
+            self.G,
+            halflife_nimg=ema_halflife_nimg or 0.0,
+            rampup=ema_rampup,
+            average_buffers=False,
+        )
+        self.path_length_mean = RunningMean(beta=PATH_LENGTH_BETA)
+        self.players = {
+            "G": Player([self.G], adam(lr, 0.0, 0.99, lazy=pl_every if pl_weight else None)),
+            "D": Player([self.D], adam(lr, 0.0, 0.99, lazy=r1_every)),
+        }
+        self.phases = [
+            Phase("G", self.generator),
+            Phase("G", self.path_length, every=pl_every, fresh=False, second_order=True),
+            Phase("D", self.discriminator, fresh=False),
+            Phase("D", self.r1, every=r1_every, fresh=False, second_order=True),
+        ]
+        if not pl_weight:
+            del self.phases[1]
+
+    def generator(self, batch: Batch, at: Progress) -> Terms:
+        fake, _ = self.fake(batch)
+        return {"adv": non_saturating_g(self.judge(fake, self.condition(batch)))}
+
+    def path_length(self, batch: Batch, at: Progress) -> Terms:
+        """Steps of one size in w should move images by one amount: the running mean of all."""
+        few = max(1, len(batch["image"]) // self.pl_shrink)
+        lengths = path_lengths(*self.fake({k: v[:few] for k, v in batch.items()}))
+        self.path_length_mean.add(lengths.detach())
+        # The mean after this step, and not detached: as published.
+        mean = torch.lerp(lengths.mean(), self.path_length_mean.mean, PATH_LENGTH_BETA)
+        return {"pl": self.pl_weight * (lengths - mean).square().mean()}
+
+    def discriminator(self, batch: Batch, at: Progress) -> Terms:
+        c = self.condition(batch)
+        fake, _ = self.fake(batch)
+        real = self.judge(batch["image"], c)
+        return {
+            "fake": F.softplus(self.judge(fake, c)).mean(),
+            "real": F.softplus(-real).mean(),
+        }
+
+    def r1(self, batch: Batch, at: Progress) -> Terms:
+        """The slope at real images before augmentation: what D does through it is punished."""
+        real = batch["image"].detach().requires_grad_()
+        scores = self.judge(real, self.condition(batch))
+        return {"r1": self.gamma(real) * r1(scores, real)}
+
+    def gamma(self, images: Tensor) -> float:
+        if self.r1_gamma is not None:
+            return self.r1_gamma
+        return 0.0002 * images.shape[2] * images.shape[3] / self.batch_size
+
+    def condition(self, batch: Batch) -> Tensor | None:
+        """One-hot classes `[N, num_classes]`."""
+        if not self.num_classes:
+            return None
+        return F.one_hot(batch["label"], self.num_classes).float()
+
+    def fake(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Images `[N, C, H, W]` for new latents, and the ws `[N, num_ws, w_dim]` they came from."""
+        ws = self.mixed_ws(batch["image"], self.condition(batch))
+        return self.G.synthesis(ws), ws
+
+    def mixed_ws(self, like: Tensor, c: Tensor | None) -> Tensor:
+        mapping = self.G.mapping
+        ws = mapping(torch.randn(len(like), self.z_dim, device=like.device), c)
+        # Decided on the host, where asking costs nothing: the generator there is seeded too.
+        if self.style_mixing and float(torch.rand(())) < self.style_mixing:
+            crossover = int(torch.randint(1, mapping.num_ws, ()))
+            others = torch.randn(len(like), self.z_dim, device=like.device)
+            others = mapping(others, c, track=False)
+            ws = torch.cat([ws[:, :crossover], others[:, crossover:]], 1)
+        return ws
+
+    def judge(self, images: Tensor, c: Tensor | None) -> Tensor:
+        """The discriminator sees every image, real or fake, augmented."""
+        return self.D(images, c)
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        halflife = self.ema_halflife_nimg
+        self.G_ema.halflife_nimg = (
+            AUTO_EMA_ITERATIONS * batch_size if halflife is None else halflife
+        )
+        self.G_ema.update(self.G, at, batch_size)
+
+    def latent(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images for `z`, with constant noise; without labels the classes take turns."""
+        return self.decode_truncated(z, labels, 1.0)
+
+    @torch.no_grad()
+    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
+        """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
+        return self.draw(self.ws(z, labels, amount))
+
+    @torch.no_grad()
+    def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
+        if self.num_classes and labels is None:
+            labels = torch.arange(len(z), device=z.device) % self.num_classes
+        c = self.condition({"label": labels}) if self.num_classes else None
+        return self.G_ema.net.mapping(z, c, truncation=truncation)
+
+    @torch.no_grad()
+    def draw(self, ws: Tensor) -> Tensor:
+        """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights."""
+        return self.G_ema.net.synthesis(ws, noise="const").clamp(-1, 1)
