@@ -40,7 +40,7 @@ def block_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 def widths(sizes: list[tuple[int, int]], base: int, most: int) -> list[int]:
     """Feature maps of every block: `base` over its longer side, at most `most`."""
-    return [min(base // max(size), most) for size in sizes]
+    return [min(max(base // max(size), 1), most) for size in sizes]
 
 
 def unit_moment(x: Tensor) -> Tensor:

@@ -127,22 +127,22 @@ class StyleGAN2(Recipe):
             del self.phases[1]
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        fake, _ = self.fake(batch)
-        return {"adv": non_saturating_g(self.judge(fake, self.condition(batch)))}
+        fake, _, c = self.fake(batch)
+        return {"adv": non_saturating_g(self.judge(fake, c))}
 
     def path_length(self, batch: Batch, at: Progress) -> Terms:
         """Steps of one size in w should move images by one amount: the running mean of all."""
         few = max(1, len(batch["image"]) // self.pl_shrink)
-        lengths = path_lengths(*self.fake({k: v[:few] for k, v in batch.items()}))
+        images, ws, _ = self.fake({name: values[:few] for name, values in batch.items()})
+        lengths = path_lengths(images, ws)
         self.path_length_mean.add(lengths.detach())
-        # The mean after this step, and not detached: as published.
+        # The mean as it will be after this batch, and not detached: as published.
         mean = torch.lerp(lengths.mean(), self.path_length_mean.mean, PATH_LENGTH_BETA)
         return {"pl": self.pl_weight * (lengths - mean).square().mean()}
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        c = self.condition(batch)
-        fake, _ = self.fake(batch)
-        real = self.judge(batch["image"], c)
+        fake, _, c = self.fake(batch)
+        real = self.judge(batch["image"], self.condition(batch))
         return {
             "fake": F.softplus(self.judge(fake, c)).mean(),
             "real": F.softplus(-real).mean(),
@@ -165,12 +165,14 @@ class StyleGAN2(Recipe):
             return None
         return F.one_hot(batch["label"], self.num_classes).float()
 
-    def fake(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Images `[N, C, H, W]` for new latents, and the ws `[N, num_ws, w_dim]` they came from."""
-        ws = self.mixed_ws(batch["image"], self.condition(batch))
-        return self.G.synthesis(ws), ws
+    def fake(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images `[N, C, H, W]` for new latents, their ws `[N, num_ws, w_dim]`, their classes."""
+        c = self.condition(batch)
+        ws = self.mixed_ws(batch["image"], c)
+        return self.G.synthesis(ws), ws, c
 
     def mixed_ws(self, like: Tensor, c: Tensor | None) -> Tensor:
+        """`[N, num_ws, w_dim]`; now and then its end, from a random layer on, is of another z."""
         mapping = self.G.mapping
         ws = mapping(torch.randn(len(like), self.z_dim, device=like.device), c)
         # Decided on the host, where asking costs nothing: the generator there is seeded too.

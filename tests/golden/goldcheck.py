@@ -79,6 +79,14 @@ class Case:
         if not error <= limit:
             self.failures.append(f"{name}: error {error:.3g}, limit {limit:.3g}")
 
+    def check_mean(self, name: str, got: float) -> None:
+        """Compares with the mean of an output: of losses the trainer keeps no more."""
+        self.checked.add(name)
+        error = abs(got - float(self.expected(name).double().mean()))
+        limit = self.meta["tol"][name]["atol"] * self.slack
+        if not error <= limit:
+            self.failures.append(f"{name}: error {error:.3g} of the mean, limit {limit:.3g}")
+
     def check_rows(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Compares checksums; `tensors` has the peer's names, `name` ends in a list of names.
 
