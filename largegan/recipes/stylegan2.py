@@ -13,15 +13,21 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from largegan.augment import ADA, DiffAugment
 from largegan.ema import Ema
+from largegan.errors import ConfigError
+from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
 from largegan.losses import non_saturating_g, path_lengths, r1
 from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 
+Transforms = Literal[
+    "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"
+]
 PATH_LENGTH_BETA = 0.99
 AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 images
 
@@ -52,6 +58,11 @@ class StyleGAN2(Recipe):
         lr: float | None = None,
         ema_halflife_nimg: float | None = None,
         ema_rampup: float | None = 0.05,
+        augment: Literal["ada", "diffaugment", "none"] = "ada",
+        ada_transforms: Transforms = "bgc",
+        ada_target: float | None = 0.6,
+        ada_nimg_to_full: int = 500_000,
+        ada_p: float = 0.0,
     ):
         """
         Args:
@@ -76,8 +87,15 @@ class StyleGAN2(Recipe):
             lr: Adam's learning rate, both players; null: 0.002 from 1024 pixels on, else 0.0025.
             ema_halflife_nimg: half-life of the averaged generator, in images; null: 312.5 batches.
             ema_rampup: the half-life is at most this part of the images seen; null: no ramp-up.
+            augment: what the discriminator sees images through; "ada" adapts its probability p.
+            ada_transforms: which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc.
+            ada_target: how sure of real images the discriminator should be; null: p stays.
+            ada_nimg_to_full: images in which p could go from 0 to 1 (100,000 when fine-tuning).
+            ada_p: p at the start.
         """
         super().__init__()
+        if not 0 <= ada_p <= 1:
+            raise ConfigError(f"recipe.ada_p is {ada_p:g}; a probability is from 0 to 1")
         longest = max(data.height, data.width)
         channel_base = channel_base or (32768 if longest >= 512 else 16384)
         lr = lr or (0.002 if longest >= 1024 else 0.0025)
@@ -113,6 +131,12 @@ class StyleGAN2(Recipe):
             average_buffers=False,
         )
         self.path_length_mean = RunningMean(beta=PATH_LENGTH_BETA)
+        if augment == "ada":
+            self.augment = ADA(
+                ada_transforms, target=ada_target, nimg_to_full=ada_nimg_to_full, p=ada_p
+            )
+        else:
+            self.augment = DiffAugment() if augment == "diffaugment" else nn.Identity()
         self.players = {
             "G": Player([self.G], adam(lr, 0.0, 0.99, lazy=pl_every if pl_weight else None)),
             "D": Player([self.D], adam(lr, 0.0, 0.99, lazy=r1_every)),
@@ -143,6 +167,9 @@ class StyleGAN2(Recipe):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         fake, _, c = self.fake(batch)
         real = self.judge(batch["image"], self.condition(batch))
+        if isinstance(self.augment, ADA):
+            self.augment.observe(real)
+            self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
         return {
             "fake": F.softplus(self.judge(fake, c)).mean(),
             "real": F.softplus(-real).mean(),
@@ -184,7 +211,9 @@ class StyleGAN2(Recipe):
         return ws
 
     def judge(self, images: Tensor, c: Tensor | None) -> Tensor:
-        """The discriminator sees every image, real or fake, augmented."""
+        """The discriminator sees every image, real or fake, augmented (in float32)."""
+        with exact(images):
+            images = self.augment(images)
         return self.D(images, c)
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
@@ -193,6 +222,8 @@ class StyleGAN2(Recipe):
             AUTO_EMA_ITERATIONS * batch_size if halflife is None else halflife
         )
         self.G_ema.update(self.G, at, batch_size)
+        if isinstance(self.augment, ADA):
+            self.augment.adapt(at.step, batch_size)
 
     def latent(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn(n, self.z_dim, generator=generator, device=generator.device)

@@ -17,6 +17,7 @@ from largegan.parallel.replicated import Replicated
 from largegan.recipe import DataSpec
 from largegan.recipes.stylegan2 import StyleGAN2
 from largegan.trainer import Trainer
+from tests.golden import procfill
 from tests.golden.goldcheck import Case
 
 # The peer's options -> ours, per part; None: no effect on the numbers here.
@@ -42,18 +43,18 @@ OPTIONS = {
     "epilogue": {"mbstd_group_size": "group_size", "mbstd_num_channels": "group_features"},
 }  # fmt: skip
 
-NAMES = {  # the peer's names -> ours; both networks of the peer call their blocks b4, b8, ...
+NAMES = {  # our names -> the peer's; both of its networks call their blocks b4, b8, ...
     "G": [
-        (r"^mapping\.fc(\d+)\.", r"mapping.layers.\1."),
-        (r"^mapping\.w_avg$", "mapping.w_avg.mean"),
-        (r"\.torgb\.", ".to_image."),
-        (r"\.noise_const$", ".noise"),
+        (r"^mapping\.layers\.(\d+)\.", r"mapping.fc\1."),
+        (r"^mapping\.w_avg\.mean$", "mapping.w_avg"),
+        (r"\.to_image\.", ".torgb."),
+        (r"\.noise$", ".noise_const"),
     ],
     "D": [
-        (r"^mapping\.fc(\d+)\.", r"mapping.layers.\1."),
-        (r"\.fromrgb\.", ".from_image."),
-        (r"^b4\.fc\.", "dense."),
-        (r"^b4\.", ""),
+        (r"^mapping\.layers\.(\d+)\.", r"mapping.fc\1."),
+        (r"^(from_image|conv|dense|out)\.", r"b4.\1."),
+        (r"^b4\.dense\.", "b4.fc."),
+        (r"\bfrom_image\.", "fromrgb."),
     ],
 }
 
@@ -105,24 +106,24 @@ def discriminator(build: dict) -> Discriminator:
     return Discriminator(size, size, **o)
 
 
-def rename(net: str, name: str, resolution: int) -> str | None:
-    """A peer's parameter or buffer name -> ours; None for filters, which are constants here."""
-    if name.endswith("resample_filter"):
-        return None
-    for pattern, ours in NAMES[net]:
-        name = re.sub(pattern, ours, name)
+def theirs(net: str, name: str, resolution: int) -> str:
+    """Our name of a parameter or buffer -> the peer's."""
 
     def block(found: re.Match) -> str:
-        step = {"G": lambda size: size // 8, "D": lambda size: resolution // size}[net]
-        return f"blocks.{step(int(found[1])).bit_length() - (net == 'D')}."
+        i = int(found[1])
+        return f"b{4 << i if net == 'G' else resolution >> i}."
 
-    return re.sub(r"\bb(\d+)\.", block, name)
+    for pattern, peer in NAMES[net]:
+        name = re.sub(pattern, peer, name)
+    return re.sub(r"\bblocks\.(\d+)\.", block, name)
 
 
 def load(net: str, module: nn.Module, state: dict[str, Tensor], resolution: int) -> None:
-    named = {rename(net, name, resolution): value for name, value in state.items()}
-    named.pop(None, None)
-    module.load_state_dict(named)
+    """Takes every tensor of the peer's but its filters, which are constants here."""
+    names = {name: theirs(net, name, resolution) for name in module.state_dict()}
+    left = {n for n in state if not n.endswith("resample_filter")} - set(names.values())
+    assert not left, f"tensors of the peer that we have no place for: {left}"
+    module.load_state_dict({ours: state[peer] for ours, peer in names.items()})
 
 
 class Scripted:
@@ -168,20 +169,19 @@ class Run:
             net.train().requires_grad_(True).zero_grad()
         self.nets["G"].mapping.w_avg.pending.zero_()
 
-    def ours(self, net: str, name: str) -> str:
-        return rename(net, name, self.resolution)
+    def peers_names(self, net: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copies, under the names that the peer has for them."""
+        return {theirs(net, n, self.resolution): t.detach().clone() for n, t in tensors.items()}
 
     def tensors(self, net: str) -> dict[str, Tensor]:
-        """Parameters by the peer's names, as they are now (copies)."""
-        state = self.nets[net].state_dict()
-        return {n: state[self.ours(net, n)].clone() for n in self.case.meta["names"][net]}
+        return self.peers_names(net, dict(self.nets[net].named_parameters()))
 
     def gradients(self, net: str) -> dict[str, Tensor]:
         grads = {
             name: torch.zeros_like(p) if p.grad is None else p.grad
             for name, p in self.nets[net].named_parameters()
         }
-        return {n: grads[self.ours(net, n)] for n in self.case.meta["names"][net]}
+        return self.peers_names(net, grads)
 
     def show(self, name: str, images: Tensor) -> None:
         """Compares as many images, as finely, as the file keeps (`_s2`: every second pixel)."""
@@ -268,6 +268,7 @@ def recipe(run: Run) -> StyleGAN2:
     made = StyleGAN2(
         DataSpec(channels, height, width, 0 if run.c is None else run.c.shape[1]),
         z_dim=run.z.shape[1],
+        augment="none",
         channel_base=4,  # its own networks are replaced: as small as they can be
         style_mixing=0.0,
         r1_gamma=args["gamma"],
@@ -316,7 +317,7 @@ def check_step(run: Run) -> None:
         batch_size=len(run.real),
         micro_batch_size=len(run.real),
     )
-    average = {n: p.clone() for n, p in made.G_ema.net.named_parameters()}
+    average = run.peers_names("G", dict(made.G_ema.net.named_parameters()))
     synthesis = G.synthesis.forward
     G.synthesis.forward = lambda ws: synthesis(ws, noise="const")
     with Scripted(list(run.z_step[:3]), run.pl_noise):
@@ -333,15 +334,44 @@ def check_step(run: Run) -> None:
     for net in "GD":
         after = run.tensors(net)
         case.check_rows(f"delta.step.{net}", {n: after[n] - before[net][n] for n in after})
-    after = dict(made.G_ema.net.named_parameters())
-    moved = {
-        n: after[run.ours("G", n)] - average[run.ours("G", n)] for n in case.meta["names"]["G"]
-    }
-    case.check_rows("delta.ema.G", moved)
+    after = run.peers_names("G", dict(made.G_ema.net.named_parameters()))
+    case.check_rows("delta.ema.G", {n: after[n] - average[n] for n in after})
     G.eval(), D.eval()
     with torch.no_grad():
         run.show("step_img", G(run.z, run.c, noise="const"))
         case.check("step_logits", D(run.real, run.c))
+
+
+def check_full(case: Case) -> None:
+    """A full-size pair: weights made from their names, images and logits in evaluation mode."""
+    numbers = dict(re.findall(r"(\w+) (\d+)", case.meta["build"]))
+    resolution = case.expected("img_s4").shape[-1] * 4
+    shared = {"channel_base": int(numbers["channel_base"])}
+    shared |= {"channel_max": int(numbers["channel_max"]), "conv_clamp": int(numbers["clamp"])}
+    synthesis = Synthesis(resolution, resolution, w_dim=int(numbers["w"]), **shared)
+    mapping = Mapping(
+        z_dim=int(numbers["z"]),
+        w_dim=int(numbers["w"]),
+        num_ws=synthesis.num_ws,
+        layers=int(numbers["map"]),
+    )
+    D = Discriminator(resolution, resolution, group_size=int(numbers["mbstd"]), **shared)
+    G, fill = Generator(mapping, synthesis), case.meta["procfill"]
+    for net, module in (("G", G), ("D", D)):
+        count = sum(p.numel() for p in module.parameters())
+        assert count == case.meta["num_params"][net], f"{net} has {count} parameters"
+        named = {theirs(net, n, resolution): t for n, t in module.state_dict().items()}
+        load(net, module, procfill.fill(named, fill["seed"][net], fill["rules"]), resolution)
+        module.eval()
+    with torch.no_grad():
+        ws = G.mapping(case.input("z"))
+        case.check("w", ws[:, 0])
+        image = G.synthesis(ws, noise="const")
+        case.check("img_s4", image[..., ::4, ::4])
+        case.check("logits", D(image))
+        few = len(case.expected("img_psi07_s4"))
+        image = G(case.input("z")[:few], truncation=0.7, noise="const")
+        case.check("img_psi07_s4", image[..., ::4, ::4])
 
 
 def check(case: Case) -> None:

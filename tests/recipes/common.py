@@ -24,7 +24,14 @@ TINY: dict[str, dict] = {
     "wgan": {"z_dim": 4, "channels": 4, "n_critic": 2},
     "wgan_gp": {"z_dim": 4, "g_channels": 4, "d_channels": 4, "n_critic": 2},
     "sngan": {"z_dim": 4, "g_channels": 4, "d_channels": 4, "d_steps": 2},
-    "stylegan2": {"z_dim": 4, "w_dim": 4, "channel_base": 64, "channel_max": 4},
+    "stylegan2": {
+        "z_dim": 4,
+        "w_dim": 4,
+        "channel_base": 64,
+        "channel_max": 4,
+        "ada_p": 0.3,
+        "ada_nimg_to_full": 200,
+    },
 }
 # Options under which nothing depends on the other images of a batch: there, splitting a batch
 # over micro-batches or ranks changes nothing but the order of sums.

@@ -118,7 +118,7 @@ def test_every_buffer_changes(name):
     """
     trainer = make_trainer(make_recipe(name), name)
     before = weights(trainer.recipe)
-    iterate(trainer, 4)
+    iterate(trainer, 5)
     after = weights(trainer.recipe)
     # In place: a step that is skipped is undone through references to these tensors.
     assert [id(b) for b in trainer.recipe.buffers()] == [id(b) for b in trainer.guard.live]
@@ -192,7 +192,9 @@ def test_lazy_phase_weighs_its_interval(name):
         trainer.run_phase(lazy, trainer.draw(), (0, 0))
         moves[every] = torch.cat([(p - b).flatten() for p, b in zip(params, before, strict=True)])
     assert moves[1].norm() > 0
-    torch.testing.assert_close(moves[4], 4 * moves[1], rtol=1e-3, atol=1e-6)
+    # Weights that are stored large (StyleGAN's mapping: hundreds) round away small moves.
+    rounding = 1e-6 + 1e-6 * torch.cat([b.abs().flatten() for b in before])
+    assert ((moves[4] - 4 * moves[1]).abs() <= 1e-3 * moves[4].abs() + rounding).all()
 
 
 @each_recipe
