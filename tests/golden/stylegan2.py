@@ -360,8 +360,9 @@ def check_full(case: Case) -> None:
     for net, module in (("G", G), ("D", D)):
         count = sum(p.numel() for p in module.parameters())
         assert count == case.meta["num_params"][net], f"{net} has {count} parameters"
-        named = {theirs(net, n, resolution): t for n, t in module.state_dict().items()}
-        load(net, module, procfill.fill(named, fill["seed"][net], fill["rules"]), resolution)
+        state = {theirs(net, n, resolution): t for n, t in module.state_dict().items()}
+        state = {n: procfill.fill(fill, net, n, t.shape) for n, t in state.items()}
+        load(net, module, state, resolution)
         module.eval()
     with torch.no_grad():
         ws = G.mapping(case.input("z"))

@@ -34,8 +34,6 @@ PENDING = {  # families that later work brings
     "cyclegan-cut",
     "stylegan3",
     "ops NVlabs/stylegan3",
-    "full-size NVlabs/stylegan2-ada-pytorch",
-    "ops GaParmar/clean-fid",
     "full-size NVlabs/stylegan3",
     "full-size taesungp/contrastive-unpaired-translation",
     "full-size brownvc/R3GAN",
