@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "data": set(),
     "augment": {"ops"},
     "evaluation": {"ops"},
+    "interop": {"checkpoint", "recipe", "recipes", "sheets"},
+    "translation": {"checkpoint", "data", "interop", "pictures", "recipe", "sheets"},
     "doctor": {"config", "run", "checkpoint", "data", "recipe", "recipes", "trainer", "parallel"},
     "ops": set(),
 }

@@ -1,0 +1,146 @@
+"""Exported networks: a folder with weights and everything needed to build the network again.
+
+FOLDER/config.json          what it is, and the recipe options that its architecture follows from
+       model.safetensors    the averaged weights of that one network, nothing else of the run
+       model.onnx           optional; see interop/graphs.py
+       model.pt2            optional
+       README.md            for people
+
+    from largegan.interop.exported import load_exported
+    net = load_exported("horse2zebra").net      # images [N, C, H, W] in [-1, 1] -> the same
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from largegan import checkpoint
+from largegan.errors import ConfigError, DataError
+from largegan.recipe import DataSpec, Recipe
+from largegan.recipes import TABLE, recipe_class
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FORMAT = "largegan network, version 1"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network and what is known of it.
+
+    A "translator" takes images `[N, C, H, W]` in [-1, 1] of any size; a "generator" takes latents
+    `[N, z_dim]` and, with classes, labels int64 `[N]`. `model` is the sha256 of the weights' file.
+    """
+
+    net: nn.Module
+    kind: str
+    recipe: str
+    direction: str | None
+    spec: DataSpec
+    model: str
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a folder says that it holds an exported network."""
+    try:
+        return json.loads((path / CONFIG).read_text())["format"].startswith("largegan network")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def load_exported(path: str | Path) -> Exported:
+    """Builds the network of a folder, on the host, frozen and in evaluation mode.
+
+    Raises:
+        ConfigError: it is no such folder, or one that this version cannot build.
+        DataError: the weights are damaged.
+    """
+    path = Path(path)
+    if not is_exported(path):
+        raise ConfigError(f"{path} is no exported network; tools/export.py makes one from a run")
+    config = json.loads((path / CONFIG).read_text())
+    if config["format"] != FORMAT:
+        raise ConfigError(
+            f"{path} is a {config['format']}, and this largegan reads {FORMAT}; export it again"
+        )
+    weights = path / WEIGHTS
+    if not weights.exists() or sha256_of(weights) != config["sha256"]:
+        raise DataError(f"{weights} is missing or not the one that was exported; export it again")
+    spec = DataSpec(**config["spec"])
+    net = build(config["recipe"], config["options"], spec, config["direction"])
+    try:
+        saved = load_file(weights)
+    except SafetensorError as fault:
+        raise DataError(f"{weights} cannot be read ({fault}); export it again") from fault
+    checkpoint.check_model(path, saved, checkpoint.unaliased(net.state_dict()))
+    net.load_state_dict(saved, strict=False)  # of tensors with two names the file holds one
+    return Exported(
+        net.eval().requires_grad_(False),
+        config["kind"],
+        config["recipe"],
+        config["direction"],
+        spec,
+        config["sha256"],
+    )
+
+
+def build(name: str, options: dict, spec: DataSpec, direction: str | None) -> nn.Module:
+    """The network of a recipe that is exported, with new weights."""
+    if name not in TABLE:
+        raise ConfigError(f"this largegan has no recipe {name}; it has {', '.join(TABLE)}")
+    with torch.random.fork_rng(devices=[]):  # new weights must not disturb the caller's numbers
+        try:
+            recipe = recipe_class(name)(spec, **options)
+        except TypeError as fault:
+            raise ConfigError(
+                f"recipe {name} does not take these options here ({fault}); use the version of "
+                "largegan that exported them"
+            ) from fault
+    return network_of(recipe, direction)
+
+
+def network_of(recipe: Recipe, direction: str | None) -> nn.Module:
+    """What is worth exporting of a recipe: a translator, or the averaged generator.
+
+    Raises `ConfigError` for recipes that have neither.
+    """
+    if direction is not None:
+        return recipe.translator(direction)
+    averaged = getattr(recipe, "G_ema", None)
+    if averaged is None:
+        raise ConfigError(
+            f"recipe {type(recipe).__name__} has no averaged generator that could be exported"
+        )
+    return averaged.net
+
+
+def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path) -> str | None:
+    """One of `available`, the first for None; `AtoB` and `a2b` mean `a_to_b`.
+
+    None where nothing is available and nothing was wanted; ConfigError for what there is not.
+    """
+    if wanted is None:
+        return available[0] if available else None
+    for name in available:
+        if _plain(name) == _plain(wanted):
+            return name
+    raise ConfigError(
+        f"{path} does not translate {wanted}; it has {', '.join(available) or 'no directions'}"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace("2", "to")
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

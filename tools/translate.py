@@ -1,0 +1,213 @@
+#!/usr/bin/env python
+"""Translate images of any size with a CycleGAN, pix2pix or CUT: IN -> OUT, with the same names.
+
+  translate.py runs/horse2zebra photos zebras               a folder, and the folders below it
+  translate.py runs/horse2zebra photos.zip horses --direction b_to_a
+  translate.py runs/stain slides.txt stained --norm-stats exact --sheet before_after.png
+  translate.py runs/ct2mr scans mr --window=-1000,2000      16-bit PNG or TIFF stay 16-bit
+  accelerate launch --multi_gpu --num_processes 8 tools/translate.py runs/stain slides stained
+
+CHECKPOINT is a run directory (its newest complete checkpoint), one RUN/checkpoints/NNNNNNNNN, or a
+folder that tools/export.py wrote. IN is a folder, a .zip, a .txt with a path a line, tar shards or
+one image. A translation is as large as its image and of the same kind: EXIF orientation is baked
+in, transparency is put back, 16 bits stay 16 bits. OUT/manifest.jsonl says what was made of what.
+The same command again goes on where it was stopped.
+
+Large images: a network with instance norm mixes colours over the whole image, so tiles that are
+translated one by one do not match. --norm-stats chooses what to do about it:
+  full       the whole frame at once; needs about 2 KB of memory a pixel at the usual width
+  thumbnail  tiles with the statistics of a reduced image: nearly as fast, nearly the same
+  exact      tiles with the statistics of the whole image: the same numbers as full, many passes
+  tile       tiles with their own statistics, blended: colours drift
+  auto       full where it fits into memory, else thumbnail (default)
+
+Exit codes: 2 arguments, 3 an image or the checkpoint is bad, 4 the machine or its disk.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="translate.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="RUN, RUN/checkpoints/NNNNNNNNN or exported")
+    parser.add_argument("source", metavar="IN", help="folder, .zip, .txt list, shards or image")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the translations")
+    add = parser.add_argument
+    add("--direction", help="such as a_to_b or b_to_a (default: the checkpoint's first)")
+    add("--norm-stats", choices=("auto", "full", "thumbnail", "exact", "tile"), default="auto",
+        help="how large images are translated; see above (default: auto)")  # fmt: skip
+    add("--tile", type=int, default=512, metavar="PIXELS",
+        help="side of a tile, without the halo that it is read with (default: 512)")  # fmt: skip
+    add("--thumbnail", type=int, default=512, metavar="PIXELS",
+        help="longer side of the image that statistics are taken from (default: 512)")  # fmt: skip
+    add("--window", type=window, metavar="LO,HI",
+        help="stored values that mean black and white, for instance of CT; what is outside is "
+        "clipped (default: all that the pixel type can hold)")  # fmt: skip
+    add("--background", type=colour, default=(255, 255, 255), metavar="R,G,B",
+        help="colour behind transparent pixels while translating (default: white)")  # fmt: skip
+    add("--ext", choices=("keep", "png", "jpg", "tif", "webp"), default="keep",
+        help="format of the translations (default: that of the image)")  # fmt: skip
+    add("--batch-size", type=int, default=1, help="images of one size at once (default: 1)")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: fp32)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    add("--threads", type=int, default=2, help="for decoding and encoding (default: 2)")
+    add("--sheet", type=Path, metavar="FILE", help="before and after as one picture, .png or .jpg")
+    add("--sheet-count", type=int, default=16, help="images on the sheet (default: 16)")
+    add("--overwrite", action="store_true", help="replace files that exist, whatever they are")
+    return parser.parse_args(argv)
+
+
+def window(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
+    return low, high
+
+
+def colour(text: str) -> tuple[int, int, int]:
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
+    return numbers
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot be done before anything heavy is loaded."""
+    from largegan.errors import ConfigError
+
+    for name in ("tile", "thumbnail", "batch_size", "threads", "sheet_count"):
+        if getattr(arguments, name) < 1:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} is {getattr(arguments, name)}; it must be at least 1")
+    if arguments.out.is_file() or arguments.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif"):
+        raise ConfigError(f"OUT is a folder, and {arguments.out} looks like a file; name a folder")
+    source = Path(arguments.source)
+    if source.resolve() == arguments.out.resolve():
+        raise ConfigError(f"IN and OUT are both {source}; translations need a folder of their own")
+    if source.is_file() and source.resolve().parent == arguments.out.resolve():
+        raise ConfigError(f"{source} lies in OUT; translations need a folder of their own")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The exit code. Raises UserError."""
+    check(arguments)
+    from largegan.parallel.launch import connect
+    from largegan.translation.sources import find_items
+    from largegan.translation.translator import open_translator
+    from largegan.translation.work import How, Job, cannot_write, outputs_of
+
+    world = connect()
+    how = How(
+        norm_stats=arguments.norm_stats,
+        tile=arguments.tile,
+        thumbnail=arguments.thumbnail,
+        precision=arguments.precision,
+        window=arguments.window,
+        ext=arguments.ext,
+        background=arguments.background,
+    )
+    outputs = outputs_of(find_items(arguments.source, out=arguments.out), how.ext)
+    share = dict(list(outputs.items())[world.rank :: world.size])
+    device = choose_device(arguments.device, world)
+    translator = open_translator(arguments.checkpoint, device, direction=arguments.direction)
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise cannot_write(arguments.out, fault) from fault
+    with progress(len(share), world) as bar:
+        job = Job(
+            translator,
+            arguments.out,
+            how,
+            batch_size=arguments.batch_size,
+            threads=arguments.threads,
+            on_done=bar.update,
+        )
+        todo = share if arguments.overwrite else job.remaining(share)
+        bar.update(len(share) - len(todo))
+        start = time.perf_counter()
+        outcome = job.run(todo)
+    say(outcome, time.perf_counter() - start, arguments.out, world)
+    if arguments.sheet and world.rank == 0:
+        draw_sheet(share, arguments)
+    return 3 if outcome.faults else 0
+
+
+def choose_device(name: str | None, world):
+    import torch
+
+    from largegan.errors import EnvironmentFault
+
+    if name is None:
+        return world.device
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
+        first = str(fault).splitlines()[0]
+        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
+    return device
+
+
+def progress(total: int, world):
+    """A bar for the share of the first process, when somebody can see it."""
+    from tqdm import tqdm
+
+    whose = "translating" if world.size == 1 else f"translating (1 of {world.size} processes)"
+    hidden = None if world.rank == 0 else True
+    return tqdm(total=total, unit="img", desc=whose, disable=hidden)
+
+
+def say(outcome, seconds: float, out: Path, world) -> None:
+    for sentence in outcome.warnings:
+        print(f"warning: {sentence}", file=sys.stderr)
+    for sentence in outcome.faults:
+        print(f"bad: {sentence}", file=sys.stderr)
+    who = "" if world.size == 1 else f"process {world.rank}: "
+    rate = f", {len(outcome.written) / seconds:.2f} images/s" if outcome.written else ""
+    print(
+        f"{who}{out}: {len(outcome.written)} translated, {outcome.skipped} were there already, "
+        f"{len(outcome.faults)} bad{rate}"
+    )
+
+
+def draw_sheet(share: dict, arguments: argparse.Namespace) -> None:
+    from largegan.pictures import write_picture
+    from largegan.translation.contact import contact_sheet
+
+    picture = contact_sheet(
+        share, arguments.out, count=arguments.sheet_count, window=arguments.window
+    )
+    if picture is not None:
+        write_picture(arguments.sheet, picture)
+        print(f"{arguments.sheet}: {picture.shape[2]}x{picture.shape[1]} pixels")
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    from largegan.errors import UserError
+    from largegan.parallel.launch import disconnect
+
+    try:
+        return run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        disconnect()
+
+
+if __name__ == "__main__":
+    from largegan.parallel.launch import leave
+
+    leave(main())
