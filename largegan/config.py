@@ -107,6 +107,9 @@ class ParallelConfig:
     """replicated: every process holds all weights, one gradient reduction per phase."""
     processes: int | None = None
     """Refuse to start unless exactly this many processes run together."""
+    timeout_s: float = 600.0
+    """How long a process may let the others wait before it is named and the run ends (exit code
+    4). Longer than rank 0 takes to write a checkpoint or a picture."""
 
 
 @dataclass
@@ -242,6 +245,8 @@ def check(config: Namespace) -> None:
             )
     if train.max_grad_norm is not None and not train.max_grad_norm > 0:
         raise ConfigError("train.max_grad_norm must be positive; leave it out for no clipping")
+    if not config.parallel.timeout_s >= 1:
+        raise ConfigError(f"parallel.timeout_s is {config.parallel.timeout_s:g}; at least 1")
     if config.data.workers < 0:
         raise ConfigError(f"data.workers is {config.data.workers}; it must be 0 or more")
     if not 0 <= config.data.max_skip_fraction < 1:

@@ -13,24 +13,29 @@ from jsonargparse import Namespace
 from largegan import checkpoint
 from largegan.config import as_dict, resolved_yaml
 from largegan.errors import ConfigError, EnvironmentFault
+from largegan.lock import RunLock
 
 RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
 
 
-def choose(config: Namespace) -> tuple[str, str | None, list[str]]:
+def choose(config: Namespace, lock: RunLock | None = None) -> tuple[str, str | None, list[str]]:
     """(run directory, checkpoint to start from or None, what to tell the user).
 
-    Raises `ConfigError` when the directory already holds a run and nobody said what to do, or
-    when there is nothing to resume from and somebody insisted.
+    Takes the directory's lock before it looks for checkpoints: nobody writes any after that.
+    Raises `EnvironmentFault` when another run has it, and `ConfigError` when the directory
+    already holds a run and nobody said what to do, or when there is nothing to resume from and
+    somebody insisted.
     """
     folder = Path(config.run.dir) if config.run.dir else fresh_name(config)
     resume = config.run.resume
+    if resume == "never" and is_run(folder):
+        raise ConfigError(
+            f"{folder} already holds a run; continue it with --run.resume auto, or choose another "
+            "--run.dir"
+        )
+    if lock:
+        lock.acquire(folder)
     if resume == "never":
-        if is_run(folder):
-            raise ConfigError(
-                f"{folder} already holds a run; continue it with --run.resume auto, or choose "
-                "another --run.dir"
-            )
         return str(folder), None, []
     if resume in ("auto", "must"):
         found, notes = checkpoint.newest(folder / "checkpoints")

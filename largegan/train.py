@@ -17,6 +17,7 @@ from largegan.errors import ConfigError, Requeue, UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from largegan.lock import RunLock
     from largegan.parallel.launch import World
     from largegan.parallel.signals import StopRequest
 
@@ -40,35 +41,40 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(config: Namespace) -> None:
     """Joins the process group and trains from the configuration's start to its end."""
+    from largegan.lock import RunLock
     from largegan.parallel.launch import connect, disconnect
+    from largegan.parallel.signals import StopRequest
 
-    world = connect(config.parallel.processes, cpu_threads=config.train.cpu_threads)
+    stop, lock, parallel = StopRequest(), RunLock(), config.parallel
     try:
-        Session(config, world).run()
+        world = connect(
+            parallel.processes, cpu_threads=config.train.cpu_threads, timeout_s=parallel.timeout_s
+        )
+        Session(config, world, lock).run(stop)
     finally:
+        stop.close()
+        lock.release()
         disconnect()
 
 
 class Session:
     """One start of one run: data, recipe, engine, trainer, and the run directory around them."""
 
-    def __init__(self, config: Namespace, world: "World"):
+    def __init__(self, config: Namespace, world: "World", lock: "RunLock"):
         import torch
 
-        from largegan import run
         from largegan.data import open_data
-        from largegan.parallel.launch import agree
+        from largegan.parallel.alike import check_versions
         from largegan.parallel.replicated import Replicated
         from largegan.recipe import DataSpec
         from largegan.recipes import recipe_class
 
-        self.config, self.world = config, world
+        self.config, self.world, self.lock = config, world, lock
+        check_versions(world)
         if config.train.precision == "tf32":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.allow_tf32 = True
-        folder, self.start, notes = agree(world, lambda: run.choose(config))
-        self.folder = Path(folder)
-        self.say(*notes)
+        self.folder, self.start = self.claim()
         data = config.data
         self.source = open_data(
             data.path,
@@ -89,6 +95,21 @@ class Session:
         self.engine = Replicated(world)
         self.engine.setup(recipe)
         self.trainer = self.build_trainer(recipe)
+
+    def claim(self) -> tuple[Path, str | None]:
+        """The run directory, which is now ours, and the checkpoint to start from, if any."""
+        from largegan import run
+        from largegan.lock import NAME
+        from largegan.parallel.alike import check_shared
+        from largegan.parallel.launch import agree
+
+        def choose() -> tuple:
+            return *run.choose(self.config, self.lock), self.lock.token
+
+        folder, start, notes, token = agree(self.world, choose)
+        check_shared(self.world, Path(folder), NAME, token)
+        self.say(*notes)
+        return Path(folder), start
 
     def build_trainer(self, recipe):
         from largegan.data import Stream
@@ -161,12 +182,11 @@ class Session:
                 )
         return micro_batch_size(settings.batch_size, wanted, world)
 
-    def run(self) -> None:
-        """Trains to the end, logging, sampling and saving on the way."""
+    def run(self, stop: "StopRequest") -> None:
+        """Trains to the end or until asked to stop, logging, sampling and saving on the way."""
         from largegan import run
         from largegan.log import Logger, Trackers
         from largegan.parallel.launch import agree
-        from largegan.parallel.signals import StopRequest
 
         settings, trainer = self.config.train, self.trainer
         at, device = trainer.at, str(self.world.device)
@@ -191,11 +211,9 @@ class Session:
             trackers=self.trackers,
         )
         self.introduce()
-        stop = StopRequest(self.engine)
         try:
             self.loop(stop)
         finally:
-            stop.close()
             # Events of the last moments matter most when training stops on one of them.
             for event in trainer.events:
                 if self.world.rank == 0:
@@ -214,7 +232,7 @@ class Session:
                 self.logger.tick(trainer)
             if done or self.due(settings.sample_every_nimg):
                 self.show()
-            asked = not done and stop.agreed()
+            asked = not done and stop.agreed(self.engine)
             if done or asked or self.due(settings.save_every_nimg):
                 self.save()
             if asked:
@@ -232,8 +250,10 @@ class Session:
     def save(self) -> None:
         """Writes a checkpoint on rank 0, then removes what is too old."""
         from largegan import checkpoint
+        from largegan.parallel import watch
         from largegan.parallel.launch import agree
 
+        watch.at("saving a checkpoint")
         settings, folder = self.config.train, self.folder / "checkpoints"
         state = {
             **self.trainer.state_dict(),
@@ -248,6 +268,7 @@ class Session:
         )
 
         def write() -> None:
+            self.lock.check()
             checkpoint.save(folder, self.trainer.at.nimg, content)
             checkpoint.prune(
                 folder, keep_last=settings.keep_last, keep_every_nimg=settings.keep_every_nimg
@@ -260,7 +281,9 @@ class Session:
         if self.world.rank != 0:
             return
         from largegan import samples
+        from largegan.parallel import watch
 
+        watch.at("drawing samples")
         recipe, at = self.trainer.recipe, self.trainer.at
         rows = self.config.train.sample_rows
         seed = self.config.train.seed

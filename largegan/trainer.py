@@ -12,6 +12,7 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.health import BufferGuard, StepCounter
+from largegan.parallel import watch
 from largegan.parallel.engine import Engine, StepReport
 from largegan.recipe import Batch, Phase, Progress, Recipe
 
@@ -102,6 +103,7 @@ class Trainer:
     def draw(self) -> list[Batch]:
         """This rank's micro-batches of the next global batch, on the device."""
         start = time.perf_counter()
+        watch.at(f"reading data for step {self.at.step}")
         micro = self.stream.next_batch()
         check_batch(self.recipe, micro[0])
         waited = time.perf_counter()
@@ -113,6 +115,7 @@ class Trainer:
         """One optimizer step of one player: freeze the others, accumulate, reduce, step."""
         start = time.perf_counter()
         engine = self.engine
+        watch.at(f"{phase.name} of step {self.at.step}")
         engine.begin(phase.player, second_order=phase.second_order)
         self.guard.remember()
         totals: dict[str, torch.Tensor] = {}

@@ -11,7 +11,8 @@ MAY_IMPORT = {
     "train": None,  # everything
     "trainer": {"recipe", "parallel", "checkpoint", "health"},
     "log": {"trainer", "parallel", "recipe"},
-    "run": {"config", "checkpoint"},
+    "run": {"config", "checkpoint", "lock"},
+    "lock": set(),
     "config": {"recipes"},
     "checkpoint": set(),
     "health": {"parallel", "recipe"},

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from largegan.errors import EnvironmentFault, UserError
+from largegan.parallel import watch
 
 if TYPE_CHECKING:
     import torch
@@ -32,12 +34,15 @@ HOW = (
 )
 
 
-def connect(processes: int | None = None, *, cpu_threads: int | None = None) -> World:
+def connect(
+    processes: int | None = None, *, cpu_threads: int | None = None, timeout_s: float = 600
+) -> World:
     """Joins the process group that the launcher announced in the environment.
 
     `processes` is the number of processes the user asked for; None accepts what was launched.
     Raises `EnvironmentFault` when that many processes are not in this group: launchers can start
-    N runs that know nothing of each other, and each would overwrite the others' files.
+    N runs that know nothing of each other, and each would overwrite the others' files. From here
+    on, a rank that lets the others wait for `timeout_s` is named, and ends the run.
     """
     adopt_slurm(os.environ)
     refuse_lonely(os.environ)
@@ -46,13 +51,37 @@ def connect(processes: int | None = None, *, cpu_threads: int | None = None) -> 
 
     threads = cpu_threads or threads_per_process(os.environ)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # or Accelerate guesses, and warns
+    # Later than the watch, which knows better what to say.
+    timeout = timedelta(seconds=1.5 * timeout_s + 30)
     # Without cpu=True, Accelerate on a machine without a GPU ignores RANK and WORLD_SIZE.
-    state = PartialState(cpu=not torch.cuda.is_available())
+    with meeting(os.environ):
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=timeout)
     world = World(state.process_index, state.num_processes, state.device)
     check_size(world.size, os.environ, processes)
     if world.device.type == "cpu":
         torch.set_num_threads(threads)
+    if world.size > 1:
+        watch.start(world.rank, world.size, timeout_s=timeout_s, end=lambda: leave_at_once(4))
     return world
+
+
+@contextmanager
+def meeting(env: dict[str, str]) -> Iterator[None]:
+    """Around the ranks' first contact: what can go wrong there, in a sentence."""
+    try:
+        yield
+    except RuntimeError as fault:  # torch.distributed's errors are such
+        where = f"{env.get('MASTER_ADDR')}:{env.get('MASTER_PORT')}"
+        reason = str(fault).splitlines()[0][:200]
+        if "EADDRINUSE" in str(fault) or "address already in use" in str(fault):
+            raise EnvironmentFault(
+                f"port {where} is taken by another program, perhaps another training; choose "
+                "another with MASTER_PORT (accelerate: --main_process_port)"
+            ) from fault
+        raise EnvironmentFault(
+            f"rank {env.get('RANK')} did not find the other processes at {where} ({reason}); check "
+            "that all of them started and that the nodes reach each other"
+        ) from fault
 
 
 def agree(world: World, decide: Callable[[], T]) -> T:
@@ -78,7 +107,8 @@ def agree(world: World, decide: Callable[[], T]) -> T:
 def contact() -> Iterator[None]:
     """Around every collective: a peer that is gone is one sentence, not a page of traceback."""
     try:
-        yield
+        with watch.waiting():
+            yield
     except RuntimeError as fault:  # what gloo raises, and the base of what NCCL raises
         raise EnvironmentFault(
             f"lost contact with another process of this run ({str(fault).splitlines()[0][:160]}); "
@@ -88,6 +118,9 @@ def contact() -> Iterator[None]:
 
 def disconnect() -> None:
     """Leaves the process group, if there is one."""
+    watch.stop()
+    if "torch" not in sys.modules:  # refused before it was needed
+        return
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
@@ -102,10 +135,25 @@ def leave(code: int) -> NoReturn:
     into a failed job. There is nothing left to tidy up, so that part is left out.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        leave_at_once(code)
+    record_exit(code)
     sys.exit(code)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """Ends this process from any thread."""
+    record_exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def record_exit(code: int) -> None:
+    """Writes the exit code where `slurm/forward.sh` looks: launchers turn every failure into 1."""
+    file = os.environ.get("LARGEGAN_EXIT_FILE")
+    if file:
+        with suppress(OSError), open(file, "a") as record:
+            record.write(f"{code}\n")
 
 
 def adopt_slurm(env: dict[str, str]) -> None:

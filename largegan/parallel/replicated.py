@@ -28,7 +28,8 @@ class Replicated:
         if self.world > 1:
             for tensor in recipe.state_dict().values():
                 shared = tensor.contiguous()  # what travels is rows, whatever the memory format
-                dist.broadcast(shared, src=0)
+                with contact():
+                    dist.broadcast(shared, src=0)
                 tensor.copy_(shared)
         self.params = {name: list(player.parameters()) for name, player in recipe.players.items()}
         self.optimizers = {
@@ -67,7 +68,8 @@ class Replicated:
             all_reduce_sum([*grads, verdict, *pending])
             self._average_batch_statistics()
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        grad_norm, verdict_sum = torch.stack([norm, verdict.reshape(())]).tolist()
+        with contact():  # on a GPU, this is where the ranks wait for each other
+            grad_norm, verdict_sum = torch.stack([norm, verdict.reshape(())]).tolist()
         if not (_finite(grad_norm) and _finite(verdict_sum)):
             return StepReport(False, grad_norm, self._culprit(player, terms))
         if max_grad_norm is not None and grad_norm > max_grad_norm:

@@ -1,10 +1,10 @@
 """Being asked to stop: SLURM's USR1 and TERM become a flag that all ranks read alike."""
 
 import signal
+from typing import TYPE_CHECKING
 
-import torch
-
-from largegan.parallel.engine import Engine
+if TYPE_CHECKING:
+    from largegan.parallel.engine import Engine
 
 ASKED_BY = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -12,23 +12,28 @@ ASKED_BY = (signal.SIGTERM, signal.SIGUSR1)
 class StopRequest:
     """Listens from its creation on. The loop asks between iterations, never in the middle of one.
 
+    It is created before torch is imported: a signal that comes while everything is still being
+    set up is obeyed after the first iteration.
+
     Schedulers send the signal to some ranks, to all, or to each at another moment; what counts is
     that some rank got one, and that all ranks learn of it after the same iteration.
     """
 
-    def __init__(self, engine: Engine):
-        self.engine, self.heard = engine, False
+    def __init__(self) -> None:
+        self.heard = False
         self.before = {s: signal.signal(s, self._hear) for s in ASKED_BY}
 
     def _hear(self, number: int, frame: object) -> None:
         self.heard = True
 
-    def agreed(self) -> bool:
+    def agreed(self, engine: "Engine") -> bool:
         """Whether any rank was asked to stop. All ranks call this after each iteration."""
-        if self.engine.world == 1:
+        if engine.world == 1:
             return self.heard
-        flag = torch.tensor([float(self.heard)], device=self.engine.device)
-        return bool(self.engine.mean(flag) > 0)
+        import torch
+
+        flag = torch.tensor([float(self.heard)], device=engine.device)
+        return bool(engine.mean(flag) > 0)
 
     def close(self) -> None:
         """Gives the signals back to whom they belonged."""

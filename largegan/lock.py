@@ -1,0 +1,183 @@
+"""One writer per run directory: a lock that knows whether its holder still lives, on any disk.
+
+Locks of the operating system do not reach over every cluster file system, and a file that only
+says "locked" outlives a crash. So `RUN/.lock` says who holds it, its time stamp moves while the
+holder lives, and a newcomer decides from that. Nobody's clock is compared with another machine's.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from pathlib import Path
+
+from largegan.errors import EnvironmentFault
+
+NAME = ".lock"
+BEAT_S = 5.0  # the holder moves the time stamp this often
+PATIENCE_S = 20.0  # a stamp that stands still for so long belongs to a process that is gone
+
+
+class RunLock:
+    """Held from `acquire` to `release`; `check` before each write that must not collide."""
+
+    def __init__(self, *, beat_s: float = BEAT_S, patience_s: float = PATIENCE_S):
+        self.beat_s, self.patience_s = beat_s, patience_s
+        self.token = secrets.token_hex(8)
+        self.path: Path | None = None
+        self._over = threading.Event()
+
+    def acquire(self, folder: Path) -> None:
+        """Claims a run directory, creating it. Raises `EnvironmentFault` when another run has it.
+
+        A lock whose holder is gone is taken over; so is one of an earlier start of the same SLURM
+        job, whose processes may live on a node that was cut off: `check` stops those.
+        """
+        path = folder / NAME
+        mine = {"token": self.token, **identity()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not _create(path, mine):
+                holder = read(path)
+                if holder and not abandoned(path, holder, mine, self.patience_s):
+                    raise EnvironmentFault(
+                        f"{folder} is being written by another run ({describe(holder)}); wait for "
+                        "it, stop it, or choose another --run.dir"
+                    )
+                _replace(path, mine)
+        except OSError as fault:
+            raise EnvironmentFault(
+                f"cannot write run directory {folder}: {fault.strerror or fault}; choose a "
+                "writable --run.dir with free space"
+            ) from fault
+        self.path = path
+        self.check()  # two newcomers may have found the same abandoned lock: the last one has it
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def check(self) -> None:
+        """Raises `EnvironmentFault` when somebody took this run over; nothing may be written then.
+
+        A process that does not hold the lock (a rank other than 0) has nothing to check.
+        """
+        if self.path is None:
+            return
+        holder = read(self.path)
+        if holder and holder["token"] != self.token:
+            raise EnvironmentFault(
+                f"{self.path.parent} was taken over by another start of this run "
+                f"({describe(holder)}); this one stops and leaves it alone"
+            )
+
+    def release(self) -> None:
+        """Gives the directory back, and removes it if nothing was ever written there."""
+        self._over.set()
+        if self.path is None:
+            return
+        holder = read(self.path)
+        if holder and holder["token"] == self.token:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+                self.path.parent.rmdir()  # refuses unless it is empty
+        self.path = None
+
+    def _beat(self) -> None:
+        while not self._over.wait(self.beat_s):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+
+def identity() -> dict:
+    """Who this process is, so that others can tell whether it still lives."""
+    me = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    for name, file in (("boot", "/proc/sys/kernel/random/boot_id"), ("pids", "/proc/self/ns/pid")):
+        try:
+            me[name] = os.readlink(file) if name == "pids" else Path(file).read_text().strip()
+        except OSError:
+            me[name] = None
+    me["job"] = os.environ.get("SLURM_JOB_ID")
+    me["start"] = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    return me
+
+
+def abandoned(path: Path, holder: dict, me: dict, patience_s: float) -> bool:
+    """Whether the holder of a lock is gone, or is an earlier start of my own job."""
+    if holder["job"] and holder["job"] == me["job"] and holder["start"] < me["start"]:
+        return True
+    if all(holder[key] == me[key] for key in ("host", "boot", "pids")):
+        return _started(holder["pid"]) != holder["started"]
+    before = _stamp(path)
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if _stamp(path) != before:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def describe(holder: dict) -> str:
+    job = f"job {holder['job']}, " if holder["job"] else ""
+    return f"{job}process {holder['pid']} on {holder['host']}"
+
+
+def read(path: Path) -> dict | None:
+    """What a lock says; None when there is none (its holder has just finished)."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _create(path: Path, content: dict) -> bool:
+    """Makes the lock with its content in one step; False when it is there already."""
+    partial = path.with_name(f"{NAME}.{content['token']}")
+    partial.write_text(json.dumps(content))
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        with contextlib.suppress(FileExistsError), open(path, "x") as file:
+            json.dump(content, file)
+            return True
+        return False
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def _replace(path: Path, content: dict) -> None:
+    partial = path.with_name(f"{NAME}.{content['token']}")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
+
+
+def _stamp(path: Path) -> int | None:
+    """The time stamp as the file server has it: opening a file asks it."""
+    try:
+        with open(path) as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since boot, so that a recycled number is no proof of life.
+
+    None when there is no such process; "?" where /proc does not exist but the process does.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return "?"
