@@ -34,6 +34,9 @@ class RunConfig:
     resume: str = "never"
     """never: refuse a directory that already holds a run. auto: continue from its newest complete
     checkpoint, or start. must: continue or fail. PATH: start from that checkpoint or run."""
+    init_from: str | None = None
+    """Fine-tuning: start with the weights of this run or checkpoint, on other images of the same
+    shape or other classes, with new optimizers and 0 images seen. Resuming ignores it."""
 
 
 @dataclass

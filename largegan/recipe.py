@@ -79,6 +79,9 @@ class Recipe(nn.Module):
     players: dict[str, Player]
     phases: list[Phase]
     reads: tuple[str, ...] = ("image",)  # what the losses take from a batch of the stream
+    run_state: tuple[
+        str, ...
+    ] = ()  # buffers about a run, not its networks: fine-tuning leaves them
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
     directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a": what `translate` can do
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator

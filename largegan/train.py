@@ -149,6 +149,7 @@ class Session:
         from largegan import checkpoint, run
 
         if self.start is None:
+            self.fine_tune()
             return None
         path = Path(self.start)
         content = checkpoint.load(path)
@@ -164,6 +165,23 @@ class Session:
         changes = run.differences(content.state["config"], self.config)
         self.say(*(f"  changed since then: {change}" for change in changes))
         return content.state
+
+    def fine_tune(self) -> None:
+        """A new run may begin with another run's weights."""
+        from largegan.finetune import starting_weights
+
+        config = self.config
+        if config.run.init_from is None:
+            return
+        state, notes = starting_weights(
+            Path(config.run.init_from),
+            self.engine.recipe,
+            self.spec,
+            name=config.recipe.name,
+            options=recipe_options(config),
+        )
+        self.engine.load_model_state(state)
+        self.say(*notes)
 
     def micro_batch_size(self, saved: dict | None) -> int:
         """As configured; else as before, when these ranks can share it; else one per rank."""

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "lock": set(),
     "config": {"recipes"},
     "checkpoint": set(),
+    "finetune": {"checkpoint", "recipe", "recipes"},
     "health": {"parallel", "recipe"},
     "recipe": set(),
     "ema": {"recipe"},

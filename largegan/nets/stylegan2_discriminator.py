@@ -3,6 +3,7 @@
 Under autocast the convolutions use its sixteen bits; the smallest block stays in float32.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -124,6 +125,14 @@ class Discriminator(nn.Module):
             if self.mapping is None:
                 return x.squeeze(1)
             return (x * self.mapping(None, c)).sum(1) / self.cmap_dim**0.5
+
+    def layers(self) -> Iterator[nn.Module]:
+        """Layers with weights, from the image on: what Freeze-D counts."""
+        for block in self.blocks:
+            for layer in (block.from_image, block.conv0, block.conv1, block.skip):
+                if layer is not None:
+                    yield layer
+        yield from (self.conv, self.dense, self.out)
 
     def finish(self, x: Tensor | None, image: Tensor) -> Tensor:
         """The smallest block, in float32: `[N, C, 4, 4]` -> `[N, 1]` or `[N, cmap_dim]`."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from largegan.augment import ADA, DiffAugment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.freeze import freeze
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
 from largegan.losses import non_saturating_g, path_lengths, r1
@@ -34,6 +35,8 @@ AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 im
 
 class StyleGAN2(Recipe):
     """Style-based generator with ADA (Karras et al., 2020)."""
+
+    run_state = ("augment.p", "augment.signs")
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class StyleGAN2(Recipe):
         ada_target: float | None = 0.6,
         ada_nimg_to_full: int = 500_000,
         ada_p: float = 0.0,
+        freeze_d: int = 0,
     ):
         """
         Args:
@@ -92,6 +96,8 @@ class StyleGAN2(Recipe):
             ada_target: how sure of real images the discriminator should be; null: p stays.
             ada_nimg_to_full: images in which p could go from 0 to 1 (100,000 when fine-tuning).
             ada_p: p at the start.
+            freeze_d: fine-tuning leaves so many layers of the discriminator as they are, counted
+                from the image on (Mo et al., 2020: Freeze-D).
         """
         super().__init__()
         if not 0 <= ada_p <= 1:
@@ -123,6 +129,7 @@ class StyleGAN2(Recipe):
             group_size=mbstd_group,
             **shared,
         )
+        freeze_first(self.D, freeze_d)
         self.ema_halflife_nimg = ema_halflife_nimg
         self.G_ema = Ema(
             self.G,
@@ -249,3 +256,14 @@ class StyleGAN2(Recipe):
     def draw(self, ws: Tensor) -> Tensor:
         """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights."""
         return self.G_ema.net.synthesis(ws, noise="const").clamp(-1, 1)
+
+
+def freeze_first(discriminator: Discriminator, count: int) -> None:
+    """Freezes `count` layers; the last three have to learn."""
+    layers = list(discriminator.layers())
+    if not 0 <= count <= len(layers) - 3:
+        raise ConfigError(
+            f"recipe.freeze_d is {count}; at this size it may be from 0 to {len(layers) - 3}"
+        )
+    for layer in layers[:count]:
+        freeze(layer)
