@@ -57,7 +57,8 @@ def test_other_classes_take_what_both_have(name, classes, tmp_path):
     changed = {key for key in new if key in old and new[key].shape != old[key].shape}
     assert changed or classes == 0  # layers that only classes need are not in `new` at all
     for key in changed:
-        common = tuple(slice(min(a, b)) for a, b in zip(old[key].shape, new[key].shape, strict=True))
+        sizes = zip(old[key].shape, new[key].shape, strict=True)
+        common = tuple(slice(min(pair)) for pair in sizes)
         assert torch.equal(new[key][common], old[key][common]), key
         assert any(key in note for note in notes)
 
