@@ -1,12 +1,13 @@
 """Stands in for training where a test asks who gets which signal: starts in 30 ms, needs no torch.
 
-It counts steps, writes `checkpoints/NNNNNNNNN/COMPLETE` and a line per event to `events`, saves and
-leaves with 75 when asked, and leaves with 4 when another rank is gone, as training does.
+It writes `checkpoints/NNNNNNNNN/COMPLETE` and a line per event to `events-RANK`, saves and leaves
+with 75 when asked, as training does. It goes on until the job was restarted `--restarts` times.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -17,28 +18,45 @@ WORLD = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
 
 def main(argv: list[str]) -> int:
     options = dict(zip(argv[::2], argv[1::2], strict=True))
-    folder, total = Path(options["--run.dir"]), int(options.get("--train.total_nimg", 40))
+    folder = Path(options["--run.dir"])
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    heard: list[int] = []
+    heard: list[str] = []
     for number in (signal.SIGUSR1, signal.SIGTERM):
-        signal.signal(number, lambda n, frame: heard.append(n))
-    step = newest(folder)
-    note(folder, "start", step=step, options=options, env=interesting())
+        signal.signal(number, lambda n, frame: heard.append(signal.Signals(n).name))
+    step, stop = newest(folder), folder / f"stop-{start()}"
+    note(folder, "start", step=step, options=argv, env=interesting(), data=listing(options))
     if "--fail" in options:
         return int(options["--fail"])
-    while step < total:
+    last = step + 3 if start() >= int(options.get("--restarts", 0)) else None
+    while step != last:
         time.sleep(0.05)
         step += 1
-        if (heard and RANK == 0) or (folder / f"stop-{start()}").exists():
-            (folder / f"stop-{start()}").touch()
-            if RANK == 0:
-                save(folder, step)
-            note(folder, "saved", step=step, signals=[signal.Signals(n).name for n in heard])
-            return 75
+        if heard:
+            stop.touch()
+        if stop.exists():
+            return leave(folder, step, heard)
     if RANK == 0:
         save(folder, step)
     note(folder, "done", step=step)
     return 0
+
+
+def leave(folder: Path, step: int, heard: list[str]) -> int:
+    """All ranks save together; each notes whether it heard the signal itself."""
+    deadline = time.monotonic() + 5
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if RANK == 0:
+        save(folder, step)
+    note(folder, "saved", step=step, signals=heard)
+    return 75
+
+
+def listing(options: dict) -> list[str]:
+    """The files that --data.path names, with the host that sees them."""
+    if "--data.path" not in options:
+        return []
+    return [socket.gethostname(), *sorted(os.listdir(options["--data.path"]))]
 
 
 def start() -> int:
@@ -61,7 +79,8 @@ def interesting() -> dict:
 
 
 def note(folder: Path, what: str, **facts) -> None:
-    line = {"what": what, "rank": RANK, "world": WORLD, "start": start(), **facts}
+    me = {"rank": RANK, "world": WORLD, "pid": os.getpid(), "host": socket.gethostname()}
+    line = {"what": what, "start": start(), **me, **facts}
     with open(folder / f"events-{RANK}", "a") as file:
         file.write(json.dumps(line) + "\n")
 
