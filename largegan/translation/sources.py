@@ -23,7 +23,7 @@ class Item:
     path: Path | None = None  # of a plain file
 
 
-def find_items(source: str, *, out: Path) -> list[Item]:
+def find_items(source: str, *, out: Path | None = None) -> list[Item]:
     """The images behind IN, sorted by name. What lies below `out` is not among them.
 
     Raises ConfigError where nothing is, DataError where nothing can be read.
@@ -65,8 +65,8 @@ def _of_file(path: Path, name: str) -> Item:
     return Item(name, path.stat().st_size, path.read_bytes, path)
 
 
-def _from_folder(folder: Path, out: Path) -> list[Item]:
-    items, away = [], out.resolve()
+def _from_folder(folder: Path, out: Path | None) -> list[Item]:
+    items, away = [], out and out.resolve()
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if is_image(name) and path.is_file() and away not in path.resolve().parents:

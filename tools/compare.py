@@ -1,0 +1,126 @@
+#!/usr/bin/env python
+"""Score translations against the truth, image by image: PSNR, SSIM, L1, feature distance.
+
+  compare.py zebras truth
+  compare.py zebras truth --inputs horses          also: how good copying the input would be
+  compare.py zebras truth --features resnet50      also: the distance in a timm network's features
+
+OUTPUTS and TRUTHS are folders, .zip files, .txt lists or shards; pairs have the same name, whatever
+the format. L1 is a fraction of the range; SSIM is that of Wang et al. (2004), mean over channels;
+each score is a mean over images with its standard error. For sets without pairs, use tools/fid.py.
+Exit codes: 2 arguments, 3 an image is missing, bad or of another size, 4 weights are missing.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path, PurePosixPath
+
+UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="compare.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("outputs", help="translations")
+    parser.add_argument("truths", help="what they should be")
+    add = parser.add_argument
+    add("--inputs", help="what was translated; scored as if it were the translation")
+    add("--features", metavar="NAME", help="inception or a timm network, with local weights")
+    add("--weights", type=Path, help="folder to look for those weights in")
+    add("--json", type=Path, metavar="FILE", help="write the scores, and those of every image")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    from largegan.checkpoint import write_text
+
+    features = None
+    if arguments.features:
+        from largegan.evaluation.features import open_extractor
+
+        features = open_extractor(arguments.features, folder=arguments.weights)
+    found = {"outputs": score(arguments.outputs, arguments.truths, features)}
+    if arguments.inputs:
+        found["inputs"] = score(arguments.inputs, arguments.truths, features)
+    for who, (scores, _) in found.items():
+        count = next(iter(scores.values())).count
+        words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
+        print(f"{who:8s} {count} pairs: {', '.join(words)}")
+    if arguments.json:
+        facts = {
+            who: {"mean": {n: vars(s) for n, s in scores.items()}, "images": images}
+            for who, (scores, images) in found.items()
+        }
+        facts["features"] = arguments.features
+        write_text(arguments.json, json.dumps(facts, indent=1))
+
+
+def score(outputs: str, truths: str, features) -> tuple[dict, dict[str, dict[str, float]]]:
+    """The mean scores, and those of every image by its name."""
+    from tqdm import tqdm
+
+    from largegan.errors import DataError
+    from largegan.evaluation.translation import PairedScores
+
+    ours, theirs = by_stem(outputs), by_stem(truths)
+    missing = sorted(ours.keys() ^ theirs.keys())
+    if missing:
+        where = truths if missing[0] in ours else outputs
+        raise DataError(
+            f"{where} has no {missing[0]} ({len(missing)} image(s) without partner); compare sets "
+            "with the same names"
+        )
+    scores, images = PairedScores(features), {}
+    for name in tqdm(sorted(ours), unit="img", desc="comparing", disable=None, delay=1):
+        try:
+            one = scores.add(load(ours[name]), load(theirs[name]))
+        except DataError as fault:
+            raise DataError(f"{name}: {fault}") from fault
+        images[name] = {n: float(v[0]) for n, v in one.items()}
+    return scores.result(), images
+
+
+def by_stem(source: str) -> dict:
+    """Images by name without ending."""
+    from largegan.translation.sources import find_items
+
+    found = {}
+    for item in find_items(source):
+        found[PurePosixPath(item.name).with_suffix("").as_posix()] = item
+    return found
+
+
+def load(item):
+    """float32 `[1, 3, H, W]` in [-1, 1], over white where it is transparent."""
+    import torch
+
+    from largegan.data.decode import BadImage
+    from largegan.errors import DataError
+    from largegan.translation import images
+
+    try:
+        photo = images.read(item.read())
+        pixels = images.for_network(photo, 3, (255, 255, 255))
+        unit = images.scale_for(pixels.dtype, None).to_unit(pixels)
+    except (BadImage, OSError) as fault:
+        raise DataError(f"{item.name} {fault}") from fault
+    return torch.from_numpy(unit).permute(2, 0, 1)[None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    from largegan.errors import UserError
+
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
