@@ -76,6 +76,29 @@ def r1(scores: Tensor, real: Tensor) -> Tensor:
     return sq_grad_norm(scores, real).mean() / 2
 
 
+def finite_difference_gp(
+    critic: Callable[[Tensor], Tensor],
+    scores: Tensor,
+    images: Tensor,
+    *,
+    sigma: float = 0.01,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """1/2 E ((D(x + sigma e) - D(x)) / sigma)^2, e normal: R1 on reals, R2 on fakes, estimated.
+
+    `scores` are `critic(images)`. For a smooth D and small `sigma` its mean over `noise` e (drawn
+    when left out) is that of `r1`, but one draw an image has a variance of its own, and at the
+    kinks of ReLUs the gradient is another: a different regulariser, not a faster `r1`. It needs
+    one more forward pass and no second derivative, so it runs in any phase, compiled or sharded
+    (after the approximated R1 of Lin et al., 2025, arXiv:2501.08316, there without 1 / sigma^2).
+    A `critic` that augments must do so alike both times.
+    """
+    if noise is None:
+        noise = torch.randn_like(images)
+    slope = (critic(images + sigma * noise).float() - scores.float()) / sigma
+    return slope.square().mean() / 2
+
+
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, weights: Tensor | None = None
 ) -> Tensor:

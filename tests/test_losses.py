@@ -97,3 +97,31 @@ def test_a_flat_critic_has_no_nan():
     real, fake = torch.randn(2, 3, 1, 4, 4)
     losses.gradient_penalty(net, real, fake).backward()
     assert net[1].weight.grad.isfinite().all()
+
+
+def test_finite_differences_estimate_r1_of_a_smooth_critic():
+    """Its mean over draws, and the mean gradient of the weights, are those of the exact penalty."""
+    torch.manual_seed(0)
+    w = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    real = torch.randn(1, 6, dtype=torch.float64)
+
+    def critic(x):
+        return torch.tanh(x * w).sum(1)
+
+    x = real.clone().requires_grad_()
+    exact = losses.r1(critic(x), x)
+    many = real.expand(200_000, 6)
+    estimate = losses.finite_difference_gp(critic, critic(many), many, sigma=1e-3)
+    wanted, got = (torch.autograd.grad(penalty, w)[0] for penalty in (exact, estimate))
+    assert float(estimate) == pytest.approx(float(exact), rel=0.02)
+    torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.02)
+
+
+def test_finite_differences_along_given_noise():
+    """Of a linear critic they are (e g)^2 / 2, whatever sigma is."""
+    g = torch.tensor([3.0, -4.0])
+    images, noise = torch.randn(3, 2), torch.tensor([[1.0, 0], [0, 1], [1, 1]])
+    penalty = losses.finite_difference_gp(
+        lambda x: x @ g, images @ g, images, sigma=0.5, noise=noise
+    )
+    torch.testing.assert_close(penalty, torch.tensor((9 + 16 + 1) / 6))
