@@ -12,6 +12,7 @@ highest, as Linux counts it.
 """
 
 import argparse
+import ctypes
 import json
 import statistics
 import time
@@ -42,7 +43,14 @@ def zeros_downsample2d(x: Tensor, f: tuple[float, ...]) -> Tensor:
     taps = torch.tensor(f, dtype=x.dtype).flip(0)
     kernel = (taps[:, None] * taps).expand(x.shape[1], 1, -1, -1)
     pads = [(len(f) - 1) // 2, (len(f) - 2) // 2] * 2
-    return F.conv2d(F.pad(x, pads), kernel, groups=x.shape[1])[:, :, ::2, ::2]
+    y = F.conv2d(F.pad(x, pads), kernel, groups=x.shape[1])[:, :, ::2, ::2]
+    # A result like ours: in rows of its own, not every second place of a larger one.
+    return y.contiguous(memory_format=layout_of(x))
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    rows = x.is_contiguous()
+    return torch.contiguous_format if rows else torch.channels_last
 
 
 PAIRS = {
@@ -69,6 +77,7 @@ def seconds(call: Callable[[], None]) -> float:
 
 def peak_bytes(call: Callable[[], None]) -> int:
     """The highest resident size during `call`, less that before it."""
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before must be asked for again
     Path("/proc/self/clear_refs").write_text("5")  # forgets the old peak
     before = _status("VmRSS")
     call()

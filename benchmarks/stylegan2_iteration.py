@@ -1,0 +1,195 @@
+#!/usr/bin/env python
+"""An iteration of StyleGAN2 on the reference ops, and on ops that insert zeros: time and memory.
+
+    python benchmarks/stylegan2_iteration.py --machine "NAME OF THE CPU"
+
+Each phase (G, path length, D, R1) of the recipe with batches of 8 and channel_base 8192, one
+thread, as the trainer runs it, in three variants of one network:
+
+    ours    largegan.ops
+    zeros   up-sampling inserts zeros, filters and then convolves at the high resolution;
+            down-sampling filters at the high resolution and drops results
+    plain   zeros, and convolutions, activations and their derivatives are PyTorch's
+
+Before anything is timed, all variants compute the same images and gradients. They take turns, and
+a figure is the median in CPU time. Memory is what a phase adds to the process at its highest. The
+whole iteration has every phase once; the mean one has the lazy phases as rarely as they are run.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from ops_reference import RESULTS, peak_bytes, zeros_downsample2d, zeros_upsample2d
+from torch import Tensor
+
+from largegan import ops
+from largegan.data.transforms import to_device
+from largegan.layers import equalized
+from largegan.nets import stylegan2, stylegan2_discriminator
+from largegan.ops import activation, fir, modulated
+from largegan.parallel.launch import World
+from largegan.parallel.replicated import Replicated
+from largegan.recipe import DataSpec
+from largegan.recipes.stylegan2 import StyleGAN2
+from largegan.trainer import Trainer
+
+BATCH, TARGET = 8, 1.5
+VARIANTS = ("ours", "zeros", "plain")
+
+
+def resample_with(conv2d):
+    """`ops.conv2d_resample` word by word: up-sample, convolve, down-sample."""
+
+    def conv2d_resample(x, w, f=None, *, up=1, down=1, padding=0, groups=1, flip_weight=True):
+        w = w if flip_weight else w.flip(2, 3)
+        if up > 1:
+            pads = fir.upsampling_padding(f, up, [padding] * 4)
+            n, c, height, width = x.shape
+            x = F.pad(x.reshape(n, c, height, 1, width, 1), (0, 1, 0, 0, 0, 1))
+            return conv2d(blur(x.reshape(n, c, 2 * height, 2 * width), f, pads, 4.0), w)
+        if down > 1:
+            x = blur(x, f, fir.downsampling_padding(f, down, [padding] * 4), 1.0)
+            return conv2d(x, w, stride=down)
+        return conv2d(x, w, padding=padding, groups=groups)
+
+    return conv2d_resample
+
+
+def blur(x: Tensor, f: tuple[float, ...], pads: list[int], gain: float) -> Tensor:
+    taps = torch.tensor(f, dtype=x.dtype).flip(0)
+    kernel = (taps[:, None] * taps * gain).expand(x.shape[1], 1, -1, -1)
+    return F.conv2d(F.pad(x, pads), kernel, groups=x.shape[1])
+
+
+def plain_bias_act(x, b=None, *, act="lrelu", gain=None, clamp=None):
+    default = activation.ACTIVATIONS[act]
+    x = x if b is None else x + b.reshape(-1, *[1] * (x.ndim - 2))
+    x = F.leaky_relu(x, default.alpha) if default.function is None else default.function(x)
+    x = x * (default.gain if gain is None else gain)
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+@contextlib.contextmanager
+def variant(name: str) -> Iterator[None]:
+    """The networks' ops, replaced where they were imported."""
+    with contextlib.ExitStack() as stack:
+        if name != "ours":
+            conv = resample_with(ops.conv2d if name == "zeros" else F.conv2d)
+            stack.enter_context(patch.object(equalized, "conv2d_resample", conv))
+            stack.enter_context(patch.object(modulated, "conv2d_resample", conv))
+            stack.enter_context(patch.object(stylegan2, "upsample2d", zeros_upsample2d))
+            down = patch.object(stylegan2_discriminator, "downsample2d", zeros_downsample2d)
+            stack.enter_context(down)
+        if name == "plain":
+            stack.enter_context(patch.object(equalized, "bias_act", plain_bias_act))
+        yield
+
+
+class Images:
+    """One batch of noise, for ever."""
+
+    def __init__(self, size: int):
+        self.image = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8)
+
+    def next_batch(self) -> list[dict[str, Tensor]]:
+        return [{"image": self.image}]
+
+
+def make_trainer(size: int) -> Trainer:
+    torch.manual_seed(0)
+    recipe = StyleGAN2(DataSpec(3, size, size), channel_base=8192, augment="none")
+    engine = Replicated(World(0, 1, torch.device("cpu")))
+    engine.setup(recipe)
+    return Trainer(
+        recipe,
+        engine,
+        Images(size),
+        to_device=to_device,
+        batch_size=BATCH,
+        micro_batch_size=BATCH,
+    )
+
+
+def gradients(trainer: Trainer, index: int) -> Tensor:
+    """Of one phase, without its step."""
+    phase = trainer.recipe.phases[index]
+    trainer.engine.begin(phase.player, second_order=phase.second_order)
+    trainer.reseed(index, 0, 0)
+    sum(phase.loss(trainer.draw()[0], trainer.at).values()).backward()
+    params = trainer.recipe.players[phase.player].parameters()
+    return torch.cat([p.grad.flatten() for p in params if p.grad is not None])
+
+
+def check_equal(trainer: Trainer, index: int) -> float:
+    """The largest relative difference of a variant's gradients from ours."""
+    found = []
+    for name in VARIANTS:
+        with variant(name):
+            found.append(gradients(trainer, index))
+    return max(float((g - found[0]).norm() / found[0].norm()) for g in found[1:])
+
+
+def measure(trainer: Trainer, index: int, turns: int) -> dict[str, dict[str, float]]:
+    """Seconds and bytes of one phase in every variant."""
+    phase, micro = trainer.recipe.phases[index], trainer.draw()
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    peaks = {}
+    for _ in range(turns):
+        for name in VARIANTS:
+            with variant(name):
+                start = time.process_time()
+                peaks[name] = peak_bytes(lambda: trainer.run_phase(phase, micro, (index, 0)))
+                seconds[name].append(time.process_time() - start)
+    return {
+        name: {"s": round(statistics.median(seconds[name]), 3), "mib": peaks[name] >> 20}
+        for name in VARIANTS
+    }
+
+
+def report(size: int, turns: int) -> dict:
+    trainer = make_trainer(size)
+    phases, errors = {}, []
+    for index, phase in enumerate(trainer.recipe.phases):
+        errors.append(check_equal(trainer, index))
+        phases[phase.name] = measure(trainer, index, turns)
+        print(size, phase.name, phases[phase.name], f"difference {errors[-1]:.1e}", flush=True)
+    every = {phase.name: phase.every for phase in trainer.recipe.phases}
+    whole = {n: sum(p[n]["s"] for p in phases.values()) for n in VARIANTS}
+    mean = {n: sum(p[n]["s"] / every[name] for name, p in phases.items()) for n in VARIANTS}
+    return {
+        "size": size,
+        "phases": phases,
+        "largest_relative_difference": max(errors),
+        "whole_iteration_s": {n: round(s, 3) for n, s in whole.items()},
+        "whole_iteration_speedup": {n: round(s / whole["ours"], 2) for n, s in whole.items()},
+        "mean_iteration_s": {n: round(s, 3) for n, s in mean.items()},
+        "mean_iteration_speedup": {n: round(s / mean["ours"], 2) for n, s in mean.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--machine", required=True, help="what this ran on, for the record")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    sizes = [report(size, arguments.turns) for size in arguments.sizes]
+    header = {"machine": arguments.machine, "torch": torch.__version__, "target": TARGET}
+    setting = {"batch": BATCH, "channel_base": 8192, "threads": 1}
+    name = arguments.machine.lower().replace(",", "").replace(" ", "-")
+    path = Path(RESULTS) / f"stylegan2-iteration-{name}.json"
+    path.write_text(json.dumps(header | setting | {"sizes": sizes}, indent=1) + "\n")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
