@@ -102,8 +102,12 @@ def resolve(path: Path) -> Path:
     )
 
 
-def prune(folder: Path, *, keep_last: int, keep_every_nimg: int | None) -> None:
-    """Removes complete checkpoints beyond the last few, except every so many images.
+def prune(
+    folder: Path, *, keep_last: int, keep_every_nimg: int | None, keep_nimg: int | None = None
+) -> None:
+    """Removes complete checkpoints beyond the last few, except every so many images and the best.
+
+    `keep_nimg` is the best one's number of images.
 
     Checkpoints fall where an iteration ends, so the first one at or after each multiple is kept.
     """
@@ -113,7 +117,7 @@ def prune(folder: Path, *, keep_last: int, keep_every_nimg: int | None) -> None:
         milestones.setdefault(int(path.name) // keep_every_nimg, path)
     milestones.pop(0, None)
     for path in complete[:-keep_last]:
-        if path in milestones.values():
+        if path in milestones.values() or int(path.name) == keep_nimg:
             continue
         # The marker goes first: a kill half-way must not leave a directory that looks complete.
         (path / MARKER).unlink(missing_ok=True)

@@ -103,6 +103,32 @@ class TrainConfig:
 
 
 @dataclass
+class EvaluateConfig:
+    """Scores while training, on all processes, of images from the averaged weights."""
+
+    every_nimg: int | None = None
+    """Images between evaluations; left out: never. Each of them saves a checkpoint."""
+    metrics: list[str] = field(default_factory=lambda: ["fid"])
+    """Of fid, kid, prdc, ifid, is (tools/fid.py explains them)."""
+    best: str = "fid"
+    """The score whose best checkpoint is never removed: fid, kid, precision, recall, ..."""
+    count: int = 10_000
+    """Images drawn per evaluation."""
+    reference: str | None = None
+    """Real images or a file of statistics. Default: the training data."""
+    reference_count: int | None = None
+    """Take the first so many real images. Default: all."""
+    backbone: str = "inception"
+    """Feature network: inception, efficientnet_lite0 or a timm model."""
+    weights_dir: str | None = None
+    """Look for its weights here first; see tools/weights.py."""
+    error_bars: bool = True
+    """Standard error and limit of the Fréchet distance: thirty times its calculation."""
+    batch: int = 64
+    """Images computed at once, on each process."""
+
+
+@dataclass
 class ParallelConfig:
     """How a run is spread over processes."""
 
@@ -129,6 +155,7 @@ GROUPS = {
     "run": RunConfig,
     "data": DataConfig,
     "train": TrainConfig,
+    "evaluate": EvaluateConfig,
     "parallel": ParallelConfig,
     "log": LogConfig,
 }
@@ -256,6 +283,35 @@ def check(config: Namespace) -> None:
         raise ConfigError("data.max_skip_fraction must be at least 0 and below 1")
     if config.run.resume in ("auto", "must") and config.run.dir is None:
         raise ConfigError(f"run.resume {config.run.resume} needs run.dir: which run to continue")
+    check_evaluate(config.evaluate)
+
+
+METRICS = {  # and the scores that each gives
+    "fid": ("fid",),
+    "kid": ("kid",),
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "ifid": ("ifid",),
+    "is": ("is",),
+}
+
+
+def check_evaluate(evaluate: Namespace) -> None:
+    """The evaluate group, when it is used at all."""
+    if evaluate.every_nimg is None:
+        return
+    for key in ("every_nimg", "count", "batch"):
+        if getattr(evaluate, key) < 1:
+            raise ConfigError(f"evaluate.{key} is {getattr(evaluate, key)}; it must be at least 1")
+    for metric in evaluate.metrics:
+        if metric not in METRICS:
+            raise ConfigError(
+                f"evaluate.metrics: there is no {metric!r}; choose of {', '.join(METRICS)}"
+            )
+    given = [score for metric in evaluate.metrics for score in METRICS[metric]]
+    if evaluate.best not in given:
+        raise ConfigError(
+            f"evaluate.best is {evaluate.best}, but evaluate.metrics gives only {', '.join(given)}"
+        )
 
 
 def recipe_options(config: Namespace) -> dict:

@@ -89,6 +89,10 @@ class Logger:
         if self.bar is not None:
             self.bar.update(min(nimg, self.total_nimg) - self.bar.n)
 
+    def pause(self, seconds: float) -> None:
+        """Time that went into something else than training: it does not count as slowness."""
+        self.last_time += seconds
+
     def tick(self, trainer: Trainer) -> dict[str, float]:
         """One line of metrics.jsonl, one line of text or an update of the bar, and the trackers."""
         now = time.perf_counter()

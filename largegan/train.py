@@ -4,8 +4,10 @@ python -m largegan.train --config FILE, accelerate launch -m largegan.train --co
 and srun all do the same. From here it is two hops to a paper: `trainer.py`, then the recipe.
 """
 
+import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -230,6 +232,7 @@ class Session:
         )
         self.introduce()
         try:
+            self.prepare_scores()
             self.loop(stop)
         finally:
             # Events of the last moments matter most when training stops on one of them.
@@ -250,8 +253,9 @@ class Session:
                 self.logger.tick(trainer)
             if done or self.due(settings.sample_every_nimg):
                 self.show()
+            scored = self.evaluate(done)
             asked = not done and stop.agreed(self.engine)
-            if done or asked or self.due(settings.save_every_nimg):
+            if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
             if asked:
                 raise Requeue(
@@ -289,10 +293,64 @@ class Session:
             self.lock.check()
             checkpoint.save(folder, self.trainer.at.nimg, content)
             checkpoint.prune(
-                folder, keep_last=settings.keep_last, keep_every_nimg=settings.keep_every_nimg
+                folder,
+                keep_last=settings.keep_last,
+                keep_every_nimg=settings.keep_every_nimg,
+                keep_nimg=self.best_nimg(),
             )
 
         agree(self.world, write)
+
+    def prepare_scores(self) -> None:
+        """Weights and reference are here before the first iteration, or training does not start."""
+        self.scores = None
+        if self.config.evaluate.every_nimg is None:
+            return
+        from largegan.checkpoint import write_text
+        from largegan.sheets import Artist
+        from largegan.training_scores import TrainingScores
+
+        recipe = self.trainer.recipe
+        classes = tuple(range(getattr(recipe, "num_classes", 0)))
+        names = tuple(self.source.info.class_names or ())
+        artist = Artist(recipe, self.spec, names, self.world.device, classes)
+        settings = self.config.evaluate
+        self.scores = TrainingScores(settings, self.world, artist, data=self.config.data.path)
+        if self.world.rank == 0:
+            protocol = json.dumps(self.scores.protocol(), indent=1)
+            write_text(self.folder / "scores.json", protocol)
+
+    def evaluate(self, done: bool) -> bool:
+        """Whether scores were due; then they are in metrics.jsonl, the trackers and scores.png."""
+        if self.scores is None:
+            return False
+        if not (done or self.due(self.config.evaluate.every_nimg)):
+            return False
+        from largegan import training_scores
+        from largegan.pictures import write_picture
+
+        start, nimg = time.perf_counter(), self.trainer.at.nimg
+        found = self.scores()
+        self.logger.pause(time.perf_counter() - start)
+        values = {f"{training_scores.PREFIX}{name}": value for name, value in found.items()}
+        if self.world.rank == 0:
+            self.logger.append("metrics.jsonl", {"nimg": nimg, **values})
+            self.trackers.log(values, nimg)
+            self.logger.say(self.scores.sentence(found))
+            picture = training_scores.curves(
+                training_scores.history(self.folder), self.scores.extractor.backbone
+            )
+            write_picture(self.folder / "scores.png", picture)
+        return True
+
+    def best_nimg(self) -> int | None:
+        """Of the checkpoint with the best score so far."""
+        if self.scores is None:
+            return None
+        from largegan import training_scores
+
+        line = training_scores.best(self.folder, self.config.evaluate.best)
+        return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False) -> None:
         """Writes the picture people watch: fixed latents, EMA weights, rank 0 only."""

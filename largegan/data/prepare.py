@@ -75,6 +75,11 @@ class Preparation:
         return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=ground)
 
 
+def upright_rgb(data: bytes | np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] of a file or an array, as packing would store it; raises BadImage."""
+    return np.asarray(Preparation()._convert(_upright(data)))
+
+
 def _upright(data: bytes | np.ndarray) -> Image.Image:
     """Decode and turn as the EXIF orientation says. A fresh image: no metadata comes along."""
     if isinstance(data, np.ndarray):

@@ -4,6 +4,7 @@ Nothing here opens a socket but `fetch`, which only tools/weights.py calls. A fi
 its sha256 is the one in the table.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -206,7 +207,8 @@ def fetch(
             f"network, or copy the file there and set {FOLDER}"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return target
 
 

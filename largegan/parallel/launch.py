@@ -103,6 +103,41 @@ def agree(world: World, decide: Callable[[], T]) -> T:
     return box[0]
 
 
+def together(world: World, work: Callable[[], T]) -> T:
+    """Everyone works; a `UserError` of one is raised by all, and nobody waits for ever."""
+    answer, fault = None, None
+    try:
+        answer = work()
+    except UserError as error:
+        fault = error
+    if world.size > 1:
+        import torch.distributed as dist
+
+        faults: list = [None] * world.size
+        with contact():
+            dist.all_gather_object(faults, fault)
+        fault = next((f for f in faults if f is not None), None)
+    if fault is not None:
+        raise fault
+    return answer
+
+
+def add_up(world: World) -> "Callable[[torch.Tensor], torch.Tensor] | None":
+    """Sums a tensor of the host over all processes, which call it together; None for one alone."""
+    if world.size == 1:
+        return None
+    import torch.distributed as dist
+
+    def total(part: "torch.Tensor") -> "torch.Tensor":
+        # A copy on the device of this process: NCCL reduces nothing else.
+        shared = part.to(world.device, copy=True)
+        with contact():
+            dist.all_reduce(shared)
+        return shared.cpu()
+
+    return total
+
+
 @contextmanager
 def contact() -> Iterator[None]:
     """Around every collective: a peer that is gone is one sentence, not a page of traceback."""

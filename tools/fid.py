@@ -1,0 +1,329 @@
+#!/usr/bin/env python
+"""FID and its family between two sets of images, with error bars and the whole protocol.
+
+  fid.py data/photos runs/mine                  a checkpoint draws 50,000 images, EMA weights
+  fid.py data/photos generated.zip              folders, zips, npz of images, shards, bundled:noto32
+  fid.py reference.npz generated                statistics: ours, clean-fid's, NVIDIA's npz and pkl
+  fid.py 'photos[::2]' 'photos[1::2]'           two halves of one set
+  fid.py data/photos runs/mine --json mine.json --compare before.json
+  fid.py data/photos --statistics photos.npz    write statistics of one set
+  accelerate launch --multi_gpu --num_processes 8 tools/fid.py data/photos runs/mine
+
+The first set is the reference. Images are resized by clean-fid's rule; features are those of FID's
+own Inception network, unless --backbone names another one, whose distances are then called FD-NAME.
+Weights are local files: see tools/weights.py. Reference statistics are kept by their content.
+Sideways photographs are turned upright, transparency lies over white, 16 bits become 8.
+Exit codes: 2 arguments, 3 images or statistics are damaged, 4 weights or the machine are missing.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+DEFAULT_METRICS = "fid,kid,prdc"
+NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "ifid": "intra-class FID", "cas": "CAS"}
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="fid.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("real", help="reference: images or statistics")
+    parser.add_argument("generated", nargs="?", help="images, statistics, RUN or a checkpoint")
+    add = parser.add_argument
+    add("--metrics", help=f"of fid, kid, prdc, ifid, is, cas (default: {DEFAULT_METRICS}, as far "
+        "as the inputs allow)")  # fmt: skip
+    add("--count", type=int, help="generated images (default: all; 50,000 from a checkpoint)")
+    add("--seed", type=int, default=0, help="first seed of a checkpoint's images (default: 0)")
+    add("--truncation", type=float, metavar="T", help="as for tools/sample.py (default: none)")
+    add("--classes", metavar="A,B", help="a checkpoint's classes, by number or name")
+    add("--backbone", default="inception", help="inception, efficientnet_lite0 or a timm model")
+    add("--weights-dir", type=Path, help="look for weights here first")
+    add("--resize", choices=("device", "host"), default="device",
+        help="host: with Pillow, bit for bit clean-fid's, slower (default: device)")  # fmt: skip
+    add("--neighbours", type=int, default=5, help="k of prdc (default: 5; NVIDIA's papers: 3)")
+    add("--chunks", type=int, default=20,
+        help="parts for error bar and limit of FID; 1: neither, quicker (default: 20)")  # fmt: skip
+    add("--batch", type=int, default=64, help="images computed at once (default: 64)")
+    add("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
+    add("--cpu-threads", type=int, help="per process without a GPU (default: the cores, shared)")
+    add("--json", type=Path, metavar="FILE", help="write scores and protocol")
+    add("--compare", type=Path, metavar="FILE", help="an earlier --json, measured alike")
+    add("--statistics", type=Path, metavar="FILE", help="write statistics (.npz, .safetensors)")
+    add("--cache", type=Path, help="where reference statistics are kept")
+    add("--no-cache", action="store_true", help="neither read nor keep them")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    metrics = check(arguments)
+    from largegan.parallel.launch import World, agree, connect, disconnect
+
+    world = connect(cpu_threads=arguments.cpu_threads)
+    if arguments.device and world.size == 1:
+        world = World(world.rank, world.size, choose_device(arguments.device))
+    try:
+        answer = measure(arguments, metrics, world)
+        if answer is not None:
+            agree(world, lambda: report(arguments, answer))
+    finally:
+        disconnect()
+
+
+def check(arguments: argparse.Namespace) -> list[str]:
+    """The metrics asked for; refuses what cannot be done before anything heavy is loaded."""
+    from largegan.errors import ConfigError
+
+    if arguments.generated is None and arguments.statistics is None:
+        raise ConfigError("give a second set, or --statistics FILE to write those of the first")
+    for name in ("count", "batch", "chunks", "neighbours", "cpu_threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} is {value}; it must be at least 1")
+    known = ("fid", "kid", "prdc", "ifid", "is", "cas")
+    metrics = [m.strip() for m in (arguments.metrics or DEFAULT_METRICS).split(",")]
+    for metric in metrics:
+        if metric not in known:
+            raise ConfigError(f"there is no metric {metric!r}; choose of {', '.join(known)}")
+    if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
+        raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")
+    return metrics
+
+
+def choose_device(name: str):
+    import torch
+
+    from largegan.errors import EnvironmentFault
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
+        first = str(fault).splitlines()[0]
+        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
+    return device
+
+
+def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
+    """Scores and protocol, on all processes together; None when only statistics were asked for."""
+    from largegan import scores
+    from largegan.evaluation.features import open_extractor
+    from largegan.parallel.launch import agree, together
+
+    extractor = together(
+        world,
+        lambda: open_extractor(
+            arguments.backbone,
+            folder=arguments.weights_dir,
+            device=world.device,
+            host=arguments.resize == "host",
+            logits="is" in metrics and arguments.backbone == "inception",
+        ),
+    )
+    metrics = possible(arguments, metrics)
+    features = bool(scores.NEED_FEATURES & set(metrics))
+    reference = reference_of(
+        arguments, extractor, world, features=features, labels="ifid" in metrics
+    )
+    if arguments.statistics:
+        agree(world, lambda: write(arguments.statistics, reference, extractor))
+    if arguments.generated is None:
+        return None
+    generated = generated_of(arguments, extractor, world, features=features, metrics=metrics)
+    k = arguments.neighbours
+    values = agree(world, lambda: scores.compute(reference, generated, metrics, k=k))
+    backbone = extractor.backbone.as_dict()
+    return {
+        "scores": values,
+        "protocol": {
+            "backbone": backbone,
+            "resized_on": arguments.resize,
+            "reference": reference.about,
+            "generated": generated.about,
+            "metrics": {"names": metrics, "neighbours": k, "chunks": arguments.chunks},
+            **scores.environment(world),
+        },
+        "warnings": scores.warnings_of(reference, generated, backbone),
+    }
+
+
+def possible(arguments: argparse.Namespace, metrics: list[str]) -> list[str]:
+    """By default, what the inputs allow: statistics have no images, unless they kept features."""
+    from largegan.evaluation.statistics import is_statistics, read_statistics
+
+    if arguments.metrics or arguments.generated is None:
+        return metrics if arguments.metrics else ["fid"]
+    for path in (arguments.real, arguments.generated):
+        if is_statistics(Path(path)) and read_statistics(Path(path)).features is None:
+            return ["fid"]
+    return metrics
+
+
+def reference_of(arguments: argparse.Namespace, extractor, world, *, features: bool, labels: bool):
+    from largegan import scores
+    from largegan.evaluation.statistics import is_statistics
+    from largegan.imagesets import open_image_set
+    from largegan.parallel.launch import together
+
+    if is_statistics(Path(arguments.real)):
+        return together(world, lambda: scores.side_of_file(Path(arguments.real), extractor))
+    images = together(
+        world, lambda: open_image_set(arguments.real, device=world.device, labels=labels)
+    )
+    cache = None if arguments.no_cache else arguments.cache or scores.default_cache()
+    return scores.reference_side(
+        images,
+        extractor,
+        world,
+        cache=cache,
+        features=features,
+        batch=arguments.batch,
+        bar=bar("reference", world),
+    )
+
+
+def generated_of(arguments: argparse.Namespace, extractor, world, *, features: bool, metrics):
+    from largegan import scores
+    from largegan.evaluation.statistics import is_statistics
+    from largegan.imagesets import open_image_set
+    from largegan.parallel.launch import together
+
+    path = Path(arguments.generated)
+    if is_statistics(path):
+        return together(world, lambda: scores.side_of_file(path, extractor))
+    images = together(
+        world,
+        lambda: open_image_set(
+            arguments.generated,
+            count=arguments.count,
+            seed=arguments.seed,
+            truncation=arguments.truncation,
+            classes=arguments.classes,
+            device=world.device,
+            labels=bool({"ifid", "cas"} & set(metrics)),
+        ),
+    )
+    return scores.extract(
+        images,
+        extractor,
+        world,
+        batch=arguments.batch,
+        chunks=arguments.chunks,
+        features=features,
+        logits="is" in metrics,
+        bar=bar("generated", world),
+    )
+
+
+def write(path: Path, reference, extractor) -> None:
+    from largegan.evaluation.statistics import Statistics, write_statistics
+
+    made = {"backbone": extractor.backbone.as_dict(), "set": reference.about}
+    write_statistics(path, Statistics(reference.gaussian, made, reference.features))
+    print(f"{path}: {reference.gaussian.count} images, {reference.gaussian.dim} features")
+
+
+def bar(name: str, world):
+    """A progress bar on the first process, when there is something to wait for."""
+    from tqdm import tqdm
+
+    def show(spans: Iterable, total: int) -> Iterator:
+        hidden = True if world.rank else None
+        with tqdm(total=total, unit="img", desc=name, disable=hidden, delay=1) as shown:
+            for span in spans:
+                yield span
+                shown.update(span[1] - span[0])
+
+    return show
+
+
+def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
+    """The table, the file, and the comparison with an earlier one."""
+    from largegan.checkpoint import write_text
+    from largegan.errors import EnvironmentFault
+
+    for line in table(answer):
+        print(line)
+    for line in answer["warnings"]:
+        print(f"note: {line}")
+    if arguments.json:
+        try:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            write_text(arguments.json, json.dumps(answer, indent=1) + "\n")
+        except OSError as fault:
+            raise EnvironmentFault(f"cannot write {arguments.json}: {fault.strerror}") from fault
+    if arguments.compare:
+        for line in comparison(arguments.compare, answer):
+            print(line)
+
+
+def table(answer: dict[str, Any]) -> list[str]:
+    """Name, value, standard error, and what else is known of it."""
+    from largegan.evaluation.features import Backbone
+
+    backbone = Backbone(**answer["protocol"]["backbone"])
+    values, rows = answer["scores"], []
+    for name, value in values.items():
+        if name.endswith(("_error", "_limit", "_deviation")) or "/" in name:
+            continue
+        title = backbone.title(NAMES.get(name, name))
+        error = values.get(f"{name}_error", values.get(f"{name}_deviation"))
+        bar = "" if error is None else f"± {error:.3g}"
+        limit = values.get(f"{name}_limit")
+        more = "" if limit is None else f"{limit:.4g} expected of very many images"
+        rows.append(f"{title:28s} {value:10.5g} {bar:12s} {more}".rstrip())
+    protocol = answer["protocol"]
+    for key in ("reference", "generated"):
+        about = protocol[key]
+        part = f"[{about['part']}]" if about.get("part") else ""
+        count = "unknown number of" if about["count"] is None else about["count"]
+        rows.append(f"{key:28s} {count} images of {about['path']}{part}")
+    network = f"{backbone.name} {backbone.sha256[:12]}, {backbone.size} px, {backbone.resize}"
+    rows.append(f"{'features':28s} {network}")
+    return rows
+
+
+def comparison(path: Path, answer: dict[str, Any]) -> list[str]:
+    """How far this is from an earlier score, in standard errors; refused when unlike."""
+    from largegan.errors import DataError
+    from largegan.evaluation.protocol import refuse_unlike
+
+    try:
+        before = json.loads(path.read_text())
+        old, made = before["scores"], before["protocol"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise DataError(f"{path} is not what --json writes ({fault}); measure again") from fault
+    refuse_unlike(made, answer["protocol"], names=(str(path), "this"))
+    lines = []
+    for name, value in answer["scores"].items():
+        if name not in old or name.endswith(("_error", "_limit", "_deviation")):
+            continue
+        change = value - old[name]
+        errors = [s.get(f"{name}_error") for s in (old, answer["scores"])]
+        spread = None if None in errors else sum(e * e for e in errors) ** 0.5
+        sure = f", {abs(change) / spread:.1f} standard errors" if spread else ""
+        lines.append(f"{name}: {old[name]:.5g} before, {value:.5g} now ({change:+.3g}{sure})")
+    return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    from largegan.errors import UserError
+
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    from largegan.parallel.launch import leave
+
+    leave(main())
