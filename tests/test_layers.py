@@ -22,6 +22,8 @@ MAY_IMPORT = {
     "losses": set(),
     "errors": set(),
     "pictures": set(),
+    "films": {"pictures"},
+    "projection": set(),
     "samples": {"recipe", "pictures"},
     "sheets": {"recipe", "recipes", "pictures", "samples", "checkpoint", "layers"},
     "gallery": {"sheets", "pictures"},

@@ -9,6 +9,7 @@
   sample.py runs/quickstart walk.png --interpolate 1,2,3    a row from 1 to 2, a row from 2 to 3
   sample.py runs/quickstart sum.png --arithmetic 3-8+5 1,2,3-4,5,6+7,8,9
   sample.py runs/biggan sheet.png --sheet truncation --thresholds 0.3,0.7,1,2
+  sample.py runs/stylegan2 mix.png --sheet style-mixing --seeds 0-9 --layers 0-3
   sample.py runs/biggan sweep --thresholds 0.3,0.7,1,2 --count 5000 --standing 16
                             sweep/0.3/seed0000.png, ..., sweep/manifest.json: what an FID or KID
                             against diversity is computed from, a point a folder
@@ -61,6 +62,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="a row each: a, b, c and what a - b + c gives; A, B, C are seeds, or several with "
         "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
     modes.add_argument("--sheet", metavar="NAME", help=sheet_help())
+    add("--layers", help="of style mixing, such as 0-3 (default: the first half)")
     add("--steps", type=int, default=8, help="images in a row of interpolation (default: 8)")
     add("--path", choices=("auto", "linear", "spherical"), default="auto",
         help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
@@ -75,7 +77,8 @@ def sheet_help() -> str:
     """Read from the table, which is not imported here: --help must be quick."""
     return (
         "classes, interpolation, class-interpolation (the same latent from class to class), "
-        "truncation (the same seeds at each of --thresholds)"
+        "truncation (the same seeds at each of --thresholds), w-interpolation, style-mixing (half "
+        "of the seeds with the other half's styles in --layers)"
     )
 
 
@@ -116,7 +119,8 @@ def make_sheet(artist: "Artist", arguments: argparse.Namespace, seeds: list[int]
 
     name = sheet_name(arguments)
     if name:
-        wishes = gallery.Wishes(tuple(seeds), arguments.steps, arguments.path, thresholds)
+        layers = tuple(read_seeds(arguments.layers, "--layers")) if arguments.layers else ()
+        wishes = gallery.Wishes(tuple(seeds), arguments.steps, arguments.path, thresholds, layers)
         return gallery.draw(name, artist, wishes)
     if arguments.arithmetic:
         return arithmetic_sheet(artist, arguments.arithmetic)
@@ -241,7 +245,7 @@ def read_pairs(text: str) -> list[int]:
     return seeds
 
 
-def read_seeds(text: str) -> list[int]:
+def read_seeds(text: str, what: str = "the seeds") -> list[int]:
     """ "0-3,42" -> [0, 1, 2, 3, 42]."""
     from largegan.errors import ConfigError
 
@@ -249,7 +253,7 @@ def read_seeds(text: str) -> list[int]:
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not found or (found[2] and int(found[2]) < int(found[1])):
-            raise ConfigError(f"cannot read the seeds {text!r} at {part!r}; write 0-15,42")
+            raise ConfigError(f"cannot read {what} {text!r} at {part!r}; write 0-15,42")
         seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
     return seeds
 

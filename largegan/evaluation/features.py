@@ -177,7 +177,8 @@ class TimmFeatures(nn.Module):
         return self.model.forward_head(maps, pre_logits=True)
 
 
-def _timm(name: str, folder: Path | None, *, device, host: bool) -> Extractor:
+def timm_model(name: str, folder: Path | None = None) -> tuple[nn.Module, Path]:
+    """A timm backbone with weights from a local file, and that file."""
     import timm
 
     architecture = f"tf_{name}" if name in weights.TABLE else name
@@ -189,6 +190,13 @@ def _timm(name: str, folder: Path | None, *, device, host: bool) -> Extractor:
     path = _timm_weights(name, folder)
     model = timm.create_model(architecture, pretrained=False)
     load_timm(model, path)
+    return model, path
+
+
+def _timm(name: str, folder: Path | None, *, device, host: bool) -> Extractor:
+    import timm
+
+    model, path = timm_model(name, folder)
     data = timm.data.resolve_model_data_config(model)
     with torch.no_grad():
         network = TimmFeatures(model, data["mean"], data["std"]).eval()

@@ -244,7 +244,6 @@ class StyleGAN2(Recipe):
         """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
         return self.draw(self.ws(z, labels, amount))
 
-    @torch.no_grad()
     def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
         if self.num_classes and labels is None:
@@ -252,9 +251,8 @@ class StyleGAN2(Recipe):
         c = self.condition({"label": labels}) if self.num_classes else None
         return self.G_ema.net.mapping(z, c, truncation=truncation)
 
-    @torch.no_grad()
     def draw(self, ws: Tensor) -> Tensor:
-        """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights."""
+        """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
         return self.G_ema.net.synthesis(ws, noise="const").clamp(-1, 1)
 
 

@@ -1,0 +1,173 @@
+#!/usr/bin/env python
+"""Find the w that draws a picture: project.py RUN PICTURE OUT (a folder).
+
+  project.py runs/stylegan2 face.png found
+  project.py runs/stylegan2 face.png found --features resnet50 --weights ~/weights --extended
+  project.py runs/stylegan2 face.png found --features pixels
+
+OUT gets projected.png, comparison.png (the picture, the search, the result), progress.gif and
+w.safetensors (`ws` [1, layers, w]). Closeness is judged by a feature network of timm, whose weights
+are a local file (tools/weights.py says where they may lie); `--features pixels` needs none and
+is blurry. The picture is cropped in the middle to the generator's shape and resized.
+Exit codes: 2 arguments, 3 picture or checkpoint damaged, 4 weights missing, machine, disk.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+SHOWN = 6  # pictures of the search in comparison.png
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="project.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="RUN or RUN/checkpoints/NNNNNNNNN")
+    parser.add_argument("picture", type=Path, help="an image file")
+    parser.add_argument("out", type=Path, help="a folder")
+    add = parser.add_argument
+    add("--features", default="efficientnet_lite0", metavar="NAME",
+        help="a timm model, or pixels (default: efficientnet_lite0)")  # fmt: skip
+    add("--weights", type=Path, metavar="FOLDER", help="where the model's weights lie")
+    add("--steps", type=int, default=500, help="of the search (default: 500)")
+    add("--lr", type=float, default=0.1, help="learning rate (default: 0.1)")
+    add("--extended", action="store_true", help="one w per layer: closer, less natural")
+    add("--class", dest="label", help="number or name of the class to stay in")
+    add("--seed", type=int, default=0, help="of the search's noise (default: 0)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    add("--overwrite", action="store_true", help="replace files that exist")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    import torch
+
+    from largegan.errors import ConfigError
+    from largegan.projection import project
+    from largegan.sheets import open_artist
+
+    sample = sampling()
+    if arguments.steps < 1 or not arguments.lr > 0:
+        raise ConfigError("--steps must be at least 1 and --lr above 0")
+    names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
+    sample.refuse_existing([arguments.out / name for name in names], arguments)
+    device = sample.choose_device(arguments.device)
+    artist = open_artist(arguments.checkpoint, device, classes=arguments.label)
+    if not (hasattr(artist.recipe, "ws") and hasattr(artist.recipe, "draw")):
+        raise ConfigError(
+            f"recipe {type(artist.recipe).__name__} has no w to search; project.py is for StyleGAN"
+        )
+    if len(artist.classes) > 1:
+        raise ConfigError("this checkpoint has classes; say which one with --class")
+    spec = artist.spec
+    target = read_picture(arguments.picture, spec).to(device)
+    artist.recipe.requires_grad_(False)
+    search = project(
+        artist.recipe,
+        distance(arguments, target),
+        label=artist.classes[0] if artist.classes else None,
+        steps=arguments.steps,
+        lr=arguments.lr,
+        extended=arguments.extended,
+        device=device,
+        seed=arguments.seed,
+    )
+    torch.manual_seed(arguments.seed)
+    steps = list(kept(sample.with_progress(search, arguments.steps + 1), arguments.steps))
+    write(arguments.out, target, steps)
+    print(f"{arguments.out}: distance {steps[0].distance:.4g} -> {steps[-1].distance:.4g}")
+
+
+def kept(search, steps: int, most: int = 60):
+    """At most so many of the search's steps, and always the last."""
+    every = max(1, steps // most)
+    for step in search:
+        if step.number % every == 0 or step.number == steps:
+            yield step
+
+
+def distance(arguments: argparse.Namespace, target):
+    from largegan.projection import FeatureDistance, PixelDistance
+
+    if arguments.features == "pixels":
+        return PixelDistance(target)
+    import timm
+
+    from largegan.evaluation.features import timm_model
+
+    model, _ = timm_model(arguments.features, arguments.weights)
+    data = timm.data.resolve_model_data_config(model)
+    return FeatureDistance(model, target, mean=data["mean"], std=data["std"])
+
+
+def read_picture(path: Path, spec):
+    """float32 `[1, C, H, W]` in [-1, 1], cropped in the middle to the shape of `spec`."""
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    from largegan.errors import ConfigError, DataError
+
+    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image).convert(modes[spec.channels])
+    except FileNotFoundError:
+        raise ConfigError(f"there is no picture {path}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as fault:
+        raise DataError(f"{path} cannot be read as an image ({fault}); choose another") from fault
+    image = ImageOps.fit(image, (spec.width, spec.height), Image.Resampling.LANCZOS)
+    pixels = np.array(image).reshape(spec.height, spec.width, spec.channels)
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def write(out: Path, target, steps: list) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from largegan.errors import EnvironmentFault
+    from largegan.films import write_film
+    from largegan.pictures import grid, to_uint8, write_picture
+
+    write_picture(out / "projected.png", to_uint8(steps[-1].image)[0].cpu())
+    picks = [steps[round(i * (len(steps) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
+    row = torch.cat([target.cpu(), *(step.image.cpu() for step in picks)])
+    write_picture(out / "comparison.png", grid(row, columns=len(row)))
+    pairs = [torch.cat([target.cpu(), step.image.cpu()]) for step in steps]
+    write_film(out / "progress.gif", [grid(pair, columns=2) for pair in pairs], fps=10)
+    partial = out / ".w.safetensors"
+    try:
+        save_file({"ws": steps[-1].ws.cpu().contiguous()}, partial)
+        partial.replace(out / "w.safetensors")
+    except Exception as fault:  # safetensors wraps the operating system's error in its own
+        raise EnvironmentFault(f"cannot write {out / 'w.safetensors'}: {fault}") from fault
+
+
+def sampling():
+    """tools/sample.py, whose arguments these are too."""
+    import importlib.util
+
+    if "sample" not in sys.modules:
+        path = Path(__file__).with_name("sample.py")
+        spec = importlib.util.spec_from_file_location("sample", path)
+        sys.modules["sample"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["sample"])
+    return sys.modules["sample"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    from largegan.errors import UserError
+
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

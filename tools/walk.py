@@ -1,0 +1,114 @@
+#!/usr/bin/env python
+"""A walk through a generator's latents, as a film (OUT ends in .gif, or in .mp4).
+
+  walk.py runs/stylegan2 walk.gif                           past seeds 0, 1, 2, 3 and back to 0
+  walk.py runs/stylegan2 walk.mp4 --seeds 3,8,5 --frames 48 --truncation 0.7
+  walk.py runs/stylegan2 walk.gif --grid 3x4                twelve walkers side by side
+
+RUN is a run directory or one RUN/checkpoints/NNNNNNNNN. The film ends where it began, so that it
+can play for ever; it turns smoothly at every seed (a cubic spline). StyleGAN walks in w, where
+steps of one size look alike; other recipes walk in z, at the length that normal latents have.
+Each walker keeps the class of its first seed. MP4 needs ffmpeg (pip install imageio-ffmpeg).
+Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="walk.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="RUN or RUN/checkpoints/NNNNNNNNN")
+    parser.add_argument("out", type=Path, help="NAME.gif or NAME.mp4")
+    add = parser.add_argument
+    add("--seeds", default="0-3", help="where the walk turns, such as 0-3,42 (default: 0-3)")
+    add("--grid", metavar="RxC", default="1x1", help="several walkers; the next ones take the "
+        "seeds that follow")  # fmt: skip
+    add("--frames", type=int, default=24, help="pictures from one seed to the next (default: 24)")
+    add("--fps", type=int, default=24, help="pictures per second (default: 24)")
+    add("--classes", metavar="A,B", help="numbers or names of classes, such as 0,3,cat")
+    add("--truncation", type=float, metavar="T", help="below 1: more typical, less varied")
+    add("--batch", type=int, default=64, help="images computed at once (default: 64)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    add("--overwrite", action="store_true", help="replace OUT if it exists")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    from largegan.errors import ConfigError
+    from largegan.films import check_film, write_film
+
+    sample = sampling()
+    check_film(arguments.out)
+    sample.refuse_existing([arguments.out], arguments)
+    for name in ("frames", "fps", "batch"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(arguments, name)}; it must be at least 1")
+    seeds = sample.read_seeds(arguments.seeds)
+    if len(seeds) < 2:
+        raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
+    from largegan.sheets import open_artist
+
+    artist = open_artist(
+        arguments.checkpoint,
+        sample.choose_device(arguments.device),
+        classes=arguments.classes,
+        truncation=arguments.truncation,
+    )
+    pictures = frames(artist, seeds, sample.read_grid(arguments.grid), arguments)
+    write_film(arguments.out, pictures, fps=arguments.fps)
+    size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
+    seconds = len(pictures) / arguments.fps
+    print(f"{arguments.out}: {len(pictures)} pictures of {size} pixels, {seconds:.1f} s")
+
+
+def frames(artist, seeds: list[int], grid: tuple[int, int], arguments: argparse.Namespace) -> list:
+    """uint8 `[C, H', W']` each."""
+    import torch
+
+    from largegan.gallery import path_images
+    from largegan.sheets import sheet
+
+    rows, columns = grid
+    offset = max(seeds) - min(seeds) + 1
+    walkers = [[s + i * offset for s in seeds] for i in range(rows * columns)]
+    images = torch.stack(
+        [
+            path_images(artist, walker, arguments.frames, batch=arguments.batch)
+            for walker in sampling().with_progress(walkers, len(walkers))
+        ],
+        dim=1,
+    )  # [frames, walkers, C, H, W]
+    return [sheet(picture.unflatten(0, grid)) for picture in images]
+
+
+def sampling():
+    """tools/sample.py, whose arguments these are too."""
+    import importlib.util
+
+    if "sample" not in sys.modules:
+        path = Path(__file__).with_name("sample.py")
+        spec = importlib.util.spec_from_file_location("sample", path)
+        sys.modules["sample"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["sample"])
+    return sys.modules["sample"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    from largegan.errors import UserError
+
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
