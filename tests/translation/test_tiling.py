@@ -14,7 +14,7 @@ from largegan.translation import tiling
 from largegan.translation.shared_norm import Moments
 from largegan.translation.tiling import Box, Tiler, plan
 
-SIZE = (186, 211)  # odd, and no multiple of 4
+SIZE = (122, 151)  # odd, and no multiple of 4
 
 
 def network(**options) -> ResnetGenerator:
@@ -71,7 +71,7 @@ def test_exact_is_the_whole_frame(options):
     whole, _ = translated(tiler, "full", image)
     assert whole.std() > 0.1
     tiles, done = translated(tiler, "exact", image)
-    assert done.mode == "exact" and done.tiles == 12
+    assert done.mode == "exact" and done.tiles == 6
     torch.testing.assert_close(tiles, whole, atol=1e-4, rtol=0)
     alone, _ = translated(tiler, "tile", image)
     assert (alone - whole).abs().max() > 0.1, "or this image would show nothing"
@@ -81,7 +81,7 @@ def test_exact_needs_all_of_its_halo():
     net, image = network(), photograph(*SIZE)
     tiler = Tiler(net, tile=64)
     whole, _ = translated(tiler, "full", image)
-    tiler.halo -= 12
+    tiler.halo -= 8
     assert (translated(tiler, "exact", image)[0] - whole).abs().max() > 1e-4
 
 
@@ -94,17 +94,17 @@ def test_thumbnail_is_closer_than_tiles_of_their_own():
     assert psnr(near, whole) > psnr(far, whole) + 3
     assert done.drift > 0.01
     tiler.thumbnail = max(SIZE) + 1  # not reduced but for the last row and columns
-    _, done = translated(tiler, "thumbnail", photograph(184, 208))
+    _, done = translated(tiler, "thumbnail", photograph(120, 148))
     assert done.drift < 1e-3, "statistics of the image itself do not drift"
 
 
 def test_statistics_are_forgotten_between_images():
-    tiler = Tiler(network(), tile=64)
-    first, second = photograph(*SIZE), -photograph(*SIZE).flip(3)
-    alone, _ = translated(Tiler(network(), tile=64), "exact", second)
-    translated(tiler, "exact", first)
-    torch.testing.assert_close(translated(tiler, "exact", second)[0], alone)
-    torch.testing.assert_close(translated(tiler, "full", second)[0], alone, atol=1e-4, rtol=0)
+    first, second = photograph(120, 150), -photograph(120, 150).flip(3)
+    for mode in ("thumbnail", "exact"):
+        tiler = Tiler(network(blocks=1), tile=64, thumbnail=64)
+        alone, _ = translated(Tiler(network(blocks=1), tile=64, thumbnail=64), mode, second)
+        translated(tiler, mode, first)
+        torch.testing.assert_close(translated(tiler, mode, second)[0], alone)
 
 
 def test_without_image_statistics_one_pass_is_exact():
