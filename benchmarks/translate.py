@@ -15,7 +15,6 @@ The second part is the whole tool: images of 256 pixels in a folder, network as 
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -100,18 +99,33 @@ def measure(folder: Path, name: str, arguments: argparse.Namespace) -> dict:
 
     with torch.no_grad():
         net(read(Box(0, 0, 64, 64)))  # libraries load what they need
-    before, start = memory(device), clock(device)
+    before, start = fresh_memory(device), clock(device)
     done = tiler.run(mode, image.shape[2:], read, write)
     seconds, peak = clock(device) - start, memory(device) - before
     np.save(folder / f"{name}.npy", out)
     return {"tiles": done.tiles, "drift": done.drift, "seconds": seconds, "peak_mb": peak / 1e6}
 
 
+def fresh_memory(device: torch.device) -> float:
+    """Bytes in use now, from which on the peak is counted."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    # The peak of getrusage is that of the parent before exec; Linux forgets this one when told.
+    Path("/proc/self/clear_refs").write_text("5")
+    return from_status("VmRSS")
+
+
 def memory(device: torch.device) -> float:
-    """Peak bytes so far."""
+    """Peak bytes since then."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return from_status("VmHWM")
+
+
+def from_status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
 
 
 def clock(device: torch.device) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from largegan import checkpoint
 from largegan.errors import ConfigError, DataError
@@ -111,12 +111,29 @@ def network_of(recipe: Recipe, direction: str | None) -> nn.Module:
     """
     if direction is not None:
         return recipe.translator(direction)
-    averaged = getattr(recipe, "G_ema", None)
-    if averaged is None:
+    if not hasattr(recipe, "G_ema"):
         raise ConfigError(
             f"recipe {type(recipe).__name__} has no averaged generator that could be exported"
         )
-    return averaged.net
+    return Drawing(recipe)
+
+
+class Drawing(nn.Module):
+    """`recipe.decode` as a network: what a recipe's samples are made by, and no other weights.
+
+    How latents, labels and constant noise become images is the recipe's knowledge. Its networks
+    but the averaged generator are dropped, so the recipe cannot be trained afterwards.
+    """
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        recipe.players, recipe.phases = {}, []
+        for name in [name for name, _ in recipe.named_children() if name != "G_ema"]:
+            delattr(recipe, name)
+        self.recipe = recipe
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.recipe.decode(z, label)
 
 
 def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path) -> str | None:

@@ -91,7 +91,7 @@ def write_pt2(traceable: Traceable, path: Path) -> float:
     Raises ConfigError where the network does not trace, or traces to something else.
     """
     shapes = tuple({d: Dim.AUTO for d in dims} for dims in traceable.dynamic)
-    with _tracing("torch.export"):
+    with _tracing("torch.export"), torch.no_grad():
         program = torch.export.export(
             traceable.net, traceable.examples[0], dynamic_shapes=shapes, strict=False
         )
@@ -109,7 +109,7 @@ def write_onnx(traceable: Traceable, path: Path) -> float:
     """
     runtime = _onnx_packages()
     shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
-    with _tracing("ONNX"):
+    with _tracing("ONNX"), torch.no_grad():
         program = torch.onnx.export(
             traceable.net,
             traceable.examples[0],
