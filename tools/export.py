@@ -9,7 +9,8 @@ CHECKPOINT is a run directory (its newest complete checkpoint) or one RUN/checkp
 OUT gets config.json, README.md and these forms:
   safetensors  the weights; largegan.interop.exported.load_exported(OUT) builds the network again,
                and tools/translate.py takes OUT for CHECKPOINT
-  pt2          torch.export (not of StyleGAN2, whose convolutions fix the batch): torch.export.load("OUT/model.pt2").module(check_guards=False)
+  pt2          torch.export.load("OUT/model.pt2").module(check_guards=False); not of StyleGAN2,
+               whose convolutions fix the batch
   onnx         ONNX for onnxruntime and others; needs `pip install 'largegan[export]'`
 A translation network takes images [N, C, H, W] in [-1, 1] of any size from 8 pixels on: the padding
 is inside the graph. A generator takes latents [N, z_dim], and labels [N] where there are classes.
