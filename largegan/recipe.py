@@ -172,6 +172,16 @@ class Recipe(nn.Module):
         for module in self._stateful_layers:
             module.accumulating = accumulating
 
+    def join_ranks(self, mean: Callable[[Tensor], Tensor], ranks: int) -> None:
+        """Gives layers that look at the images of all ranks a differentiable mean over them.
+
+        The engine calls it once, when there are several ranks. Layers ask for it by having
+        `mean_over_ranks` (`layers.batch_norm`), and know nothing of processes.
+        """
+        for module in self.modules():
+            if hasattr(module, "mean_over_ranks"):
+                module.mean_over_ranks, module.ranks = mean, ranks
+
     def settle(self) -> None:
         """Once per good optimizer step: averages move towards what the phase's batch added up.
 

@@ -42,7 +42,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         # Sixteen bits are too few for sums over a batch: this part ignores autocast.
         with torch.autocast(x.device.type, enabled=False):
-            mean, variance = self._moments(x.float(), together)
+            mean, variance = self._moments(wide(x), together)
             self._remember(
                 mean, variance, x.numel() // x.shape[1] * (self.ranks if together else 1)
             )
@@ -73,8 +73,13 @@ class BatchNorm2d(nn.BatchNorm2d):
             weight = 1.0 / float(self.num_batches_tracked)
         if not self.biased:
             variance = variance * (count / max(count - 1, 1))
-        self.running_mean.lerp_(mean, weight)
-        self.running_var.lerp_(variance, weight)
+        self.running_mean.lerp_(mean.to(self.running_mean), weight)
+        self.running_var.lerp_(variance.to(self.running_var), weight)
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least 32 bits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from largegan.parallel.collective import mean_over_ranks
 from largegan.parallel.engine import StepReport
 from largegan.parallel.launch import World, contact
 from largegan.recipe import Progress, Recipe
@@ -31,6 +32,7 @@ class Replicated:
                 with contact():
                     dist.broadcast(shared, src=0)
                 tensor.copy_(shared)
+            recipe.join_ranks(mean_over_ranks, self.world)
         self.params = {name: list(player.parameters()) for name, player in recipe.players.items()}
         self.optimizers = {
             name: player.make_optimizer(iter(self.params[name]))

@@ -14,6 +14,10 @@ TABLE = {
     "wgan_gp": ("wgan_gp:WGANGP", "Wasserstein GAN with gradient penalty (Gulrajani et al., 2017)"),
     "sngan": ("sngan:SNGAN", "spectral normalisation, ResNet, hinge (Miyato et al., 2018)"),
     "stylegan2": ("stylegan2:StyleGAN2", "style-based generator, ADA (Karras et al., 2020)"),
+    "cgan": ("cgan:CGAN", "conditional GAN with MLPs or DCGAN (Mirza & Osindero, 2014)"),
+    "sagan": ("sagan:SAGAN", "self-attention, spectral norm in both (Zhang et al., 2019)"),
+    "biggan": ("biggan:BigGAN", "class-conditional at large scale (Brock et al., 2019)"),
+    "biggan_deep": ("biggan_deep:BigGANDeep", "BigGAN-deep, both published forms (ibid.)"),
 }
 
 

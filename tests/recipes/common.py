@@ -32,6 +32,10 @@ TINY: dict[str, dict] = {
         "ada_p": 0.3,
         "ada_nimg_to_full": 200,
     },
+    "cgan": {"z_dim": 4, "channels": 4},
+    "sagan": {"z_dim": 4, "g_channels": 2, "d_channels": 4, "attention": 8},
+    "biggan": {"z_dim": 6, "shared_dim": 3, "g_channels": 2, "d_channels": 2, "attention": 8},
+    "biggan_deep": {"z_dim": 3, "shared_dim": 3, "g_channels": 2, "d_channels": 4, "attention": 8},
 }
 # Options under which nothing depends on the other images of a batch: there, splitting a batch
 # over micro-batches or ranks changes nothing but the order of sums.
@@ -45,6 +49,10 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # Path lengths are compared with the mean of their micro-batch; without classes and with equal
     # latents they are all the same.
     "stylegan2": {"mbstd_group": 1, "conditional": False, "pl_weight": 0.1},
+    "cgan": {"norm": "none"},
+    "sagan": {"norm": "none"},
+    "biggan": {"norm": "none"},
+    "biggan_deep": {"norm": "none"},
 }
 NAMES = list(TABLE)
 

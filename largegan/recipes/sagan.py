@@ -1,0 +1,132 @@
+"""Self-attention generative adversarial networks (Zhang et al., 2019, arXiv 1805.08318).
+
+As published for ImageNet at 128 pixels: the ResNets of SNGAN, 64 wide, with self-attention on maps
+of 64 pixels, spectral norm in both networks, conditional batch norm, projection, hinge, one step
+each with Adam 1e-4 and 4e-4, beta (0, 0.9), batch 256, a million steps, weights from Glorot's
+uniform distribution. Here: fakes take the labels of the batch's reals, any size from 16 to 512, and
+samples come from averaged weights. The published FID (18.7) is hard to come by: StudioGAN reports
+51.8 with its own settings.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from largegan.ema import Ema
+from largegan.errors import ConfigError
+from largegan.layers.cond_norm import frozen_statistics
+from largegan.layers.singular_values import SingularValues
+from largegan.layers.spectral_norm import Spectral
+from largegan.losses import hinge_d, hinge_g
+from largegan.nets.resnet_sn import Discriminator, Generator, blocks_that_give
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+
+
+class SAGAN(Recipe):
+    """Self-attention and spectral norm in both networks (Zhang et al., 2019)."""
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 128,
+        g_channels: int = 64,
+        d_channels: int = 64,
+        attention: int = 64,
+        norm: Literal["batch", "none"] = "batch",
+        sn_eps: float = 1e-6,
+        fold: bool = True,
+        d_steps: int = 1,
+        g_lr: float = 1e-4,
+        d_lr: float = 4e-4,
+        beta2: float = 0.9,
+        ema_halflife_nimg: float = 1_770_000,
+    ):
+        """
+        Args:
+            data: what the images look like; square, 16 to 512 pixels, with or without classes.
+            z_dim: numbers in a latent vector, standard normal.
+            g_channels: unit of the generator's widths (16 of them at 4 x 4).
+            d_channels: unit of the discriminator's widths.
+            attention: size of the feature maps with self-attention, in both networks; 0: none.
+            norm: batch norm, or none, in the generator.
+            sn_eps: least norm of a singular vector.
+            fold: resample inside the convolutions: the same numbers, less arithmetic.
+            d_steps: discriminator steps per generator step.
+            g_lr: Adam's learning rate of the generator.
+            d_lr: Adam's learning rate of the discriminator.
+            beta2: Adam's second momentum, both players; BigGAN-PyTorch takes 0.999.
+            ema_halflife_nimg: half-life of the averaged generator, in images.
+        """
+        super().__init__()
+        if data.height != data.width:
+            raise ConfigError(f"recipe sagan needs square images, not {data.height}x{data.width}")
+        self.num_classes, self.z_dim, size = data.num_classes, z_dim, data.height
+        shape = {"image_channels": data.channels, "num_classes": data.num_classes}
+        common = shape | {"spectral": Spectral(eps=sn_eps, refine_in_eval=True), "fold": fold}
+        self.G = Generator(
+            size,
+            z_dim=z_dim,
+            channels=g_channels,
+            norm=norm,
+            attention=blocks_that_give(attention, resolution=size, up=True),
+            **common,
+        )
+        self.D = Discriminator(
+            size,
+            channels=d_channels,
+            norm="spectral",
+            attention=blocks_that_give(attention, resolution=size, up=False),
+            **common,
+        )
+        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        self.singular_values = SingularValues(G=self.G, D=self.D)
+        self.players = {
+            "D": Player([self.D], adam(d_lr, 0.0, beta2)),
+            "G": Player([self.G], adam(g_lr, 0.0, beta2)),
+        }
+        self.phases = [
+            Phase("D", self.discriminator, repeat=d_steps),
+            Phase("G", self.generator, fresh=False),
+        ]
+
+    def labels(self, batch: Batch) -> Tensor | None:
+        return batch["label"] if self.num_classes else None
+
+    def fake(self, batch: Batch) -> Tensor:
+        real = batch["image"]
+        z = torch.randn(len(real), self.z_dim, device=real.device)
+        return self.G(z, self.labels(batch))
+
+    def discriminator(self, batch: Batch, at: Progress) -> Terms:
+        real, labels = batch["image"], self.labels(batch)
+        with frozen_statistics(self.G):
+            fake = self.fake(batch)
+        # One forward: nothing in D mixes images, and singular vectors are refined once.
+        both = None if labels is None else torch.cat([labels, labels])
+        on_real, on_fake = self.D(torch.cat([real, fake]), both).chunk(2)
+        self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
+        return {"adv": hinge_d(on_real, on_fake)}
+
+    def generator(self, batch: Batch, at: Progress) -> Terms:
+        return {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        self.G_ema.update(self.G, at, batch_size)
+        if at.step == 1:
+            self.singular_values.begin()
+
+    def latent(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images for `z`; without labels the classes take turns."""
+        if self.num_classes and labels is None:
+            labels = torch.arange(len(z), device=z.device) % self.num_classes
+        return self.G_ema(z, labels)
+
+    def measure(self, generator: torch.Generator) -> dict[str, float]:
+        """Singular values of all layers and their growth, as BigGAN's authors watched them."""
+        return self.singular_values.read()
