@@ -19,7 +19,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="new folder for the shards and index.json")
     add = parser.add_argument
     add("--resolution", type=size, metavar="R|HxW", help="size in pixels (default: keep theirs)")
-    add("--fit", default="center-crop", help="center-crop (default), stretch or pad, by Lanczos")
+    add("--fit", default="center-crop", help="center-crop (default), stretch or pad")
+    add("--filter", default="lanczos", help="lanczos (default), bicubic, bilinear or box (area)")
     add("--channels", type=int, default=3, help="3 (default), 1 for grey, 4 to keep alpha")
     add("--background", type=colour, default=(255, 255, 255), metavar="R,G,B",
         help="colour behind transparent pixels and padding (default: white)")  # fmt: skip
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     preparation = Preparation(
         size=arguments.resolution,
         fit=arguments.fit,
+        filter=arguments.filter,
         channels=arguments.channels,
         background=arguments.background,
         format=arguments.format or ("png" if arguments.channels == 4 else "jpg"),

@@ -10,6 +10,7 @@ from largegan.data.decode import BadImage
 from largegan.errors import ConfigError
 
 FITS = ("center-crop", "stretch", "pad")
+FILTERS = ("lanczos", "bicubic", "bilinear", "box")  # box is what papers call area
 FORMATS = ("jpg", "png")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -18,17 +19,23 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 class Preparation:
     """How images are stored. ``size`` is (height, width); None keeps theirs.
 
+    ``filter`` is how they are resized; each of them widens where it shrinks, so nothing aliases.
     ``background`` (red, green, blue) lies behind transparent pixels and fills what ``pad`` adds.
     """
 
     size: tuple[int, int] | None = None
     fit: str = "center-crop"
+    filter: str = "lanczos"
     channels: int = 3
     background: tuple[int, int, int] = (255, 255, 255)
     format: str = "jpg"
     quality: int = 95
 
     def __post_init__(self) -> None:
+        if self.filter not in FILTERS:
+            raise ConfigError(
+                f"there is no filter {self.filter!r}; give one of {', '.join(FILTERS)}"
+            )
         if self.fit not in FITS or self.format not in FORMATS or self.channels not in MODES:
             raise ConfigError(
                 f"cannot pack with fit {self.fit}, format {self.format} and {self.channels} "
@@ -67,12 +74,13 @@ class Preparation:
         if self.size is None or (image.height, image.width) == self.size:
             return image
         size = (self.size[1], self.size[0])
+        kernel = Image.Resampling[self.filter.upper()]
         if self.fit == "stretch":
-            return image.resize(size, Image.Resampling.LANCZOS)
+            return image.resize(size, kernel)
         if self.fit == "center-crop":
-            return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+            return ImageOps.fit(image, size, kernel)
         ground = Image.new("RGB", (1, 1), self.background).convert(image.mode).getpixel((0, 0))
-        return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=ground)
+        return ImageOps.pad(image, size, kernel, color=ground)
 
 
 def upright_rgb(data: bytes | np.ndarray) -> np.ndarray:

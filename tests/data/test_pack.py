@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from PIL import Image
 
 from largegan.data import open_data
 from largegan.data.decode import decode_into
+from largegan.data.prepare import Preparation
+from largegan.errors import ConfigError
 from tests.data.conftest import ROOT, picture, png, save_pictures
 
 
@@ -298,3 +301,19 @@ def test_help_is_quick(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "usage" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", ["lanczos", "bicubic", "bilinear", "box"])
+def test_filters_are_pillows(name):
+    """A wide image: its centre square, resized by the filter of that name."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    data, size = Preparation(size=(8, 8), filter=name, format="png").encode(pixels)
+    box = (8, 0, 40, 32)
+    wanted = Image.fromarray(pixels).resize((8, 8), Image.Resampling[name.upper()], box=box)
+    assert size == (8, 8)
+    assert (np.asarray(Image.open(io.BytesIO(data))) == np.asarray(wanted)).all()
+
+
+def test_a_filter_that_is_not_there():
+    with pytest.raises(ConfigError, match="give one of lanczos"):
+        Preparation(filter="nearest")
