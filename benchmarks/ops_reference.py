@@ -124,11 +124,16 @@ def main() -> None:
             for name in PAIRS:
                 rows.append(compare(name, shape, layout, arguments.turns))
                 print(json.dumps(rows[-1]), flush=True)
-    report = {"machine": arguments.machine, "torch": torch.__version__, "target": TARGET}
+        write("ops", arguments.machine, {"target": TARGET, "rows": rows})
+
+
+def write(what: str, machine: str, content: dict) -> None:
+    """The results so far, so that a benchmark that is interrupted leaves what it measured."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"ops-{arguments.machine.lower().replace(',', '').replace(' ', '-')}.json"
-    path.write_text(json.dumps(report | {"rows": rows}, indent=1) + "\n")
-    print(f"wrote {path}")
+    path = RESULTS / f"{what}-{machine.lower().replace(',', '').replace(' ', '-')}.json"
+    header = {"machine": machine, "torch": torch.__version__}
+    path.write_text(json.dumps(header | content, indent=1) + "\n")
+    print(f"wrote {path}", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,16 +21,14 @@ they are run.
 
 import argparse
 import contextlib
-import json
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from ops_reference import RESULTS, layout_of, peak_bytes, zeros_downsample2d, zeros_upsample2d
+from ops_reference import layout_of, peak_bytes, write, zeros_downsample2d, zeros_upsample2d
 from torch import Tensor
 
 from largegan.data.transforms import to_device
@@ -174,7 +172,11 @@ def report(size: int, turns: int) -> dict:
     for index, phase in enumerate(trainer.recipe.phases):
         phases[phase.name] = measure(trainer, index, turns)
         print(size, phase.name, phases[phase.name], flush=True)
-    every = {phase.name: phase.every for phase in trainer.recipe.phases}
+    return summary(size, phases, {phase.name: phase.every for phase in trainer.recipe.phases})
+
+
+def summary(size: int, phases: dict[str, dict], every: dict[str, int]) -> dict:
+    """Sums over the phases: each once, and each as often as it is run."""
     whole = {n: sum(p[n]["s"] for p in phases.values()) for n in VARIANTS}
     mean = {n: sum(p[n]["s"] / every[name] for name, p in phases.items()) for n in VARIANTS}
     return {
@@ -198,15 +200,12 @@ def main() -> None:
     print(f"gradients differ by {difference:.1e} of their norm at most", flush=True)
     if difference > 1e-3:
         raise SystemExit("error: the variants are not one network; nothing was timed")
-    sizes = [report(size, arguments.turns) for size in arguments.sizes]
-    header = {"machine": arguments.machine, "torch": torch.__version__, "target": TARGET}
-    setting = {"batch": BATCH, "channel_base": 8192, "threads": 1}
-    name = arguments.machine.lower().replace(",", "").replace(" ", "-")
-    path = Path(RESULTS) / f"stylegan2-iteration-{name}.json"
-    path.write_text(
-        json.dumps(header | setting | {"difference": difference, "sizes": sizes}, indent=1) + "\n"
-    )
-    print(f"wrote {path}")
+    setting = {"target": TARGET, "batch": BATCH, "channel_base": 8192, "threads": 1}
+    setting |= {"turns": arguments.turns, "difference": difference}
+    sizes = []
+    for size in arguments.sizes:
+        sizes.append(report(size, arguments.turns))
+        write("stylegan2-iteration", arguments.machine, setting | {"sizes": sizes})
 
 
 if __name__ == "__main__":
