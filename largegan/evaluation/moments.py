@@ -2,7 +2,8 @@
 
 Sums are kept for a number of consecutive chunks of the samples, so that a score can be had
 without each chunk in turn (its standard error) and for the first few (its limit for many samples).
-Only the chunk that is being filled lies in memory; finished ones wait in a scratch file.
+Only the chunk that is being filled lies in memory; finished ones wait in a scratch file where
+TMPDIR points (20 chunks of 2048 features: 670 MB), which had better not be a disk in memory.
 """
 
 import tempfile
