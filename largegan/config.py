@@ -45,7 +45,14 @@ class DataConfig:
 
     path: str = "bundled:noto32"
     """Folder of shards, a .tar, a pattern, an index.json, URLs; bundled:noto32;
-    synthetic:gaussian."""
+    synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs."""
+    path_b: str | None = None
+    """For translation: shards of domain b, when they are not in PATH/b; data.path is domain a
+    then."""
+    resize: int | None = None
+    """Resize images so that the shorter side has this many pixels (bicubic, on the device)."""
+    crop: int | None = None
+    """Train on squares of this side, cut out at random (after resizing)."""
     labels: bool = True
     """Use class labels where the shards have them."""
     num_classes: int | None = None
@@ -279,6 +286,9 @@ def check(config: Namespace) -> None:
         raise ConfigError(f"parallel.timeout_s is {config.parallel.timeout_s:g}; at least 1")
     if config.data.workers < 0:
         raise ConfigError(f"data.workers is {config.data.workers}; it must be 0 or more")
+    for key in ("resize", "crop"):
+        if (value := getattr(config.data, key)) is not None and value < 1:
+            raise ConfigError(f"data.{key} is {value}; it must be at least 1")
     if not 0 <= config.data.max_skip_fraction < 1:
         raise ConfigError("data.max_skip_fraction must be at least 0 and below 1")
     if config.run.resume in ("auto", "must") and config.run.dir is None:

@@ -5,6 +5,7 @@ the discriminator minimises and `*_g` what the generator minimises.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -126,3 +127,55 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Ten
     y = noise / (images.shape[2] * images.shape[3]) ** 0.5
     slope = input_gradient(images * y, ws)  # [N, num_ws, w_dim]
     return torch.linalg.vector_norm(slope.flatten(1), dim=1) / ws.shape[1] ** 0.5
+
+
+class PatchLoss(NamedTuple):
+    """The three sides of an adversarial loss on patches, each a mean over logits of any shape.
+
+    As image translation writes them (Zhu et al., 2017, section 4): the discriminator minimises
+    the mean of `real` and `fake`, and least squares have no 1/2.
+    """
+
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return (self.real(real) + self.fake(fake)) / 2
+
+
+def _to_one(x: Tensor) -> Tensor:
+    return (x - 1).square().mean()
+
+
+PATCH_LOSSES = {
+    "lsgan": PatchLoss(_to_one, lambda x: x.square().mean(), _to_one),
+    "vanilla": PatchLoss(
+        lambda x: F.softplus(-x).mean(), lambda x: F.softplus(x).mean(), non_saturating_g
+    ),
+    "hinge": PatchLoss(lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), hinge_g),
+    "wgan": PatchLoss(lambda x: -x.mean(), lambda x: x.mean(), wasserstein_g),
+}
+
+
+def patch_nce(
+    query: Tensor, key: Tensor, *, temperature: float = 0.07, across_images: bool = False
+) -> Tensor:
+    """Cross entropy of finding each query's own key (Park et al., 2020, Eq. 3), a scalar.
+
+    Args:
+        query: unit vectors `[N, P, C]` of P places in each of N images.
+        key: the same places in the images they were made from; no gradient flows into them.
+        temperature: the paper's tau.
+        across_images: negatives are the other places of all images, not of the same image alone.
+    """
+    query, key = query.float(), key.float().detach()
+    if across_images:
+        query, key = query.flatten(0, 1)[None], key.flatten(0, 1)[None]
+    similar = query @ key.transpose(1, 2) / temperature  # [N, P, P]
+    own = torch.arange(similar.shape[1], device=query.device).expand(similar.shape[:2])
+    # As published: besides the positive there is one constant logit of -10 in each row's place
+    # for it, among the negatives.
+    floor = similar.new_full((*similar.shape[:2], 1), -10 / temperature)  # [N, P, 1]
+    logits = torch.cat([similar, floor], dim=2)
+    return F.cross_entropy(logits.flatten(0, 1), own.flatten())

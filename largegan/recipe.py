@@ -82,7 +82,9 @@ class Recipe(nn.Module):
     run_state: tuple[
         str, ...
     ] = ()  # buffers about a run, not its networks: fine-tuning leaves them
+    paired: bool = False  # whether image_a and image_b have to show the same thing
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
+    micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
     directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a": what `translate` can do
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
@@ -182,6 +184,13 @@ class Recipe(nn.Module):
             if hasattr(module, "mean_over_ranks"):
                 module.mean_over_ranks, module.ranks = mean, ranks
 
+    def set_batch_size(self, batch_size: int) -> None:
+        """The trainer says it before the first step; layers that keep images make room for them."""
+        self.batch_size = batch_size
+        for module in self.modules():
+            if module is not self and hasattr(module, "set_batch_size"):
+                module.set_batch_size(batch_size)
+
     def settle(self) -> None:
         """Once per good optimizer step: averages move towards what the phase's batch added up.
 
@@ -215,3 +224,12 @@ def adam(
     """
     c = 1.0 if lazy is None else lazy / (lazy + 1)
     return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+
+
+def linear_decay(
+    lr: float, at: Progress, *, constant_nimg: int | None, decay_nimg: int
+) -> dict[str, float]:
+    """A constant learning rate, then linearly to 0 over `decay_nimg` images; None: no decay."""
+    if constant_nimg is None:
+        return {"lr": lr}
+    return {"lr": lr * min(1.0, max(0.0, 1 - (at.nimg - constant_nimg) / decay_nimg))}

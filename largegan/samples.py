@@ -21,12 +21,23 @@ def class_rows(rows: int, columns: int, num_classes: int) -> Tensor | None:
 
 
 def training_picture(
-    recipe: Recipe, spec: DataSpec, rows: int, seed: int, device: torch.device
-) -> Tensor:
-    """uint8 `[C, H', W']`: the recipe's own picture, or `rows` x `rows` samples, class by row."""
+    recipe: Recipe,
+    spec: DataSpec,
+    rows: int,
+    seed: int,
+    device: torch.device,
+    *,
+    images: dict[str, Tensor] | None = None,
+) -> Tensor | None:
+    """uint8 `[C, H', W']`: the recipe's own picture, or `rows` x `rows` samples, class by row.
+
+    A recipe that translates shows what it makes of `images`; without them there is no picture.
+    """
     own = recipe.picture(generator(seed, device))
     if own is not None:
         return own
+    if recipe.directions:
+        return translation_picture(recipe, images, rows) if images else None
     labels = class_rows(rows, rows, spec.num_classes)
     latents = recipe.latent(rows * rows, generator(seed, device))
     return grid(decode(recipe, latents, labels), columns=rows)
@@ -41,12 +52,44 @@ def decode(recipe: Recipe, latents: Tensor, labels: Tensor | None, batch: int = 
     return torch.cat(images)
 
 
-def real_picture(source, rows: int) -> Tensor | None:
-    """The same grid of training images, evenly spread over the set; None for other data."""
-    if not hasattr(source, "read"):  # streamed shards cannot be picked from
+def real_images(source, count: int) -> dict[str, Tensor] | None:
+    """Training images evenly spread over the set, as `source.read` gives them.
+
+    None for other data, and for streamed shards, which cannot be picked from.
+    """
+    if not hasattr(source, "read"):
         return None
-    picks = np.linspace(0, source.info.count - 1, rows * rows).astype(np.int64)
-    batch = source.read(picks)
-    if "image" not in batch:
-        return None
-    return grid(batch["image"].float() / 127.5 - 1, columns=rows)
+    batch = source.read(np.linspace(0, source.info.count - 1, count).astype(np.int64))
+    images = {name: batch[name] for name in ("image", "image_a", "image_b") if name in batch}
+    return images or None
+
+
+def real_picture(images: dict[str, Tensor], rows: int) -> Tensor:
+    """A grid of float images in [-1, 1]; of two domains, a row of one and a row of the other."""
+    batches = [in_colour(batch.float().cpu()) for batch in images.values()]
+    strips = [
+        strip for part in zip(*(b.split(rows) for b in batches), strict=True) for strip in part
+    ]
+    return grid(torch.cat(strips), columns=rows)
+
+
+def translation_picture(recipe: Recipe, images: dict[str, Tensor], rows: int) -> Tensor:
+    """Each row: an image and its translation, in every direction; of pairs also the truth.
+
+    `images` has "image_a" and "image_b", float `[N, C, H, W]` in [-1, 1], N at least `rows`.
+    """
+    columns = []
+    for direction in recipe.directions:
+        source, target = f"image_{direction[0]}", f"image_{direction[-1]}"
+        inputs = images[source][:rows]
+        outputs = [recipe.translate(image[None], direction=direction) for image in inputs]
+        columns += [inputs, torch.cat(outputs)]
+        if recipe.paired:
+            columns.append(images[target][:rows])
+    cells = torch.stack([in_colour(column.float().cpu()) for column in columns], 1)
+    return grid(cells.flatten(0, 1), columns=len(columns))
+
+
+def in_colour(images: Tensor) -> Tensor:
+    """`[N, C, H, W]` with three channels, so that domains of different kinds fit one picture."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]

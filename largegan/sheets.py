@@ -130,6 +130,11 @@ def open_artist(
     state = json.loads((path / checkpoint.STATE).read_text())
     spec = DataSpec(**state["spec"])
     recipe = rebuild(path, state["config"]["recipe"], spec)
+    if recipe.directions:
+        raise ConfigError(
+            f"recipe {state['config']['recipe']['name']} translates images and draws none of its "
+            "own; give it some: tools/translate.py"
+        )
     if truncation is not None:
         check_truncation(recipe, truncation)
     names = tuple(state["class_names"])

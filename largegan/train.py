@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ class Session:
     def __init__(self, config: Namespace, world: "World", lock: "RunLock"):
         import torch
 
-        from largegan.data import open_data
+        from largegan.data import framed, open_for
+        from largegan.data.transforms import Framing
         from largegan.parallel.alike import check_versions
         from largegan.parallel.replicated import Replicated
         from largegan.recipe import DataSpec
@@ -78,8 +80,12 @@ class Session:
             torch.backends.cudnn.allow_tf32 = True
         self.folder, self.start = self.claim()
         data = config.data
-        self.source = open_data(
+        make = recipe_class(config.recipe.name)
+        self.source = open_for(
+            make.reads,
             data.path,
+            data.path_b,
+            paired=make.paired,
             labels=data.labels,
             num_classes=data.num_classes,
             on_error=data.on_error,
@@ -90,10 +96,13 @@ class Session:
             world=world.size,
             rank=world.rank,
         )
-        info = self.source.info
-        self.spec = DataSpec(info.channels, info.height, info.width, info.num_classes)
+        self.framing = Framing(resize=data.resize, crop=data.crop)
+        info = framed(self.source, self.framing)
+        self.spec = DataSpec(
+            info.channels, info.height, info.width, info.num_classes, info.channels_b
+        )
         torch.manual_seed(config.train.seed)
-        recipe = recipe_class(config.recipe.name)(self.spec, **recipe_options(config))
+        recipe = make(self.spec, **recipe_options(config))
         self.engine = Replicated(world)
         self.engine.setup(recipe)
         self.trainer = self.build_trainer(recipe)
@@ -114,14 +123,15 @@ class Session:
         return Path(folder), start
 
     def build_trainer(self, recipe):
-        from largegan.data import Stream
+        from largegan.data import open_stream
         from largegan.data.transforms import to_device
         from largegan.trainer import Trainer
 
         settings, saved = self.config.train, self.load()
         size = self.micro_batch_size(saved)
-        stream = Stream(
+        stream = open_stream(
             self.source,
+            self.framing,
             batch_size=settings.batch_size,
             micro_batch_size=size,
             rank=self.world.rank,
@@ -134,7 +144,7 @@ class Session:
             recipe,
             self.engine,
             stream,
-            to_device=to_device,
+            to_device=partial(to_device, framing=self.framing),
             batch_size=settings.batch_size,
             micro_batch_size=size,
             seed=settings.seed,
@@ -363,9 +373,13 @@ class Session:
         recipe, at = self.trainer.recipe, self.trainer.at
         rows = self.config.train.sample_rows
         seed = self.config.train.seed
-        picture = samples.training_picture(recipe, self.spec, rows, seed, self.world.device)
-        self.write(f"fakes-{at.nimg:09d}.png", picture)
-        self.trackers.picture("samples", picture, at.nimg)
+        images = self.real_images() if recipe.directions or reals else None
+        picture = samples.training_picture(
+            recipe, self.spec, rows, seed, self.world.device, images=images
+        )
+        if picture is not None:
+            self.write(f"fakes-{at.nimg:09d}.png", picture)
+            self.trackers.picture("samples", picture, at.nimg)
         measured = recipe.measure(samples.generator(seed, self.world.device))
         if measured:
             self.logger.append("metrics.jsonl", {"nimg": at.nimg, **measured})
@@ -378,10 +392,16 @@ class Session:
             ]
             if shown:
                 self.logger.say("  ".join(shown))
-        if reals:
-            real = samples.real_picture(self.source, rows)
-            if real is not None:
-                self.write("reals.png", real)
+        if reals and images:
+            self.write("reals.png", samples.real_picture(images, rows))
+
+    def real_images(self) -> "dict[str, Tensor] | None":
+        """The same training images every time, as networks get them; None for other data."""
+        from largegan import samples
+        from largegan.data.transforms import to_device
+
+        images = samples.real_images(self.source, self.config.train.sample_rows**2)
+        return images and to_device(images, self.world.device, self.framing)
 
     def write(self, name: str, picture: "Tensor") -> None:
         from largegan.pictures import write_picture
@@ -391,7 +411,7 @@ class Session:
 
     def introduce(self) -> None:
         """What is about to happen, in two lines."""
-        recipe, info = self.trainer.recipe, self.source.info
+        recipe, info, spec = self.trainer.recipe, self.source.info, self.spec
         sizes = ", ".join(
             f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.2f} M"
             for name, player in recipe.players.items()
@@ -400,7 +420,7 @@ class Session:
         count = "streamed" if info.count is None else info.count
         self.logger.say(
             f"{self.config.recipe.name}: {sizes} parameters; {count} examples of "
-            f"{info.channels}x{info.height}x{info.width}{classes}"
+            f"{spec.channels}x{spec.height}x{spec.width}{classes}"
         )
         self.logger.say(
             f"{self.world.size} process(es) on {self.world.device.type}, batch "

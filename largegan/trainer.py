@@ -79,7 +79,7 @@ class Trainer:
         self.recipe, self.engine, self.stream, self.to_device = recipe, engine, stream, to_device
         self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
         self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
-        recipe.batch_size = batch_size
+        recipe.set_batch_size(batch_size)
         self.at = Progress()
         self.bad_steps = StepCounter(max_bad_steps)
         self.guard = BufferGuard(recipe)
@@ -124,7 +124,8 @@ class Trainer:
         scale = phase.every / self.micro_batches
         for i, batch in enumerate(micro):
             self.recipe.set_accumulating(i > 0)
-            self.reseed(*turn, engine.rank + i * engine.world)
+            self.recipe.micro_batch = engine.rank + i * engine.world
+            self.reseed(*turn, self.recipe.micro_batch)
             with self.autocast(phase):
                 terms = phase.loss(batch, self.at)
                 loss = sum(terms.values())

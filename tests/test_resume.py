@@ -11,7 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from largegan import checkpoint
+from largegan.data.pack import pack
+from largegan.data.prepare import Preparation
+from largegan.recipes import recipe_class
 from tests import forked
+from tests.data.conftest import write_pairs
 from tests.parallel.launching import run_ranks
 from tests.recipes.common import NAMES, NO_BATCH_STATISTICS, TINY
 
@@ -20,10 +24,9 @@ EVERY = 32
 
 def arguments(name: str, folder: Path, total_nimg: int, **options) -> list[str]:
     """A tiny run of a recipe on the bundled emoji (or on numbers)."""
-    data = "synthetic:gaussian" if name == "gaussian" else "bundled:noto32"
     words = {
         "run.dir": folder,
-        "data.path": data,
+        **data_of(name, folder.parent),
         "data.workers": 0,
         "data.mirror": "true",
         "train.total_nimg": total_nimg,
@@ -38,6 +41,22 @@ def arguments(name: str, folder: Path, total_nimg: int, **options) -> list[str]:
         **options,
     }
     return [word for key, value in words.items() for word in (f"--{key}", str(value))]
+
+
+def data_of(name: str, scratch: Path) -> dict[str, object]:
+    """Data that a recipe can train on: the emoji, twice for two domains, or a few pairs."""
+    recipe = recipe_class(name)
+    if name == "gaussian":
+        return {"data.path": "synthetic:gaussian"}
+    if recipe.paired:
+        if not (scratch / "pairs").exists():
+            write_pairs(scratch / "images", 12)
+            preparation = Preparation(format="png")
+            pack(scratch / "images", scratch / "pairs", preparation=preparation, channels_b=3)
+        return {"data.path": scratch / "pairs"}
+    if "image_b" in recipe.reads:
+        return {"data.path": "bundled:noto32", "data.path_b": "bundled:noto32", "data.crop": 28}
+    return {"data.path": "bundled:noto32"}
 
 
 @pytest.mark.parametrize("name", NAMES)

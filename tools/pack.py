@@ -4,6 +4,9 @@
 SOURCE is a folder, a .zip of one, or an .npz. The class of an image is the name of its first
 sub-folder; a dataset.json ({"labels": [[name, number], ...]}) or labels.csv (name,label) in the
 folder goes first. An npz has images (or x, arr_0) as uint8 NHWC or NCHW, and labels (or y).
+
+For image translation, either pack each domain into the same OUT, with --domain a and --domain b,
+or pack pairs with --paired: SOURCE then holds images of the same names in its sub-folders a and b.
 """
 
 import argparse
@@ -26,6 +29,9 @@ def parse_arguments() -> argparse.Namespace:
         help="colour behind transparent pixels and padding (default: white)")  # fmt: skip
     add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
+    add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
+    add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
+    add("--channels-b", type=int, help="channels of b in pairs (default: as --channels)")
     add("--labels", default="auto", help="auto (default), folder, file or none")
     add("--class-names", type=lambda text: text.split(","), help="A,B,C in the order of labels")
     add("--compact-labels", action="store_true", help="renumber so that no class is empty")
@@ -53,12 +59,26 @@ def colour(text: str) -> tuple[int, int, int]:
     return numbers
 
 
+def check(arguments: argparse.Namespace) -> None:
+    """Raises `ConfigError` for options that do not go together."""
+    from largegan.errors import ConfigError
+
+    if arguments.paired and arguments.domain:
+        raise ConfigError("--paired packs both domains at once; leave out --domain")
+    if arguments.channels_b and not arguments.paired:
+        raise ConfigError("--channels-b is for --paired; each --domain has its own --channels")
+    if arguments.paired and arguments.labels not in ("auto", "none"):
+        raise ConfigError("pairs have no labels; leave out --labels")
+
+
 def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from largegan.data.pack import pack
     from largegan.data.prepare import Preparation
 
+    check(arguments)
+    out = arguments.out / arguments.domain if arguments.domain else arguments.out
     preparation = Preparation(
         size=arguments.resolution,
         fit=arguments.fit,
@@ -70,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     packed = pack(
         arguments.source,
-        arguments.out,
+        out,
         preparation=preparation,
         seed=arguments.seed,
         shard_bytes=int(arguments.shard_size * 1e6),
@@ -81,13 +101,15 @@ def run(arguments: argparse.Namespace) -> None:
         name=arguments.name,
         on_error=arguments.on_error,
         threads=max(1, arguments.threads),
+        channels_b=(arguments.channels_b or arguments.channels) if arguments.paired else None,
         progress=lambda items, total: tqdm(items, total=total, unit="img", desc="packing"),
     )
     for sentence in packed.skipped:
         print(f"skipped: {sentence}", file=sys.stderr)
     index = packed.index
+    what = "pairs" if index.channels_b else "images"
     print(
-        f"{arguments.out}: {sum(s.count for s in index.shards)} images of {index.height}x"
+        f"{out}: {sum(s.count for s in index.shards)} {what} of {index.height}x"
         f"{index.width}x{index.channels}, {index.num_classes or 'no'} classes, "
         f"{len(index.shards)} shard(s), {sum(s.bytes for s in index.shards) / 1e6:.1f} MB, "
         f"{len(packed.skipped)} skipped"

@@ -2,6 +2,7 @@
 
 ``index.json`` describes the dataset and each shard; ``SHARD.idx.npy`` beside each shard holds one
 row per sample: offset and size in bytes of the image's data in the tar, and the label (-1: none).
+Where samples are pairs (``channels_b`` > 0), offset and size of the second image follow.
 The shards stay plain WebDataset tars that anything can read without the index.
 """
 
@@ -19,7 +20,7 @@ from largegan.errors import DataError
 FORMAT, VERSION = "largegan-index", 1
 INDEX_NAME = "index.json"
 REMEDY = "write the index again with tools/verify.py --write-index"
-OFFSET, SIZE, LABEL = 0, 1, 2  # columns of the entries
+OFFSET, SIZE, LABEL, OFFSET_B, SIZE_B = 0, 1, 2, 3, 4  # columns of the entries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class DataInfo:
     class_names: tuple[str, ...]
     label_counts: tuple[int, ...]  # samples per class; the prior that generated labels follow
     identity: str  # changes when the samples, their order in the shards or the labels change
+    channels_b: int = 0  # of the second image, where there are two; else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,10 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """The contents of ``index.json``; ``entries[i]`` belongs to ``shards[i]``, int64 [n, 3]."""
+    """The contents of ``index.json``; ``entries[i]`` belongs to ``shards[i]``, int64 [n, 3 or 5].
+
+    Five columns where samples are pairs.
+    """
 
     shards: tuple[Shard, ...]
     entries: tuple[np.ndarray, ...]
@@ -58,6 +63,7 @@ class Index:
     packed_random: bool = False
     made: dict = dataclasses.field(default_factory=dict)  # how it was packed, for people
     label_counts: tuple[int, ...] = ()  # as the file states them, for when entries are not at hand
+    channels_b: int = 0  # of the second image of each sample; 0: samples have one image
 
     def labels(self) -> np.ndarray:
         """All labels in index order, int64 [N]."""
@@ -77,6 +83,7 @@ class Index:
             class_names=self.class_names,
             label_counts=counts,
             identity=self.identity(),
+            channels_b=self.channels_b,
         )
 
     def identity(self) -> str:
@@ -94,7 +101,9 @@ class Index:
 
 def without_labels(index: Index) -> Index:
     """The same images, unconditionally."""
-    entries = tuple(np.concatenate([e[:, :2], np.full((len(e), 1), -1)], 1) for e in index.entries)
+    entries = tuple(e.copy() for e in index.entries)
+    for rows in entries:
+        rows[:, LABEL] = -1
     return dataclasses.replace(
         index, entries=entries, num_classes=0, class_names=(), label_counts=()
     )
@@ -121,6 +130,7 @@ def write_index(folder: Path, index: Index) -> None:
         "label_counts": list(info.label_counts),
         "packed_random": index.packed_random,
         "made": index.made,
+        **({"channels_b": index.channels_b} if index.channels_b else {}),
         "shards": [dataclasses.asdict(shard) for shard in index.shards],
     }
     # Last, so that a folder with an index.json has everything else too.
@@ -153,6 +163,7 @@ def parse_index(text: str | bytes, *, where: str) -> Index:
             packed_random=bool(document.get("packed_random", False)),
             made=dict(document.get("made", {})),
             label_counts=tuple(document.get("label_counts", ())),
+            channels_b=int(document.get("channels_b", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -179,6 +190,11 @@ def with_entries(index: Index, entries: list[np.ndarray], *, folder: Path | None
     if not index.shards or not sum(s.count for s in index.shards):
         raise DataError("the index lists no samples; pack the dataset again with tools/pack.py")
     for shard, rows in zip(index.shards, entries, strict=True):
+        if (rows.shape[1] == 5) != (index.channels_b > 0):
+            raise DataError(
+                f"{entries_name(shard.name)} and the index disagree whether samples are pairs; "
+                f"{REMEDY}"
+            )
         path = folder / shard.name if folder else None
         check_labels(rows, index.num_classes, shard=shard.name, path=path)
     return index
@@ -201,14 +217,15 @@ def parse_entries(file: BinaryIO, *, name: str, shard: Shard) -> np.ndarray:
         raise DataError(
             f"{name} of shard {shard.name} cannot be read ({error}); {REMEDY}"
         ) from error
-    if entries.ndim != 2 or entries.shape[1] != 3 or len(entries) != shard.count:
+    if entries.ndim != 2 or entries.shape[1] not in (3, 5) or len(entries) != shard.count:
         raise DataError(
             f"{name} has shape {entries.shape}, but shard {shard.name} has {shard.count} samples "
             f"in the index; {REMEDY}"
         )
     entries = entries.astype(np.int64)
-    if len(entries) and (entries[:, :2].min() < 0 or entries[:, :2].sum(1).max() > shard.bytes):
-        raise DataError(f"{name} points outside shard {shard.name}; {REMEDY}")
+    for places in (entries[:, :2], entries[:, OFFSET_B:]):
+        if places.size and (places.min() < 0 or places.sum(1).max() > shard.bytes):
+            raise DataError(f"{name} points outside shard {shard.name}; {REMEDY}")
     return entries
 
 

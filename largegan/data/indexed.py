@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from largegan.data.decode import BadImage, decode_into
-from largegan.data.index import LABEL, OFFSET, SIZE, Index
+from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, SIZE_B, Index
 from largegan.data.policy import SkipPolicy
 from largegan.data.tar import member_at
 from largegan.errors import DataError
@@ -32,7 +32,13 @@ class IndexedSource:
         self._shards = index.shards
         self._locate = locate
         self._starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
-        self._entries = np.concatenate(index.entries)  # [N, 3]
+        self._entries = np.concatenate(index.entries)  # [N, 3 or 5]
+        self._images = {"image": (OFFSET, index.channels)}  # name: (column, channels)
+        if index.channels_b:
+            self._images = {
+                "image_a": (OFFSET, index.channels),
+                "image_b": (OFFSET_B, index.channels_b),
+            }
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
         policy.total = self.info.count + policy.lost
         policy.check()
@@ -40,30 +46,34 @@ class IndexedSource:
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Images uint8 [n, C, H, W] in channels-last memory, labels and indices int64 [n].
 
+        They are called "image"; where samples are pairs, "image_a" and "image_b".
         A bad sample raises DataError, or under the skip policy is replaced by another that is a
         function of its index alone; "index" says which sample was really read. Without labels
         "label" is 0.
         """
         indices = np.array(indices, dtype=np.int64)  # a copy: replaced samples are written to it
-        info = self.info
-        images = _empty_batch((len(indices), info.height, info.width, info.channels))
-        pixels = images.numpy()
+        images = {
+            name: _empty_batch((len(indices), self.info.height, self.info.width, channels))
+            for name, (_, channels) in self._images.items()
+        }
+        pixels = [batch.numpy() for batch in images.values()]
         shards = np.searchsorted(self._starts, indices, side="right") - 1
-        places = self._entries[indices, :LABEL].tolist()
-        for k, (shard, (offset, size)) in enumerate(zip(shards.tolist(), places, strict=True)):
+        rows = self._entries[indices].tolist()
+        for k, (shard, row) in enumerate(zip(shards.tolist(), rows, strict=True)):
+            outs = [batch[k] for batch in pixels]
             try:
-                decode_into(self._map(shard)[offset : offset + size], pixels[k])
-            except (BadImage, DataError) as error:
-                indices[k] = self._replace(int(indices[k]), pixels[k], error)
+                self._decode(shard, row, outs)
+            except DataError as error:
+                indices[k] = self._replace(int(indices[k]), outs, error)
         labels = np.maximum(self._entries[indices, LABEL], 0)
         return {
-            "image": images.permute(0, 3, 1, 2),
+            **{name: batch.permute(0, 3, 1, 2) for name, batch in images.items()},
             "label": torch.from_numpy(labels),
             "index": torch.from_numpy(indices),
         }
 
-    def _replace(self, index: int, out: np.ndarray, error: Exception) -> int:
-        """Fill ``out`` from the sample that stands in for a bad one, and return its index.
+    def _replace(self, index: int, outs: list[np.ndarray], error: DataError) -> int:
+        """Fill ``outs`` from the sample that stands in for a bad one, and return its index.
 
         The step spreads the substitutes of neighbours over the dataset: a missing shard must not
         turn into a thousand copies of one image.
@@ -75,28 +85,28 @@ class IndexedSource:
         for attempt in range(min(REPLACEMENTS, total)):
             candidate = (index + attempt * step) % total
             if attempt:
+                shard = int(np.searchsorted(self._starts, candidate, side="right")) - 1
                 try:
-                    self._decode(candidate, out)
+                    self._decode(shard, self._entries[candidate].tolist(), outs)
                     return candidate
-                except (BadImage, DataError) as another:
+                except DataError as another:
                     error = another
-            self.policy.skip(candidate, self._describe(candidate, error))
+            self.policy.skip(candidate, error)
         raise DataError(f"no readable sample was found in {REPLACEMENTS} tries; {error}")
 
-    def _decode(self, index: int, out: np.ndarray) -> None:
-        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
-        offset, size = self._entries[index, :LABEL].tolist()
-        decode_into(self._map(shard)[offset : offset + size], out)
-
-    def _describe(self, index: int, error: Exception) -> DataError:
-        if isinstance(error, DataError):
-            return error
-        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
-        member = member_at(self._locate(shard), int(self._entries[index, OFFSET]))
-        return DataError(
-            f"member {member} in shard {self._shards[shard].name} {error}; replace the image and "
-            "pack again, or set on_error to skip"
-        )
+    def _decode(self, shard: int, row: list[int], outs: list[np.ndarray]) -> None:
+        """The images of one sample, into their places; raises DataError."""
+        data = self._map(shard)
+        for (column, _), out in zip(self._images.values(), outs, strict=True):
+            offset, size = row[column : column + 2]
+            try:
+                decode_into(data[offset : offset + size], out)
+            except BadImage as error:
+                member = member_at(self._locate(shard), offset)
+                raise DataError(
+                    f"member {member} in shard {self._shards[shard].name} {error}; replace the "
+                    "image and pack again, or set on_error to skip"
+                ) from error
 
     def _map(self, shard: int) -> mmap.mmap:
         found = self._maps.get(shard)
@@ -131,7 +141,10 @@ def check_files(index: Index, paths: list[Path], *, policy: SkipPolicy) -> None:
             if policy.on_error == "raise" or (size or 0) > shard.bytes:
                 raise error
             policy.bad_shards += 1
-            missing = np.flatnonzero(rows[:, OFFSET] + rows[:, SIZE] > (size or 0))
+            ends = rows[:, OFFSET] + rows[:, SIZE]
+            if rows.shape[1] == 5:
+                ends = np.maximum(ends, rows[:, OFFSET_B] + rows[:, SIZE_B])
+            missing = np.flatnonzero(ends > (size or 0))
             policy.bad.update((missing + first).tolist())
         first += shard.count
 

@@ -45,8 +45,9 @@ class Answer:
 
     def pin_memory(self) -> "Answer":
         """The loader calls this, in a thread of its own, when it is asked to pin."""
-        if "image" in self.micro:
-            self.micro["image"] = self.micro["image"].pin_memory()
+        for name in self.micro:
+            if name.startswith("image"):
+                self.micro[name] = self.micro[name].pin_memory()
         return self
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -62,5 +63,5 @@ def answer(read: Callable[[], dict[str, torch.Tensor]], policy) -> Answer:
         micro = read()
     except UserError as error:
         return Answer({}, [], policy.bad_shards, policy.lost, error)
-    packed = {k: v if k == "image" else v.numpy() for k, v in micro.items()}
+    packed = {k: v if k.startswith("image") else v.numpy() for k, v in micro.items()}
     return Answer(packed, policy.drain(), policy.bad_shards, policy.lost)

@@ -21,10 +21,13 @@ IGNORED = ("__MACOSX", ".")  # what archives of a Mac carry, and hidden files
 
 
 class Originals(NamedTuple):
-    """Images by number. ``load(i)`` gives the bytes of a file, or a uint8 array [H, W, C]."""
+    """Images by number. ``load(i)`` gives the bytes of a file, or a uint8 array [H, W, C].
+
+    Of pairs it gives both files, as a tuple.
+    """
 
     names: list[str]
-    load: Callable[[int], bytes | np.ndarray]
+    load: Callable[[int], bytes | np.ndarray | tuple[bytes, bytes]]
     labels: list[int] | None
     class_names: list[str]
 
@@ -47,6 +50,40 @@ def open_originals(source: Path, *, labels: str, scratch: Path) -> Originals:
     if source.suffix == ".zip":
         return _from_zip(source, labels=labels)
     raise DataError(f"{source} is neither a folder nor a .zip nor an .npz; convert it first")
+
+
+def open_pairs(source: Path) -> Originals:
+    """Pairs of a folder with the sub-folders a and b, by the names of their files.
+
+    Names are compared without their endings: ``a/house.jpg`` goes with ``b/house.png``. Raises
+    DataError for an image without its other half.
+    """
+    sides = []
+    for domain in ("a", "b"):
+        folder = source / domain
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder} does not exist; pairs are images of the same name in {source.name}/a "
+                f"and {source.name}/b"
+            )
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and _is_image(p.name))
+        side = {p.relative_to(folder).with_suffix("").as_posix(): p for p in files}
+        if len(side) < len(files):
+            raise DataError(f"two images of {folder} differ in their endings only; rename one")
+        sides.append(side)
+    a, b = sides
+    lone = next(iter(sorted(a.keys() ^ b.keys())), None)
+    if lone is not None:
+        here, there = ("a", "b") if lone in a else ("b", "a")
+        raise DataError(
+            f"{lone} is in {source}/{here}, but not in {source}/{there}; add or remove it"
+        )
+    if not a:
+        raise DataError(f"{source}/a and {source}/b hold no image")
+    names = list(a)
+    return Originals(
+        names, lambda i: (a[names[i]].read_bytes(), b[names[i]].read_bytes()), None, []
+    )
 
 
 def _from_zip(source: Path, *, labels: str) -> Originals:

@@ -17,7 +17,7 @@ import numpy as np
 
 from largegan.data.decode import BadImage
 from largegan.data.index import Index, Shard, write_index
-from largegan.data.originals import LABEL_CHOICES, Originals, open_originals
+from largegan.data.originals import LABEL_CHOICES, Originals, open_originals, open_pairs
 from largegan.data.plan import permutation
 from largegan.data.prepare import Preparation
 from largegan.data.scan import file_sha256, scan_shard
@@ -48,21 +48,29 @@ def pack(
     name: str = "shard",
     on_error: str = "raise",
     threads: int = 1,
+    channels_b: int | None = None,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
 ) -> Packed:
     """Pack ``source`` into the new folder ``out``; raises DataError and ConfigError.
 
     A shard ends at ``shard_bytes``, or with ``shard_count`` at an equal share of the images.
-    ``compact_labels`` renumbers the classes so that none is empty. The folder appears under its
-    name only when it is complete.
+    ``compact_labels`` renumbers the classes so that none is empty. With ``channels_b`` the source
+    holds pairs in its sub-folders a and b, and that is how b is stored. The folder appears under
+    its name only when it is complete.
     """
     _check_request(out, on_error=on_error, labels=labels, name=name, shard_count=shard_count)
+    how = [preparation]
+    if channels_b is not None:
+        how.append(dataclasses.replace(preparation, channels=channels_b))
     temporary = out.with_name(f".{out.name}.tmp.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        originals = open_originals(source, labels=labels, scratch=temporary)
+        if channels_b is None:
+            originals = open_originals(source, labels=labels, scratch=temporary)
+        else:
+            originals = open_pairs(source)
         originals = _with_classes(originals, class_names, compact=compact_labels)
-        encoded = _encode_all(originals, preparation, seed=seed, threads=threads)
+        encoded = _encode_all(originals, how, seed=seed, threads=threads)
         skipped: list[str] = []
         samples = _one_size(progress(encoded, len(originals.names)), on_error, skipped)
         per_shard = math.ceil(len(originals.names) / shard_count) if shard_count else None
@@ -70,7 +78,7 @@ def pack(
             samples, temporary / name, preparation, shard_bytes=shard_bytes, per_shard=per_shard
         )
         (temporary / "images.npy").unlink(missing_ok=True)
-        index = _index_of(temporary, sizes, originals, preparation, seed=seed)
+        index = _index_of(temporary, sizes, originals, how, seed=seed)
         write_index(temporary, index)
         os.replace(temporary, out)
     finally:
@@ -117,14 +125,17 @@ def _with_classes(
 
 
 def _encode_all(
-    originals: Originals, preparation: Preparation, *, seed: int, threads: int
+    originals: Originals, how: list[Preparation], *, seed: int, threads: int
 ) -> Iterator[tuple[str, int | None, object]]:
-    """(name, label, encoded image or its BadImage) in the packed order, a few at a time."""
+    """(name, label, encoded images or their BadImage) in the packed order, a few at a time.
+
+    ``how`` has a preparation for the image of a sample, or two for the images of a pair.
+    """
 
     def encode(i: int) -> tuple[str, int | None, object]:
         label = originals.labels[i] if originals.labels is not None else None
         try:
-            return originals.names[i], label, preparation.encode(originals.load(i))
+            return originals.names[i], label, _encode(originals.load(i), how)
         except (BadImage, OSError) as error:
             return originals.names[i], label, error
 
@@ -135,9 +146,24 @@ def _encode_all(
             yield from pool.map(encode, order[start : start + step])
 
 
+def _encode(
+    loaded: bytes | np.ndarray | tuple, how: list[Preparation]
+) -> tuple[list[bytes], tuple[int, int]]:
+    """File bytes of a sample's images and their (height, width); raises BadImage."""
+    images = loaded if isinstance(loaded, tuple) else (loaded,)
+    encoded = [prepare.encode(image) for prepare, image in zip(how, images, strict=True)]
+    sizes = [size for _, size in encoded]
+    if sizes[0] != sizes[-1]:
+        (h, w), (height, width) = sizes
+        raise BadImage(
+            f"is {h}x{w} (height x width) in a and {height}x{width} in b; give --resolution"
+        )
+    return [data for data, _ in encoded], sizes[0]
+
+
 def _one_size(
     encoded: Iterable[tuple[str, int | None, object]], on_error: str, skipped: list[str]
-) -> Iterator[tuple[int | None, bytes, tuple[int, int]]]:
+) -> Iterator[tuple[int | None, list[bytes], tuple[int, int]]]:
     """Encoded images that can be packed; the others are raised or noted in ``skipped``."""
     first: tuple[str, tuple[int, int]] | None = None
     for name, label, result in encoded:
@@ -159,7 +185,7 @@ def _one_size(
 
 
 def _write_shards(
-    samples: Iterable[tuple[int | None, bytes, tuple[int, int]]],
+    samples: Iterable[tuple[int | None, list[bytes], tuple[int, int]]],
     prefix: Path,
     preparation: Preparation,
     *,
@@ -176,7 +202,9 @@ def _write_shards(
     with ShardWriter(pattern, verbose=0, encoder=False, mtime=0, **limits) as writer:
         for number, (label, data, shape) in enumerate(samples):
             size = shape
-            sample = {"__key__": f"{number:08d}", preparation.format: data}
+            endings = [f"{domain}.{preparation.format}" for domain in "ab"]
+            endings = endings if len(data) == 2 else [preparation.format]
+            sample = {"__key__": f"{number:08d}", **dict(zip(endings, data, strict=True))}
             if label is not None:
                 sample["cls"] = str(label).encode()
             writer.write(sample)
@@ -189,7 +217,7 @@ def _index_of(
     folder: Path,
     size: tuple[int, int],
     originals: Originals,
-    preparation: Preparation,
+    how: list[Preparation],
     *,
     seed: int,
 ) -> Index:
@@ -202,15 +230,16 @@ def _index_of(
     classes = 0
     if originals.labels is not None:
         classes = max(1 + max(originals.labels), len(originals.class_names))
-    made = {"seed": seed, **dataclasses.asdict(preparation), "size": list(size)}
+    made = {"seed": seed, **dataclasses.asdict(how[0]), "size": list(size)}
     return Index(
         shards=tuple(shards),
         entries=tuple(entries),
-        channels=preparation.channels,
+        channels=how[0].channels,
         height=size[0],
         width=size[1],
         num_classes=classes,
         class_names=tuple(originals.class_names),
         packed_random=True,
+        channels_b=how[1].channels if len(how) == 2 else 0,
         made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
     )

@@ -90,6 +90,14 @@ def coin_flips(seed: int, positions: np.ndarray) -> np.ndarray:
     return (mix(positions, seed=seed) >> np.uint64(63)).astype(bool)
 
 
+def offsets(seed: int, positions: np.ndarray, most: tuple[int, int]) -> np.ndarray:
+    """Where to cut: int64 [n, 2] rows and columns from 0 to ``most``, alike for every rank."""
+    words = mix(positions, seed=seed + 1)  # not the word that the coin was flipped with
+    rows, columns = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
+    choices = np.array(most, dtype=np.uint64) + np.uint64(1)
+    return (np.stack([rows, columns], 1) % choices).astype(np.int64)
+
+
 def mix(numbers: np.ndarray, *, seed: int) -> np.ndarray:
     """Hash integers to well-mixed uint64 words (the finaliser of SplitMix64, public domain)."""
     x = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -124,6 +124,8 @@ def streamed_source(
     """Shards to read front to back; without an index the first sample says what they hold."""
     urls = published.urls() if published else shards
     check_shard_count(len(urls), world)
+    if published and published.index.channels_b:
+        raise ConfigError("pairs are read by index; set cache_dir to a folder that keeps copies")
     if published:
         info = published.index.info()
         counts = [shard.count for shard in published.index.shards]
@@ -141,6 +143,11 @@ def _info_of_first(
     urls: list[str], cache_dir: str | None, *, labels: bool, num_classes: int | None
 ) -> DataInfo:
     sample = _first_sample(urls[0], cache_dir)
+    if sample.image_b is not None:
+        raise ConfigError(
+            f"{urls[0]} holds pairs, which are read by index; publish the index beside the shards "
+            "and set cache_dir"
+        )
     try:
         height, width, channels = image_shape(sample.image.data)
     except BadImage as error:

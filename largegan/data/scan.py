@@ -1,7 +1,8 @@
 """Build an index for shards that have none, by walking their headers.
 
 This is where the rules of the format are checked: members of one sample are adjacent, a sample has
-one image, and either all samples have a label or none has.
+one image, or two that are called KEY.a.png and KEY.b.png, and either all samples have a label or
+none has.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from largegan.data.decode import IMAGE_EXTENSIONS, BadImage, image_shape
-from largegan.data.index import LABEL, OFFSET, SIZE, Index, Shard, check_labels
+from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard, check_labels
 from largegan.data.tar import Member, TarDamage, walk
 from largegan.errors import DataError
 
@@ -25,10 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Sample:
-    """One sample of a shard: its image member and its label (None: it has none)."""
+    """One sample of a shard: its image member and its label (None: it has none).
+
+    A pair has a second image, ``image_b``.
+    """
 
     key: str
     image: Member | None = None
+    image_b: Member | None = None
     label: int | None = None
     fault: DataError | None = None
 
@@ -45,7 +50,14 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_image(name: str) -> bool:
-    return split_name(name)[1] in IMAGE_EXTENSIONS
+    return domain_of(name) is not None
+
+
+def domain_of(name: str) -> str | None:
+    """ "" for the image of a sample, "a" or "b" for those of a pair, None for another member."""
+    domain, dot, extension = split_name(name)[1].rpartition(".")
+    known = extension in IMAGE_EXTENSIONS and domain in ("", "a", "b")
+    return domain if known and bool(dot) == bool(domain) else None
 
 
 def is_label(name: str) -> bool:
@@ -88,7 +100,9 @@ def _add(sample: Sample, member: Member, shard: str) -> None:
             sample.label = sample.label if label is None else label
         except DataError as error:
             sample.fault = sample.fault or error
-    elif sample.image is None:
+    elif domain_of(member.name) == "b" and sample.image_b is None:
+        sample.image_b = member
+    elif domain_of(member.name) != "b" and sample.image is None:
         sample.image = member
     else:
         sample.fault = sample.fault or DataError(
@@ -105,6 +119,13 @@ def _repeated(key: str, shard: str) -> DataError:
 
 
 def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -> Iterator[Sample]:
+    if sample.fault is None and (sample.image is None) != (sample.image_b is None):
+        lone = sample.image or sample.image_b
+        if domain_of(lone.name):
+            sample.fault = DataError(
+                f"sample {sample.key} in shard {shard} has {lone.name} and not the other image of "
+                "the pair; pack the shard again with tools/pack.py --paired"
+            )
     if sample.fault is None and sample.image is None:
         sample.fault = DataError(
             f"sample {sample.key} in shard {shard} has no image beside its label; pack the shard "
@@ -139,20 +160,32 @@ def _class_number(number: int) -> int:
 def scan_shard(
     path: Path, *, report: Callable[[DataError], None] = stop
 ) -> tuple[np.ndarray, bool]:
-    """Entries of one shard, int64 [n, 3], and whether damage ended the walk early."""
-    rows: list[tuple[int, int, int]] = []
+    """Entries of one shard, int64 [n, 3 or 5], and whether damage ended the walk early."""
+    rows: list[tuple[int, ...]] = []
     length = path.stat().st_size
     with path.open("rb") as file:
         try:
             members = walk(file, want=is_label, length=length)
             for sample in group(members, shard=path.name, report=report):
                 label = -1 if sample.label is None else sample.label
-                rows.append((sample.image.offset, sample.image.size, label))
+                second = sample.image_b
+                places = (second.offset, second.size) if second else ()
+                rows.append((sample.image.offset, sample.image.size, label, *places))
             whole = True
         except TarDamage as error:
             report(damaged(path.name, error))
             whole = False
-    return np.array(rows, np.int64).reshape(-1, 3), not whole
+    width = len(rows[0]) if rows else 3
+    odd = next((i for i, row in enumerate(rows) if len(row) != width), None)
+    if odd is not None:
+        report(
+            DataError(
+                f"sample number {odd} in shard {path.name} is {'a pair' if width == 3 else 'alone'}"
+                ", the ones before it are not; pack pairs and single images apart"
+            )
+        )
+        rows = [row for row in rows if len(row) == width]
+    return np.array(rows, np.int64).reshape(-1, width), not whole
 
 
 def damaged(shard: str, error: TarDamage) -> DataError:
@@ -188,6 +221,7 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
         log.warning("%s", fault)
     lost += len(faults)
     height, width, channels = first_shape(paths, entries)
+    channels_b = second_channels(paths, entries)
     num_classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
     if num_classes and on_error == "skip":
         before = sum(map(len, entries))
@@ -199,7 +233,9 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
         Shard(path.name, path.stat().st_size, None, len(rows))
         for path, rows in zip(paths, entries, strict=True)
     )
-    index = Index(shards, tuple(entries), channels, height, width, num_classes)
+    index = Index(
+        shards, tuple(entries), channels, height, width, num_classes, channels_b=channels_b
+    )
     return Scan(index, bad_shards, lost)
 
 
@@ -211,15 +247,24 @@ def _lost_samples(path: Path, rows: np.ndarray) -> int:
     return 1 + int((path.stat().st_size - end) / max(end / len(rows), 1))
 
 
-def first_shape(paths: list[Path], entries: list[np.ndarray]) -> tuple[int, int, int]:
+def second_channels(paths: list[Path], entries: list[np.ndarray]) -> int:
+    """Channels of the second images of pairs; 0 where samples have one image."""
+    if not all(rows.shape[1] == 5 for rows in entries if len(rows)):
+        return 0
+    return first_shape(paths, entries, column=OFFSET_B)[2]
+
+
+def first_shape(
+    paths: list[Path], entries: list[np.ndarray], *, column: int = OFFSET
+) -> tuple[int, int, int]:
     """Height, width and channels of the first image whose header can be read."""
     error: Exception | None = None
     for path, rows in zip(paths, entries, strict=True):
         for row in rows[:100]:
             try:
                 with path.open("rb") as file:
-                    file.seek(row[OFFSET])
-                    return image_shape(file.read(row[SIZE]))
+                    file.seek(row[column])
+                    return image_shape(file.read(row[column + 1]))
             except BadImage as bad:
                 error = DataError(
                     f"the first images of shard {path.name} cannot be read: one {bad}"

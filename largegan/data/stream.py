@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from largegan.data.micros import Answer, RankShare, answer
-from largegan.data.plan import OrderPlan, coin_flips
+from largegan.data.plan import OrderPlan, coin_flips, offsets
 from largegan.data.streaming import StreamedMicros, StreamedSource
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 
@@ -23,7 +23,8 @@ class Stream:
     """Draws global batches from a source, a rank's share at a time, for ever.
 
     ``workers`` are processes that read ahead; 0 reads in the caller. With ``mirror`` each batch
-    has "flip" (bool [n]), a function of seed and position.
+    has "flip" (bool [n]), and with ``jitter`` (rows, columns) "crop" (int64 [n, 2]), offsets from
+    0 to as much: functions of seed and position.
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Stream:
         seed: int = 0,
         workers: int = 1,
         mirror: bool = False,
+        jitter: tuple[int, int] | None = None,
         pin_memory: bool = False,
     ):
         _check_sizes(batch_size, micro_batch_size, rank=rank, world=world, workers=workers)
         self.source = source
         self.share = RankShare(rank, world, batch_size, micro_batch_size)
         self.workers = workers
-        self.seed, self.mirror, self.pin_memory = seed, mirror, pin_memory
+        self.seed, self.mirror, self.jitter, self.pin_memory = seed, mirror, jitter, pin_memory
         self.position = 0  # images drawn so far by all ranks
         self._micros: Iterator | None = None
 
@@ -75,9 +77,11 @@ class Stream:
             raise received.fault
         self.source.policy.merge(received.bad, bad_shards=received.bad_shards, lost=received.lost)
         micro = received.tensors()
+        positions = np.arange(start, start + self.share.micro_batch_size)
         if self.mirror:
-            positions = np.arange(start, start + self.share.micro_batch_size)
             micro["flip"] = torch.from_numpy(coin_flips(self.seed, positions))
+        if self.jitter:
+            micro["crop"] = torch.from_numpy(offsets(self.seed, positions, self.jitter))
         return micro
 
     def _loader(self) -> DataLoader:

@@ -21,7 +21,7 @@ from largegan.data.index import (
 )
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand
-from largegan.data.scan import file_sha256, first_shape, scan_shard
+from largegan.data.scan import file_sha256, first_shape, scan_shard, second_channels
 from largegan.data.tar import member_at
 from largegan.errors import ConfigError, DataError
 
@@ -125,7 +125,8 @@ def _compare_entries(
         faults.append(str(error))
         return rows
     if broken:
-        return entries[entries[:, OFFSET] + entries[:, SIZE] <= file.stat().st_size]
+        last = entries[:, -2:] if entries.shape[1] == 5 else entries[:, [OFFSET, SIZE]]
+        return entries[last.sum(1) <= file.stat().st_size]
     if not np.array_equal(entries, rows):
         faults.append(
             f"the entries of shard {file.name} do not match its members; write the index again "
@@ -142,22 +143,26 @@ def _describe(
         return dataclasses.replace(stated, shards=tuple(shards), entries=tuple(entries))
     height, width, channels = first_shape(paths, entries) if any(map(len, entries)) else (0, 0, 0)
     classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
-    return Index(tuple(shards), tuple(entries), channels, height, width, classes)
+    second = second_channels(paths, entries) if channels else 0
+    return Index(tuple(shards), tuple(entries), channels, height, width, classes, channels_b=second)
 
 
 def _check_sample(file: Path, row: np.ndarray, index: Index, faults: list[str]) -> None:
-    offset, size, label = row.tolist()
+    offset, size, label, *second = row.tolist()
     problem = None
     if index.num_classes and not 0 <= label < index.num_classes:
         what = "has no label" if label < 0 else f"has label {label}"
         problem = f"{what}, but the dataset has classes 0 to {index.num_classes - 1}"
-    try:
-        with file.open("rb") as shard:
-            shard.seek(offset)
-            image = np.empty((index.height, index.width, index.channels), np.uint8)
-            decode_into(shard.read(size), image)
-    except (BadImage, OSError) as error:
-        problem = str(error)
+    images = [(offset, size, index.channels)]
+    images += [(*second, index.channels_b)] if second else []
+    for place, length, channels in images:
+        try:
+            with file.open("rb") as shard:
+                shard.seek(place)
+                image = np.empty((index.height, index.width, channels), np.uint8)
+                decode_into(shard.read(length), image)
+        except (BadImage, OSError) as error:
+            problem, offset = str(error), place
     if problem is not None:
         faults.append(
             f"member {member_at(file, offset)} in shard {file.name} {problem}; replace it and pack "

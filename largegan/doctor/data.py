@@ -7,8 +7,12 @@ from collections.abc import Iterator
 import torch
 
 from largegan.config import DataConfig
-from largegan.data import DataInfo, Stream, open_data
+from largegan.data import DataInfo, Stream, framed, open_for, open_stream
+from largegan.data.domains import UnpairedStream
+from largegan.data.transforms import Framing
 from largegan.doctor.finding import Finding, Visit
+from largegan.recipe import Recipe
+from largegan.recipes import recipe_class
 from largegan.trainer import micro_batch_size
 
 READ_SECONDS = 1.0
@@ -17,11 +21,20 @@ BATCH_PER_RANK = 64  # where no configuration says
 
 def check_data(visit: Visit) -> Iterator[Finding]:
     options = dict(vars(visit.config.data if visit.config else DataConfig()))
-    path = options.pop("path")
-    for key in ("mirror", "workers"):
+    path, path_b = options.pop("path"), options.pop("path_b")
+    for key in ("mirror", "workers", "resize", "crop"):
         options.pop(key)
-    visit.source = open_data(path, world=visit.size, rank=visit.rank, **options)
-    info = visit.source.info
+    recipe = recipe_class(visit.config.recipe.name) if visit.config else Recipe
+    visit.source = open_for(
+        recipe.reads,
+        path,
+        path_b,
+        paired=recipe.paired,
+        world=visit.size,
+        rank=visit.rank,
+        **options,
+    )
+    info = framed(visit.source, framing_of(visit))
     count = "an unknown number of" if info.count is None else info.count
     kinds = f"{info.num_classes} classes" if info.num_classes else "no classes"
     size = f"{info.channels}x{info.height}x{info.width}"
@@ -43,13 +56,13 @@ def too_few(info: DataInfo, batch: int) -> Iterator[Finding]:
 
 def read_for_a_while(visit: Visit) -> Iterator[Finding]:
     """Speed of one reader on one core, in the order of training, and the labels it saw."""
-    stream = open_stream(visit)
+    stream = training_stream(visit)
     batch = stream.next_batch()  # opens files and starts readers: not what is measured
     labels = labels_of(batch)
     images, watch = 0, Watch()
     while watch.elapsed() < READ_SECONDS:
         batch = stream.next_batch()
-        images += sum(len(micro["index"]) for micro in batch)
+        images += sum(len(next(iter(micro.values()))) for micro in batch)
         labels += labels_of(batch)
     speed, idle = images / watch.elapsed(), watch.idle()
     stream.close()
@@ -69,11 +82,17 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
         yield Finding("ok", "reading", facts)
 
 
-def open_stream(visit: Visit) -> Stream:
+def framing_of(visit: Visit) -> Framing:
+    data = visit.config.data if visit.config else DataConfig()
+    return Framing(resize=data.resize, crop=data.crop)
+
+
+def training_stream(visit: Visit) -> Stream | UnpairedStream:
     """As training reads, but in this process."""
     train, batch = visit.config.train if visit.config else None, batch_size(visit)
-    return Stream(
+    return open_stream(
         visit.source,
+        framing_of(visit),
         batch_size=batch,
         micro_batch_size=micro_batch_size(
             batch, train.micro_batch_size if train else None, visit.size

@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
 from largegan.config import parse, recipe_options
+from largegan.data import framed
 from largegan.data.transforms import to_device
-from largegan.doctor.data import open_stream
+from largegan.doctor.data import framing_of, training_stream
 from largegan.doctor.finding import Finding, Visit
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
@@ -36,8 +38,9 @@ def check_networks(visit: Visit) -> Iterator[Finding]:
     """Builds the networks and runs every phase once, forward and backward, without stepping."""
     if not visit.config or not visit.source:
         return
-    info, config = visit.source.info, visit.config
-    spec = DataSpec(info.channels, info.height, info.width, info.num_classes)
+    config = visit.config
+    info = framed(visit.source, framing_of(visit))
+    spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
     torch.manual_seed(config.train.seed)
     visit.recipe = recipe_class(config.recipe.name)(spec, **recipe_options(config))
     sizes = ", ".join(
@@ -63,7 +66,7 @@ def run_phases(visit: Visit) -> Iterator[Finding]:
     peak = ""
     if visit.device.type == "cuda":
         peak = f"; peak memory {torch.cuda.max_memory_allocated(visit.device) / 2**30:.1f} GiB"
-    size = len(micro["index"])
+    size = len(micro[visit.recipe.reads[0]])
     facts = f"one micro-batch of {size}, forward and backward, first time: {', '.join(spent)}{peak}"
     yield Finding("ok", "phases", facts)
 
@@ -73,12 +76,12 @@ def build_trainer(visit: Visit) -> Trainer:
     # A world of one: a rank whose data failed does not come here, and must not be waited for.
     engine = Replicated(World(0, 1, visit.device))
     engine.setup(visit.recipe)
-    train, stream = visit.config.train, open_stream(visit)
+    train, stream = visit.config.train, training_stream(visit)
     return Trainer(
         visit.recipe,
         engine,
         stream,
-        to_device=to_device,
+        to_device=partial(to_device, framing=framing_of(visit)),
         batch_size=train.batch_size,
         micro_batch_size=stream.share.micro_batch_size,
         seed=train.seed,

@@ -36,6 +36,7 @@ class PatchSampler(nn.Module):
         found = []
         for x, where, mlp in zip(maps, positions, self.mlps, strict=True):
             picked = mlp(x.flatten(2).transpose(1, 2)[:, where])  # [N, P, dim]
-            length = picked.float().square().sum(-1, keepdim=True).sqrt()
+            # vector_norm, not sqrt of a sum: where all is zero its derivative is zero, not NaN.
+            length = torch.linalg.vector_norm(picked.float(), dim=-1, keepdim=True)
             found.append(picked / (length + 1e-7))
         return found

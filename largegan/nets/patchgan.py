@@ -71,9 +71,21 @@ class PixelGAN(nn.Module):
 
 
 def discriminator(
-    in_channels: int, *, channels: int, layers: int, norm: Norm, antialias: bool
+    in_channels: int, *, size: int, channels: int, layers: int, norm: Norm, antialias: bool
 ) -> nn.Module:
-    """A PatchGAN with `layers` halvings, or a PixelGAN where there are 0."""
+    """A PatchGAN with `layers` halvings, or a PixelGAN where there are 0.
+
+    Raises `ConfigError` when images of `size` pixels leave it nothing to judge.
+    """
     if layers == 0:
         return PixelGAN(in_channels, channels=channels, norm=norm)
+    side = size
+    for _ in range(layers):
+        side = side // 2
+    # The last convolution but one still has a norm, which needs more than one value.
+    if side < 3:
+        raise ConfigError(
+            f"images of {size} pixels are too small for a discriminator that halves them {layers} "
+            "times; lower recipe.d_layers"
+        )
     return PatchGAN(in_channels, channels=channels, layers=layers, norm=norm, antialias=antialias)

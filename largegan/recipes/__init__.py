@@ -18,6 +18,9 @@ TABLE = {
     "sagan": ("sagan:SAGAN", "self-attention, spectral norm in both (Zhang et al., 2019)"),
     "biggan": ("biggan:BigGAN", "class-conditional at large scale (Brock et al., 2019)"),
     "biggan_deep": ("biggan_deep:BigGANDeep", "BigGAN-deep, both published forms (ibid.)"),
+    "pix2pix": ("pix2pix:Pix2Pix", "translation from pairs (Isola et al., 2017)"),
+    "cyclegan": ("cyclegan:CycleGAN", "unpaired translation both ways (Zhu et al., 2017)"),
+    "cut": ("cut:CUT", "contrastive unpaired translation, FastCUT (Park et al., 2020)"),
 }
 
 

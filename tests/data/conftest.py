@@ -111,3 +111,14 @@ def web(tmp_path: Path):
     yield folder, f"http://127.0.0.1:{server.server_port}", _Handler.requested
     server.shutdown()
     server.server_close()
+
+
+def write_pairs(folder: Path, count: int, *, size: int = 32) -> Path:
+    """Images of the same names in a/ and b/; b is the negative of a."""
+    for i in range(count):
+        image = picture(i, size=size)
+        for domain, content in (("a", image), ("b", 255 - image)):
+            path = folder / domain / f"{i:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(path)
+    return folder

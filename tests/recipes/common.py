@@ -16,6 +16,7 @@ from largegan.trainer import Trainer
 
 IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
 NUMBERS = DataSpec(channels=1, height=1, width=1)
+TWO_DOMAINS = DataSpec(channels=3, height=16, width=16, channels_b=3)
 
 TINY: dict[str, dict] = {
     "gaussian": {"width": 8},
@@ -36,6 +37,18 @@ TINY: dict[str, dict] = {
     "sagan": {"z_dim": 4, "g_channels": 2, "d_channels": 4, "attention": 8},
     "biggan": {"z_dim": 6, "shared_dim": 3, "g_channels": 2, "d_channels": 2, "attention": 8},
     "biggan_deep": {"z_dim": 3, "shared_dim": 3, "g_channels": 2, "d_channels": 4, "attention": 8},
+    "pix2pix": {"depth": 5, "g_channels": 2, "d_channels": 2, "d_layers": 1},
+    "cyclegan": {"depth": 1, "g_channels": 2, "d_channels": 2, "d_layers": 1, "pool_size": 6},
+    "cut": {
+        "blocks": 1,
+        "g_channels": 2,
+        "d_channels": 2,
+        "d_layers": 1,
+        "nce_layers": [0, 8, 12],
+        "patches": 8,
+        "projection": 8,
+        "flip_equivariance": True,
+    },
 }
 # Options under which nothing depends on the other images of a batch: there, splitting a batch
 # over micro-batches or ranks changes nothing but the order of sums.
@@ -53,11 +66,19 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     "sagan": {"norm": "none"},
     "biggan": {"norm": "none"},
     "biggan_deep": {"norm": "none"},
+    "pix2pix": {"norm": "none", "dropout": False},
+    # Instance norm mixes no images, but gradients of the biases before it are rounding noise,
+    # which Adam turns into steps of full length.
+    "cyclegan": {"norm": "none"},
+    # The projections start so small that normalising them enlarges rounding 10,000 times.
+    "cut": {"norm": "none", "projection": 0},
 }
 NAMES = list(TABLE)
 
 
 def spec_of(name: str) -> DataSpec:
+    if "image_b" in recipe_class(name).reads:
+        return TWO_DOMAINS
     return NUMBERS if name == "gaussian" else IMAGES
 
 
@@ -109,10 +130,26 @@ def example(spec: DataSpec, position: int) -> dict:
     random = torch.Generator().manual_seed(seed)
     if spec == NUMBERS:
         return {"x": 4 + 1.25 * torch.randn(1, generator=random)}
+    if spec == TWO_DOMAINS:
+        return {"image_a": _gradient(random, 1, 0.6), "image_b": _gradient(random, 2, -0.4)}
     label = torch.randint(spec.num_classes, (), generator=random)
     ramp = torch.linspace(-0.5, 0.5, spec.width).expand(spec.channels, spec.height, -1)
     colour = 0.6 + 0.2 * torch.randn(spec.channels, 1, 1, generator=random)
     return {"image": (ramp * (label + 1) / 3 + colour).clamp(-1, 1), "label": label}
+
+
+def _gradient(random: torch.Generator, slope: int, level: float) -> torch.Tensor:
+    ramp = torch.linspace(-0.3, 0.3, 16).expand(3, 16, -1) * slope / 2
+    return (ramp + level + 0.1 * torch.randn(3, 1, 1, generator=random)).clamp(-1, 1)
+
+
+def draw(recipe: Recipe, n: int, random: torch.Generator) -> torch.Tensor:
+    """`n` images that a recipe makes: samples, or translations of toy images."""
+    device = random.device
+    if not recipe.directions:
+        return recipe.sample(n, random, labels=torch.arange(n, device=device) % 3)
+    sources = [example(TWO_DOMAINS, p)["image_a"] for p in range(n)]
+    return recipe.translate(torch.stack(sources).to(device))
 
 
 def make_trainer(

@@ -1,0 +1,163 @@
+"""Two domains for image translation: separate shards of each, or shards of pairs."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from largegan.data.index import DataInfo
+from largegan.data.indexed import IndexedSource
+from largegan.data.source import Source, open_data
+from largegan.data.stream import Stream
+from largegan.data.transforms import Framing
+from largegan.errors import ConfigError, DataError
+
+FOLDERS = ("a", "b")  # what tools/pack.py --domain writes
+SECOND = 1 << 40  # two domains with the same number of images must not meet in one order
+
+
+def open_for(
+    reads: Sequence[str], path: str, path_b: str | None, *, paired: bool, **options
+) -> "Source | Domains":
+    """The data of a recipe that reads "image", or "image_a" and "image_b" (``paired``: of pairs).
+
+    ``options`` are those of ``open_data``. Raises ConfigError where data and recipe do not fit.
+    """
+    if "image_b" in reads:
+        source = open_domains(path, path_b, **options)
+        if paired and isinstance(source, Domains):
+            raise ConfigError(
+                f"this recipe learns from pairs, and {path} holds two separate domains; pack pairs "
+                "with tools/pack.py --paired, or choose recipe.name cyclegan or cut"
+            )
+        return source
+    if path_b is not None:
+        raise ConfigError("this recipe reads one domain; leave out data.path_b")
+    source = open_data(path, **options)
+    if source.info.channels_b:
+        raise ConfigError(f"{path} holds pairs, which are for recipes that translate")
+    return source
+
+
+def framed(source: "Source | Domains", framing: Framing) -> DataInfo:
+    """What training sees of the data; raises ConfigError when two domains differ in size."""
+    parts = (source.a, source.b) if isinstance(source, Domains) else (source,)
+    sizes = [framing.size(part.info.height, part.info.width) for part in parts]
+    if sizes[0] != sizes[-1]:
+        (h, w), (height, width) = sizes
+        raise ConfigError(
+            f"images of domain a are {h}x{w} (height x width) and those of b {height}x{width}; "
+            "set data.resize, data.crop or both"
+        )
+    return dataclasses.replace(source.info, height=sizes[0][0], width=sizes[0][1])
+
+
+def open_stream(
+    source: "Source | Domains", framing: Framing, *, seed: int, **options
+) -> "Stream | UnpairedStream":
+    """The endless order of a source's batches; ``options`` are those of ``Stream``."""
+    if isinstance(source, Domains):
+        return UnpairedStream(
+            open_stream(source.a, framing, seed=seed, **options),
+            open_stream(source.b, framing, seed=seed ^ SECOND, **options),
+        )
+    jitter = framing.jitter(source.info.height, source.info.width)
+    return Stream(source, seed=seed, jitter=jitter, **options)
+
+
+class Domains:
+    """Two sources that know nothing of each other: unpaired data."""
+
+    def __init__(self, a: Source, b: Source):
+        self.a, self.b = a, b
+        self.info = both(a.info, b.info)
+        if self.info.count is not None:  # streamed shards cannot be picked from
+            self.read = self._read
+
+    def _read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """Samples by number; the shorter domain starts again where it ends."""
+        read = {}
+        for name, source in (("a", self.a), ("b", self.b)):
+            batch = source.read(np.asarray(indices) % source.info.count)
+            read |= {f"{key}_{name}": value for key, value in batch.items()}
+        return read
+
+
+def both(a: DataInfo, b: DataInfo) -> DataInfo:
+    """What a sample of each holds. The count is the larger domain's: its epoch is the epoch."""
+    counts = [info.count for info in (a, b)]
+    return dataclasses.replace(
+        a,
+        count=None if None in counts else max(counts),
+        num_classes=0,
+        class_names=(),
+        label_counts=(),
+        identity=f"{a.identity}+{b.identity}",
+        channels_b=b.channels,
+    )
+
+
+def open_domains(path: str, path_b: str | None, **options) -> Domains | IndexedSource:
+    """Data of two domains; raises ConfigError when there is only one, else see ``open_data``.
+
+    ``path`` is a folder that holds the shards of each in a/ and b/, or shards of pairs; or it is
+    domain a, and ``path_b`` is domain b.
+    """
+    if path_b is None:
+        root = Path(path)
+        if any((root / name).is_dir() for name in FOLDERS):
+            missing = [name for name in FOLDERS if not (root / name).is_dir()]
+            if missing:
+                raise DataError(
+                    f"{root} has no folder {missing[0]}; pack that domain too: tools/pack.py "
+                    f"IMAGES {root} --domain {missing[0]}"
+                )
+            path, path_b = str(root / "a"), str(root / "b")
+    first = open_data(path, **options)
+    if path_b is None:
+        if not first.info.channels_b:
+            raise ConfigError(
+                f"{path} holds one domain, and translation needs two; pack them with tools/pack.py "
+                "--domain a and --domain b (or --paired), or give the other as data.path_b"
+            )
+        return first
+    second = open_data(path_b, **options)
+    for source, name in ((first, path), (second, path_b)):
+        if source.info.channels_b:
+            raise ConfigError(f"{name} holds pairs; give it alone, as data.path")
+    return Domains(first, second)
+
+
+class UnpairedStream:
+    """Two streams side by side, each with its own order and its own epochs: the shorter wraps.
+
+    A micro-batch holds "image_a" and "image_b", and likewise everything else the streams bring.
+    """
+
+    def __init__(self, a: Stream, b: Stream):
+        self.a, self.b = a, b
+
+    @property
+    def share(self):
+        return self.a.share
+
+    def next_batch(self) -> list[dict[str, torch.Tensor]]:
+        """This rank's micro-batches of the next global batch, in order; raises DataError."""
+        return [
+            {f"{name}_a": value for name, value in a.items()}
+            | {f"{name}_b": value for name, value in b.items()}
+            for a, b in zip(self.a.next_batch(), self.b.next_batch(), strict=True)
+        ]
+
+    def state_dict(self) -> dict[str, dict]:
+        return {"a": self.a.state_dict(), "b": self.b.state_dict()}
+
+    def load_state_dict(self, state: dict[str, dict]) -> None:
+        self.a.load_state_dict(state["a"])
+        self.b.load_state_dict(state["b"])
+
+    def close(self) -> None:
+        self.a.close()
+        self.b.close()

@@ -1,0 +1,156 @@
+"""Unpaired image-to-image translation by cycle consistency (Zhu et al., 2017, arXiv 1703.10593).
+
+As published: ResNet generators (6 blocks below 256 pixels, 9 from there), 70 x 70 PatchGANs,
+instance norm, least squares, lambda 10, identity loss 0.5 lambda, a pool of 50 fakes for each
+discriminator, Adam 2e-4 with beta1 0.5, batch 1, weights from N(0, 0.02), 100 epochs and 100 more
+while the learning rate falls to 0 (`constant_nimg`, `decay_nimg`: an epoch is as many images as
+the larger domain has). Both generators move first, then both discriminators on the same fakes.
+Here: images are translated by averaged weights.
+"""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import nn
+
+from largegan.ema import Ema
+from largegan.errors import ConfigError
+from largegan.layers.image_pool import ImagePool
+from largegan.layers.plain_norm import use_own_statistics
+from largegan.losses import PATCH_LOSSES
+from largegan.nets.patchgan import discriminator
+from largegan.nets.translators import translator
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Recipe,
+    Terms,
+    adam,
+    linear_decay,
+)
+
+
+class CycleGAN(Recipe):
+    """Unpaired translation in both directions (Zhu et al., 2017)."""
+
+    reads = ("image_a", "image_b")
+    directions = ("a_to_b", "b_to_a")
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        architecture: Literal["resnet", "unet"] = "resnet",
+        depth: int | None = None,
+        g_channels: int = 64,
+        d_channels: int = 64,
+        d_layers: int = 3,
+        norm: Literal["instance", "batch", "none"] = "instance",
+        antialias: bool = False,
+        dropout: bool = False,
+        gan_loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan",
+        cycle_a: float = 10.0,
+        cycle_b: float = 10.0,
+        identity: float = 0.5,
+        pool_size: int = 50,
+        lr: float = 2e-4,
+        constant_nimg: int | None = None,
+        decay_nimg: int = 100_000,
+        ema_halflife_nimg: float = 1_000,
+    ):
+        """
+        Args:
+            data: what the images of the two domains look like; any size from 32 pixels on.
+            architecture: of the generators.
+            depth: residual blocks, or U-Net levels; null: as published for the size.
+            g_channels: width of the generators' first layer.
+            d_channels: width of the discriminators' first layer.
+            d_layers: halvings in the discriminators; 3 sees 70 x 70 patches, 0 single pixels.
+            norm: in all networks.
+            antialias: blur filters instead of strides, in all networks.
+            dropout: 0.5 in the generators' blocks.
+            gan_loss: least squares, cross entropy or hinge.
+            cycle_a: weight of a -> b -> a coming back (the paper's lambda).
+            cycle_b: weight of b -> a -> b coming back.
+            identity: weight of images of the target domain staying as they are, as a fraction of
+                that domain's cycle weight; domains of different channels need 0.
+            pool_size: fakes that each discriminator remembers.
+            lr: Adam's learning rate, both players.
+            constant_nimg: images before the learning rate begins to fall; null: it never does.
+            decay_nimg: images over which it falls to 0.
+            ema_halflife_nimg: half-life of the averaged generators, in images.
+        """
+        super().__init__()
+        a, b = data.channels, data.channels_b
+        if identity and a != b:
+            raise ConfigError(
+                f"the identity loss needs domains with the same channels, not {a} and {b}; set "
+                "recipe.identity 0"
+            )
+        self.gan = PATCH_LOSSES[gan_loss]
+        self.cycle_a, self.cycle_b, self.identity = cycle_a, cycle_b, identity
+        self.lr, self.constant_nimg, self.decay_nimg = lr, constant_nimg, decay_nimg
+        size = min(data.height, data.width)
+        g = {"size": size, "channels": g_channels, "depth": depth, "norm": norm}
+        g |= {"antialias": antialias, "dropout": dropout}
+        d = {"size": size, "channels": d_channels, "layers": d_layers, "norm": norm}
+        d |= {"antialias": antialias}
+        self.G_ab = translator(architecture, a, b, **g)
+        self.G_ba = translator(architecture, b, a, **g)
+        self.D_a, self.D_b = discriminator(a, **d), discriminator(b, **d)
+        self.pool_a = ImagePool(pool_size, (a, data.height, data.width))
+        self.pool_b = ImagePool(pool_size, (b, data.height, data.width))
+        self.G_ab_ema = Ema(use_own_statistics(self.G_ab), halflife_nimg=ema_halflife_nimg)
+        self.G_ba_ema = Ema(use_own_statistics(self.G_ba), halflife_nimg=ema_halflife_nimg)
+        self.players = {
+            "G": Player([self.G_ab, self.G_ba], adam(lr, 0.5, 0.999), self.schedule),
+            "D": Player([self.D_a, self.D_b], adam(lr, 0.5, 0.999), self.schedule),
+        }
+        self.phases = [
+            Phase("G", self.generators),
+            Phase("D", self.discriminators, fresh=False),
+        ]
+
+    def schedule(self, at: Progress) -> dict[str, float]:
+        return linear_decay(
+            self.lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg
+        )
+
+    def generators(self, batch: Batch, at: Progress) -> Terms:
+        a, b = batch["image_a"], batch["image_b"]
+        fake_b = self.G_ab(a)
+        again_a = self.G_ba(fake_b)
+        fake_a = self.G_ba(b)
+        again_b = self.G_ab(fake_a)
+        # The discriminators judge these very fakes, made before the generators moved.
+        batch["fake_a"], batch["fake_b"] = fake_a.detach(), fake_b.detach()
+        terms = {
+            "gan_ab": self.gan.generator(self.D_b(fake_b)),
+            "gan_ba": self.gan.generator(self.D_a(fake_a)),
+            "cycle_a": self.cycle_a * F.l1_loss(again_a, a),
+            "cycle_b": self.cycle_b * F.l1_loss(again_b, b),
+        }
+        if self.identity:
+            weight_a, weight_b = self.identity * self.cycle_a, self.identity * self.cycle_b
+            terms["identity_a"] = weight_a * F.l1_loss(self.G_ba(a), a)
+            terms["identity_b"] = weight_b * F.l1_loss(self.G_ab(b), b)
+        return terms
+
+    def discriminators(self, batch: Batch, at: Progress) -> Terms:
+        first = self.micro_batch * len(batch["image_a"])
+        fake_a = self.pool_a.exchange(batch["fake_a"], first=first)
+        fake_b = self.pool_b.exchange(batch["fake_b"], first=first)
+        return {
+            "gan_a": self.gan.discriminator(self.D_a(batch["image_a"]), self.D_a(fake_a)),
+            "gan_b": self.gan.discriminator(self.D_b(batch["image_b"]), self.D_b(fake_b)),
+        }
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        self.G_ab_ema.update(self.G_ab, at, batch_size)
+        self.G_ba_ema.update(self.G_ba, at, batch_size)
+
+    def translator(self, direction: str) -> nn.Module:
+        return {"a_to_b": self.G_ab_ema, "b_to_a": self.G_ba_ema}[direction].net
