@@ -8,6 +8,17 @@ from torch import Tensor, nn
 Norm = Literal["instance", "batch", "none"]
 
 
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance norm as a group norm with one channel a group, which is the same thing.
+
+    Not torch's own: in torch 2.15 its backward pass on a CPU is wrong when the gradient arrives in
+    channels-last memory, without a word (`tests/layers/test_plain_norm.py` would show it).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.num_features, eps=self.eps)
+
+
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm that can normalise each image by itself when it is not training.
 
@@ -28,7 +39,7 @@ def norm2d(norm: Norm, features: int) -> nn.Module:
     """Instance norm has neither weights nor running statistics; batch norm has both."""
     if norm == "batch":
         return BatchNorm2d(features)
-    return nn.InstanceNorm2d(features) if norm == "instance" else nn.Identity()
+    return InstanceNorm2d(features) if norm == "instance" else nn.Identity()
 
 
 def has_bias(norm: Norm) -> bool:

@@ -1,0 +1,29 @@
+"""Norms of the translation networks: right in every memory format, forward and backward."""
+
+import pytest
+import torch
+
+from largegan.layers.plain_norm import norm2d
+
+FORMATS = {"rows": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("gradients", FORMATS)
+@pytest.mark.parametrize("inputs", FORMATS)
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_gradients_do_not_depend_on_the_memory_format(norm, inputs, gradients, images):
+    """Against the formula in float64."""
+    torch.manual_seed(0)
+    layer = norm2d(norm, 3)
+    x = torch.randn(images, 3, 5, 4).to(memory_format=FORMATS[inputs]).requires_grad_()
+    weight = torch.randn(images, 3, 5, 4)
+    y = layer(x)
+    (got,) = torch.autograd.grad(y, x, weight.to(memory_format=FORMATS[gradients]))
+    exact = x.detach().double().requires_grad_()
+    over = (2, 3) if norm == "instance" else (0, 2, 3)
+    var, mean = torch.var_mean(exact, over, correction=0, keepdim=True)
+    want = (exact - mean) / (var + layer.eps).sqrt()
+    torch.testing.assert_close(y.double(), want, rtol=0, atol=1e-5)
+    (slope,) = torch.autograd.grad(want, exact, weight.double())
+    torch.testing.assert_close(got.double(), slope, rtol=0, atol=1e-5)
