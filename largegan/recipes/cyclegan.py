@@ -38,6 +38,7 @@ class CycleGAN(Recipe):
 
     reads = ("image_a", "image_b")
     directions = ("a_to_b", "b_to_a")
+    run_state = ("pool_a.images", "pool_a.count", "pool_b.images", "pool_b.count")
 
     def __init__(
         self,
