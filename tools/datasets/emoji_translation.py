@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PACKAGE, SHA256 = "@iconify/json@2.2.535", "1a545f86fa224d65"
@@ -59,7 +59,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--background", default="#ffffff", help="colour behind the drawings (default: #ffffff)")
     add("--package", type=Path, help="the package as a .tgz, instead of fetching it")
     add("--seed", type=int, default=0, help="of the split (default: 0)")
-    add("--processes", type=int, default=2, help="drawings rendered at once (default: 2)")
+    add("--threads", type=int, default=2, help="drawings rendered at once (default: 2)")
     return parser.parse_args(words)
 
 
@@ -199,8 +199,8 @@ def build(arguments: argparse.Namespace, package: Path, folder: Path) -> dict[st
         for icon in parts[part]:
             svg, file = drawing(sets[style], icon), str(folder / name / f"{icon}.png")
             jobs.append((svg, file, arguments.resolution, arguments.background))
-    with ProcessPoolExecutor(max(1, arguments.processes)) as pool:
-        results = pool.map(render, jobs, chunksize=8)
+    with ThreadPoolExecutor(max(1, arguments.threads)) as pool:
+        results = pool.map(render, jobs)
         faults = [f for f in tqdm(results, total=len(jobs), unit="img", desc="rendering") if f]
     if faults:
         raise DataError(f"{len(faults)} drawings could not be rendered, the first: {faults[0]}")
