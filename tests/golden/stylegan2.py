@@ -37,8 +37,7 @@ OPTIONS = {
                   "num_fp16_res": None, "conv_clamp": "conv_clamp", "fp16_channels_last": None,
                   "architecture": "architecture", "resample_filter": "resample_filter",
                   "activation": "activation", "use_noise": "use_noise"},
-    "block": {"activation": "activation", "resample_filter": "resample_filter",
-              "fp16_channels_last": None},
+    "block": {"resample_filter": "resample_filter", "fp16_channels_last": None},
     "d_mapping": {"num_layers": "mapping_layers", "lr_multiplier": "mapping_lr"},
     "epilogue": {"mbstd_group_size": "group_size", "mbstd_num_channels": "group_features"},
 }  # fmt: skip
