@@ -275,7 +275,7 @@ def table(answer: dict[str, Any]) -> list[str]:
         error = values.get(f"{name}_error", values.get(f"{name}_deviation"))
         bar = "" if error is None else f"± {error:.3g}"
         limit = values.get(f"{name}_limit")
-        more = "" if limit is None else f"{limit:.4g} expected of very many images"
+        more = "" if limit is None else f"{limit:.4g} with very many generated images"
         rows.append(f"{title:28s} {value:10.5g} {bar:12s} {more}".rstrip())
     protocol = answer["protocol"]
     for key in ("reference", "generated"):
