@@ -80,6 +80,7 @@ class Generator(nn.Module):
         self.part = z_dim // len(widths) if hierarchical else z_dim
         self.z_dim = self.part * len(widths) if hierarchical else z_dim
         self.hierarchical, self.activation, self.first = hierarchical, activation, widths[0]
+        self.num_classes = num_classes
         conv, linear = conv_and_linear(spectral)
         self.shared = nn.Embedding(num_classes, shared_dim) if num_classes and shared_dim else None
         condition_dim = shared_dim if self.shared else num_classes
@@ -115,7 +116,9 @@ class Generator(nn.Module):
         init_weights(self, start)
 
     def embed(self, labels: Tensor | None) -> Tensor | None:
-        """What norms see of a class: `[N, shared_dim]`, or the labels when nothing is shared."""
+        """What norms see of a class: `[N, shared_dim]`, labels when nothing is shared, or None."""
+        if not self.num_classes:
+            return None
         return labels if self.shared is None else self.shared(labels)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -95,6 +95,8 @@ def settings(given: dict) -> dict:
     cfg = DEFAULTS | {k: v for k, v in given.items() if k in DEFAULTS}
     if not cfg["D_wide"] or cfg["output_dim"] != 1 or (cfg["hier"] and not cfg["G_shared"]):
         raise NotImplementedError("a narrow D, several outputs, or parts of z without shared")
+    if cfg["cross_replica"]:
+        raise NotImplementedError("alone, the peer's synchronised norm adds the gain: a mistake")
     return cfg
 
 
@@ -124,8 +126,7 @@ def build(cfg: dict) -> tuple[nn.Module, nn.Module]:
         shared_dim=(cfg["shared_dim"] or cfg["dim_z"]) if cfg["G_shared"] else None,
         hierarchical=cfg["hier"],
         attention=after(cfg["G_attn"], G_SIZES[size]),
-        # The peer's own norm keeps biased variances; on one device its synchronised one is torch's.
-        batch_norm=partial(BatchNorm2d, biased=cfg["mybn"] and not cfg["cross_replica"]),
+        batch_norm=partial(BatchNorm2d, biased=cfg["mybn"]),
         bn_eps=cfg["BN_eps"],
         spectral=spectral(cfg, "G"),
     )
