@@ -95,7 +95,7 @@ def finite_difference_gp(
     A `critic` that augments must do so alike both times.
     """
     if noise is None:
-        noise = torch.randn_like(images)
+        noise = torch.randn(images.shape, device=images.device)
     slope = (critic(images + sigma * noise).float() - scores.float()) / sigma
     return slope.square().mean() / 2
 
@@ -123,7 +123,7 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Ten
     `images` `[N, C, H, W]` were made from `ws` `[N, num_ws, w_dim]`; y is `noise` (normal, drawn
     when left out) over sqrt(H W). The norm is the root of the mean over `num_ws`.
     """
-    noise = torch.randn_like(images) if noise is None else noise
+    noise = torch.randn(images.shape, device=images.device) if noise is None else noise
     y = noise / (images.shape[2] * images.shape[3]) ** 0.5
     slope = input_gradient(images * y, ws)  # [N, num_ws, w_dim]
     return torch.linalg.vector_norm(slope.flatten(1), dim=1) / ws.shape[1] ** 0.5

@@ -1,6 +1,7 @@
 """The direction of imports: who may know whom (read from the source, nothing is imported)."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,12 @@ def test_the_trainer_knows_no_paper():
     for name in ("trainer.py", "checkpoint.py", "health.py", "log.py"):
         text = (PACKAGE / name).read_text().lower()
         assert not [w for w in words if w in text], name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_noise_does_not_follow_the_memory_format(path):
+    """`randn_like` fills memory in order: a channels_last tensor would get other noise.
+
+    Weights lie in other layouts on other machines; what a step draws must not follow them.
+    """
+    assert not re.search(r"\brand(n|int)?_like\(", path.read_text())

@@ -42,7 +42,8 @@ def _filter(images: Tensor, taps: Tensor) -> Tensor:
 def noise(images: Tensor, draws: Draws, multiplier: float) -> Tensor:
     """Adds white noise whose standard deviation is half-normal, 0.1 on average over sqrt(2/pi)."""
     sigma = draws.happens(draws.normal(1, 1, 1).abs() * 0.1, 0, multiplier * draws.p)
-    return images + torch.randn_like(images) * sigma.to(images.dtype)
+    white = torch.randn(images.shape, device=images.device, dtype=images.dtype)
+    return images + white * sigma.to(images.dtype)
 
 
 def cutout(images: Tensor, draws: Draws, multiplier: float) -> Tensor:

@@ -13,13 +13,11 @@ from largegan.interop.exported import load_exported
 from largegan.layers.plain_norm import use_own_statistics
 from largegan.layers.resample import pad_to_multiple
 from largegan.nets.unet_translation import UNetGenerator
-from largegan.recipes import TABLE
 from largegan.translation.translator import open_translator
 from tests.tools.test_sample import load_tool
 from tests.tools.test_translate import TINY
 from tests.translation import checkpoints
 
-pytestmark = pytest.mark.skipif("cyclegan" not in TABLE, reason="needs recipe cyclegan")
 TOOL = Path(__file__).parents[2] / "tools" / "export.py"
 export = load_tool(TOOL)
 FILES = ["README.md", "config.json", "model.safetensors"]

@@ -11,13 +11,11 @@ import torch
 from PIL import Image
 
 from largegan.interop.export import export
-from largegan.recipes import TABLE
 from largegan.translation.translator import open_translator
 from tests.parallel.launching import run_ranks
 from tests.tools.test_sample import load_tool
 from tests.translation import checkpoints
 
-pytestmark = pytest.mark.skipif("cyclegan" not in TABLE, reason="needs recipe cyclegan")
 TOOL = Path(__file__).parents[2] / "tools" / "translate.py"
 TINY = {"depth": 1, "g_channels": 4, "d_channels": 2, "d_layers": 1, "pool_size": 2}
 translate = load_tool(TOOL)
