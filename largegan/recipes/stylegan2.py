@@ -168,7 +168,7 @@ class StyleGAN2(Recipe):
         lengths = path_lengths(images, ws)
         self.path_length_mean.add(lengths.detach())
         # The mean as it will be after this batch, and not detached: as published.
-        mean = torch.lerp(lengths.mean(), self.path_length_mean.mean, PATH_LENGTH_BETA)
+        mean = torch.lerp(lengths.mean(), self.path_length_mean.mean.to(lengths), PATH_LENGTH_BETA)
         return {"pl": self.pl_weight * (lengths - mean).square().mean()}
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:

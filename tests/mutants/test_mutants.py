@@ -28,8 +28,8 @@ MUTANTS = {
     ),
     "spectral-norm vectors are not saved": (
         "largegan/layers/spectral_norm.py",
-        'self.register_buffer("u", F.normalize(torch.randn(rows), dim=0, eps=eps))',
-        'self.register_buffer("u", F.normalize(torch.randn(rows), dim=0), persistent=False)',
+        "self.register_buffer(name, F.normalize(start, dim=1, eps=spectral.eps))",
+        "self.register_buffer(name, F.normalize(start, dim=1), persistent=False)",
         f"{EVERY}::test_resume_is_bit_exact",
     ),
     "the data position is not restored": (
@@ -64,8 +64,8 @@ MUTANTS = {
     ),
     "gradients are not reduced over ranks": (
         "largegan/parallel/replicated.py",
-        "            all_reduce_sum([*grads, verdict])",
-        "            all_reduce_sum([verdict])",
+        "            all_reduce_sum([*grads, verdict, *pending])",
+        "            all_reduce_sum([verdict, *pending])",
         f"{RANKS}::test_ranks_hold_the_same",
     ),
 }
@@ -101,6 +101,6 @@ def test_the_suite_notices(name, tmp_path, runner):
 
 def run(runner: subprocess.Popen, test: str, folder: Path, log: Path) -> int:
     # sngan has every kind of state; wgan_gp's second-order phase covers the rest.
-    words = ["-q", "-x", "-p", "no:cacheprovider", test, "-k", "sngan"]
+    words = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", test, "-k", "sngan"]
     print(json.dumps([str(folder), str(log), *words]), file=runner.stdin, flush=True)
     return int(runner.stdout.readline())
