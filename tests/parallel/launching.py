@@ -23,12 +23,19 @@ def clean_environment() -> dict[str, str]:
     return env | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def start_ranks(arguments: list[str], world: int) -> list[subprocess.Popen]:
-    """`python ARGUMENTS` once per rank, with the variables that torch.distributed reads."""
+def start_ranks(
+    arguments: list[str], world: int, *, folders: list[Path] | None = None
+) -> list[subprocess.Popen]:
+    """`python ARGUMENTS` once per rank, with the variables that torch.distributed reads.
+
+    `folders` has the clone that each rank runs, when it is not this one.
+    """
     port = str(free_port())
     processes = []
     for rank in range(world):
+        folder = folders[rank] if folders else ROOT
         env = clean_environment() | {
+            "PYTHONPATH": str(folder),
             "RANK": str(rank),
             "WORLD_SIZE": str(world),
             "LOCAL_RANK": str(rank),
@@ -40,7 +47,7 @@ def start_ranks(arguments: list[str], world: int) -> list[subprocess.Popen]:
             subprocess.Popen(
                 [sys.executable, *arguments],
                 env=env,
-                cwd=ROOT,
+                cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
