@@ -1,0 +1,140 @@
+"""Which implementation an op uses: a fused kernel or PyTorch's operations, and why.
+
+`LARGEGAN_OPS` chooses: `auto` (default) takes kernels where they can be had and says once why not,
+`require` makes that an error, `eager` takes PyTorch's operations.
+"""
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from largegan.errors import ConfigError, EnvironmentFault
+from largegan.ops import cubins
+from largegan.ops.driver import Kernel, driver
+from largegan.ops.plan import Plan
+
+Mode = Literal["require", "auto", "eager"]
+MODES = ("require", "auto", "eager")
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+_chosen: Mode | None = None  # by `using`, for all threads: backward passes run on others
+_launcher: Callable[[Plan], None] | None = None
+_loaded: dict[tuple, Kernel | str] = {}  # or why it cannot be had
+_lock = threading.Lock()
+_said: set[str] = set()
+
+
+def mode() -> Mode:
+    """What `LARGEGAN_OPS` says, or `using`."""
+    if _chosen is not None:
+        return _chosen
+    value = os.environ.get("LARGEGAN_OPS") or "auto"
+    if value not in MODES:
+        raise ConfigError(f"LARGEGAN_OPS is {value!r}; set it to one of {', '.join(MODES)}")
+    return value
+
+
+@contextmanager
+def using(value: Mode) -> Iterator[None]:
+    """Within it, `value` instead of what the environment says: for comparisons."""
+    global _chosen
+    before, _chosen = _chosen, value
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+@contextmanager
+def redirected(launcher: Callable[[Plan], None]) -> Iterator[None]:
+    """Within it, plans go to `launcher` and tensors of every device count as usable.
+
+    So kernels are compiled, or run by an emulator, on machines without a GPU.
+    """
+    global _launcher
+    before, _launcher = _launcher, launcher
+    try:
+        yield
+    finally:
+        _launcher = before
+
+
+def usable(x: Tensor) -> bool:
+    """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits."""
+    if x.dtype not in DTYPES or mode() == "eager":
+        return False
+    return _launcher is not None or (x.is_cuda and torch.version.hip is None)
+
+
+def launch(plan: Plan, device: torch.device) -> bool:
+    """Queues a kernel on torch's current stream of `device`.
+
+    False where it cannot be had: then nothing has run and the caller uses PyTorch's operations.
+    The reason is said once in a warning; with `LARGEGAN_OPS=require` it is raised as
+    EnvironmentFault. A first use inside a CUDA-graph capture raises RuntimeError.
+    """
+    if _launcher is not None:
+        _launcher(plan)
+        return True
+    index = torch.cuda.current_device() if device.index is None else device.index
+    try:
+        kernel = _kernel(plan, index)
+        stream = torch._C._cuda_getCurrentRawStream(index)
+        kernel.launch(plan.grid, plan.block, plan.shared, plan.params, stream)
+    except EnvironmentFault as fault:
+        if mode() == "require":
+            raise
+        _say(f"{plan.source}: {fault}")
+        return False
+    return True
+
+
+def _kernel(plan: Plan, index: int) -> Kernel:
+    """Loaded once for each GPU; what failed once is not tried again."""
+    name = (index, plan.source, plan.defines)
+    found = _loaded.get(name)
+    if found is None:
+        with _lock:
+            if name not in _loaded:
+                _loaded[name] = _load(plan, index)
+            found = _loaded[name]
+    if isinstance(found, str):
+        raise EnvironmentFault(found)
+    return found
+
+
+def _load(plan: Plan, index: int) -> Kernel | str:
+    if torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            f"{plan.source} is used for the first time inside a CUDA-graph capture, which loading "
+            "it could break: run the step once before capturing it"
+        )
+    major, minor = torch.cuda.get_device_capability(index)
+    capability = 10 * major + minor
+    try:
+        code, origin = cubins.binary(plan.source, plan.defines, capability)
+        try:
+            return driver().load(code, index)
+        except EnvironmentFault:
+            if origin != "cache":
+                raise
+            code, _ = cubins.binary(plan.source, plan.defines, capability, fresh=True)
+            return driver().load(code, index)
+    except EnvironmentFault as fault:
+        return str(fault)
+
+
+def _say(reason: str) -> None:
+    if reason not in _said:
+        _said.add(reason)
+        warnings.warn(
+            f"a fused kernel is not used, PyTorch's operations are: {reason} "
+            "(python -m largegan.ops doctor says more; LARGEGAN_OPS=eager silences this)",
+            stacklevel=4,
+        )
