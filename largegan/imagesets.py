@@ -25,7 +25,7 @@ from largegan.data.originals import open_originals
 from largegan.data.prepare import upright_rgb
 from largegan.errors import ConfigError, DataError
 from largegan.samples import generator
-from largegan.sheets import Artist, open_artist
+from largegan.sheets import Artist, open_artist, settle
 
 
 class ImageSet(Protocol):
@@ -165,6 +165,7 @@ class Drawn:
 
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.artist.classes, self.artist.truncation]
+        facts.append(self.about.get("standing_batches", 0))
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -175,6 +176,7 @@ def open_image_set(
     seed: int = 0,
     truncation: float | None = None,
     classes: str | None = None,
+    standing: int = 0,
     device: torch.device | str = "cpu",
     labels: bool = False,
 ) -> ImageSet:
@@ -186,6 +188,8 @@ def open_image_set(
         seed: first seed of a checkpoint's images.
         truncation: of a checkpoint's images; what it does is the recipe's choice.
         classes: a checkpoint's classes, as for tools/sample.py.
+        standing: batches of 64 samples that batch norm's statistics are taken from; 0: those of
+            training.
         device: where a checkpoint draws.
         labels: classes are needed, and their absence is an error.
 
@@ -199,13 +203,19 @@ def open_image_set(
         artist = open_artist(found, device, classes=classes, truncation=truncation)
         if not has_images(artist):
             raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
+        if standing:
+            settle(artist, batches=standing, batch=64)
         numbers = selected(range(seed, seed + (count or 50_000)), part, None)
         marker = json.loads((found / checkpoint.MARKER).read_text())
         about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
         about |= {"truncation": truncation, "classes": list(artist.classes)}
+        about |= {"standing_batches": standing} if standing else {}
         return Drawn(artist, numbers, about, marker["files"][checkpoint.MODEL]["sha256"])
-    if truncation is not None or classes is not None:
-        raise ConfigError(f"{plain} is not a checkpoint: truncation and classes are for drawing")
+    drawing = truncation is not None or classes is not None or standing
+    if drawing and (Path(plain).exists() or is_shards(plain)):
+        raise ConfigError(
+            f"{plain} is not a checkpoint: truncation, classes and standing are for drawing"
+        )
     if is_shards(plain):
         source = open_data(plain, mode="indexed")
         if not hasattr(source, "read"):

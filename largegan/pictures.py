@@ -38,6 +38,17 @@ def as_image(picture: Tensor):
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
+def of_figure(figure) -> Tensor:
+    """A matplotlib figure as uint8 `[3, H, W]`."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
 def write_picture(
     path: Path, picture: Tensor, *, remedy: str = "choose a writable place with free space"
 ) -> None:

@@ -120,6 +120,20 @@ def single(images: ImageSet) -> Gaussian:
     )
 
 
+def progress_bar(name: str, world: World) -> Bar:
+    """A bar on the first process, when there is something to wait for and somebody to see it."""
+    from tqdm import tqdm
+
+    def show(spans: Iterable, total: int) -> Iterator:
+        hidden = True if world.rank else None
+        with tqdm(total=total, unit="img", desc=name, disable=hidden, delay=1) as shown:
+            for span in spans:
+                yield span
+                shown.update(span[1] - span[0])
+
+    return show
+
+
 def moments_device(extractor: Extractor) -> torch.device:
     """Where float64 is quick enough: on CUDA, else on the host."""
     return extractor.device if extractor.device.type == "cuda" else torch.device("cpu")

@@ -5,7 +5,6 @@ same bytes as one without.
 """
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from largegan.evaluation.features import Backbone, open_extractor
 from largegan.evaluation.statistics import is_statistics
 from largegan.imagesets import Drawn, has_images, open_image_set
 from largegan.parallel.launch import World, agree, together
+from largegan.pictures import of_figure
 from largegan.sheets import Artist
 
 HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage", "is")
@@ -69,7 +69,7 @@ class TrainingScores:
             cache=scores.default_cache(),
             features=features,
             batch=self.settings.batch,
-            bar=bar("reference", self.world),
+            bar=scores.progress_bar("reference", self.world),
         )
 
     def __call__(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class TrainingScores:
             chunks=scores.CHUNKS if self.settings.error_bars else 1,
             features=bool(scores.NEED_FEATURES & set(self.metrics)),
             logits="is" in self.metrics,
-            bar=bar("evaluating", self.world),
+            bar=scores.progress_bar("evaluating", self.world),
         )
         return agree(self.world, lambda: scores.compute(self.reference, side, self.metrics))
 
@@ -114,22 +114,6 @@ class TrainingScores:
         }
 
 
-def bar(name: str, world: World) -> scores.Bar:
-    """Shown only where a person waits for it, and gone afterwards."""
-    from tqdm import tqdm
-
-    def show(spans: Iterable, total: int) -> Iterator:
-        hidden = True if world.rank else None
-        with tqdm(
-            total=total, unit="img", desc=name, disable=hidden, delay=2, leave=False
-        ) as shown:
-            for span in spans:
-                yield span
-                shown.update(span[1] - span[0])
-
-    return show
-
-
 def history(run: Path) -> list[dict[str, float]]:
     """The lines of metrics.jsonl that hold scores."""
     path = run / "metrics.jsonl"
@@ -151,8 +135,6 @@ def best(run: Path, metric: str) -> dict[str, float] | None:
 
 def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:
     """A picture uint8 `[3, H, W]`: each score over images seen, with its standard error."""
-    import torch
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = [
@@ -170,7 +152,4 @@ def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:
         axes.set_title(backbone.title({"fid": "FID", "kid": "KID"}.get(short, short)))
         axes.set_xlabel("thousand images")
         axes.grid(alpha=0.3)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    return of_figure(figure)

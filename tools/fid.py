@@ -19,7 +19,6 @@ Exit codes: 2 arguments, 3 images or statistics are damaged, 4 weights or the ma
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="first seed of a checkpoint's images (default: 0)")
     add("--truncation", type=float, metavar="T", help="as for tools/sample.py (default: none)")
     add("--classes", metavar="A,B", help="a checkpoint's classes, by number or name")
+    add("--standing", type=int, default=0, metavar="N", help="as for tools/sample.py (default: 0)")
     add("--backbone", default="inception", help="inception, efficientnet_lite0 or a timm model")
     add("--weights-dir", type=Path, help="look for weights here first")
     add("--resize", choices=("device", "host"), default="device",
@@ -85,6 +85,8 @@ def check(arguments: argparse.Namespace) -> list[str]:
         if value is not None and value < 1:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} is {value}; it must be at least 1")
+    if arguments.standing < 0:
+        raise ConfigError(f"--standing is {arguments.standing}; it is a number of batches")
     known = ("fid", "kid", "prdc", "ifid", "is", "cas")
     metrics = [m.strip() for m in (arguments.metrics or DEFAULT_METRICS).split(",")]
     for metric in metrics:
@@ -183,7 +185,7 @@ def reference_of(arguments: argparse.Namespace, extractor, world, *, features: b
         cache=cache,
         features=features,
         batch=arguments.batch,
-        bar=bar("reference", world),
+        bar=scores.progress_bar("reference", world),
     )
 
 
@@ -204,6 +206,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, *, features: b
             seed=arguments.seed,
             truncation=arguments.truncation,
             classes=arguments.classes,
+            standing=arguments.standing,
             device=world.device,
             labels=bool({"ifid", "cas"} & set(metrics)),
         ),
@@ -216,7 +219,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, *, features: b
         chunks=arguments.chunks,
         features=features,
         logits="is" in metrics,
-        bar=bar("generated", world),
+        bar=scores.progress_bar("generated", world),
     )
 
 
@@ -226,20 +229,6 @@ def write(path: Path, reference, extractor) -> None:
     made = {"backbone": extractor.backbone.as_dict(), "set": reference.about}
     write_statistics(path, Statistics(reference.gaussian, made, reference.features))
     print(f"{path}: {reference.gaussian.count} images, {reference.gaussian.dim} features")
-
-
-def bar(name: str, world):
-    """A progress bar on the first process, when there is something to wait for."""
-    from tqdm import tqdm
-
-    def show(spans: Iterable, total: int) -> Iterator:
-        hidden = True if world.rank else None
-        with tqdm(total=total, unit="img", desc=name, disable=hidden, delay=1) as shown:
-            for span in spans:
-                yield span
-                shown.update(span[1] - span[0])
-
-    return show
 
 
 def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ DECISIVE = (
     "generated.weights",
     "generated.truncation",
     "generated.classes",
+    "generated.standing_batches",
     "metrics",
 )
 
