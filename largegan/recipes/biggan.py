@@ -87,7 +87,7 @@ class BigGAN(Recipe):
         super().__init__()
         if data.height != data.width:
             raise ConfigError(f"recipe biggan needs square images, not {data.height}x{data.width}")
-        self.num_classes, self.ortho, size = data.num_classes, ortho, data.height
+        self.num_classes, size = data.num_classes, data.height
         shape = {"image_channels": data.channels, "num_classes": data.num_classes}
         spectral = Spectral(sn_values, sn_iterations, sn_eps, sn_update, refine_in_eval=True)
         common = shape | {"spectral": spectral, "start": start, "fold": fold}
@@ -108,6 +108,27 @@ class BigGAN(Recipe):
             attention=blocks_that_give(attention, resolution=size, up=False),
             **common,
         )
+        self.set_up(
+            ortho=ortho,
+            d_steps=d_steps,
+            g_lr=g_lr,
+            d_lr=d_lr,
+            beta1=beta1,
+            ema_halflife_nimg=ema_halflife_nimg,
+        )
+
+    def set_up(
+        self,
+        *,
+        ortho: float,
+        d_steps: int,
+        g_lr: float,
+        d_lr: float,
+        beta1: float,
+        ema_halflife_nimg: float,
+    ) -> None:
+        """How `G` and `D` learn, whatever they are made of: BigGAN-deep does it alike."""
+        self.ortho = ortho
         self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
         self.players = {

@@ -2,31 +2,24 @@
 
 As published: as BigGAN (`recipes/biggan.py`), but 128 wide, two bottleneck blocks a stage, and all
 of z (128 numbers) beside the class in every norm. `shortcut` chooses between the paper's blocks and
-StudioGAN's, which could not train the paper's. BigGAN-PyTorch calls its own version untested. What
-differs from the paper here is what differs in `recipes/biggan.py`.
+StudioGAN's, which could not train the paper's. BigGAN-PyTorch calls its own version untested.
+Losses and sampling are those of `recipes/biggan.py`, and so is what differs from the paper.
 """
 
 from functools import partial
 from typing import Literal
 
-import torch
-from torch import Tensor
-
-from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.batch_norm import BatchNorm2d
-from largegan.layers.cond_norm import frozen_statistics
-from largegan.layers.latents import resampled
-from largegan.layers.orthogonal import Start, orthogonal_penalty
-from largegan.layers.singular_values import SingularValues
+from largegan.layers.orthogonal import Start
 from largegan.layers.spectral_norm import Spectral
-from largegan.losses import hinge_d, hinge_g
 from largegan.nets.biggan_deep import Discriminator, Generator, Shortcut
 from largegan.nets.resnet_sn import blocks_that_give
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import DataSpec, Recipe
+from largegan.recipes.biggan import BigGAN
 
 
-class BigGANDeep(Recipe):
+class BigGANDeep(BigGAN):
     """BigGAN-deep (Brock et al., 2019), in both of its published forms."""
 
     def __init__(
@@ -82,12 +75,12 @@ class BigGANDeep(Recipe):
             beta1: Adam's momentum, both players.
             ema_halflife_nimg: half-life of the averaged generator, in images.
         """
-        super().__init__()
+        Recipe.__init__(self)  # not BigGAN's networks
         if data.height != data.width:
             raise ConfigError(
                 f"recipe biggan_deep needs square images, not {data.height}x{data.width}"
             )
-        self.num_classes, self.ortho, size = data.num_classes, ortho, data.height
+        self.num_classes, size = data.num_classes, data.height
         shape = {"image_channels": data.channels, "num_classes": data.num_classes}
         spectral = Spectral(sn_values, sn_iterations, sn_eps, sn_update, refine_in_eval=True)
         common = shape | {"spectral": spectral, "start": start, "fold": fold}
@@ -108,73 +101,11 @@ class BigGANDeep(Recipe):
             attention=blocks_that_give(attention, resolution=size, up=False),
             **common,
         )
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
-        self.singular_values = SingularValues(G=self.G, D=self.D)
-        self.players = {
-            "D": Player([self.D], adam(d_lr, beta1, 0.999, eps=1e-6)),
-            "G": Player([self.G], adam(g_lr, beta1, 0.999, eps=1e-6)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
-
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
-    def fake(self, batch: Batch) -> Tensor:
-        real = batch["image"]
-        z = torch.randn(len(real), self.G.z_dim, device=real.device)
-        return self.G(z, self.labels(batch))
-
-    def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        real, labels = batch["image"], self.labels(batch)
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
-        # One forward: nothing in D mixes images, and singular vectors are refined once.
-        both = None if labels is None else torch.cat([labels, labels])
-        on_real, on_fake = self.D(torch.cat([real, fake]), both).chunk(2)
-        self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
-        return {"adv": hinge_d(on_real, on_fake)}
-
-    def generator(self, batch: Batch, at: Progress) -> Terms:
-        terms = {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
-        if self.ortho:
-            # Not the class embedding: its rows are classes, and may be alike.
-            named = self.G.named_parameters()
-            weights = [p for name, p in named if not name.startswith("shared.")]
-            terms["ortho"] = self.ortho * orthogonal_penalty(weights)
-        return terms
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
-        if at.step == 1:
-            self.singular_values.begin()
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.G.z_dim, generator=generator, device=generator.device)
-
-    def truncate(self, z: Tensor, amount: float, generator: torch.Generator) -> Tensor:
-        """Values beyond `amount` are drawn again (section 3.1); the paper's range is 0.04 to 2."""
-        return resampled(z, amount, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, labels)
-
-    @torch.no_grad()
-    def embed(self, labels: Tensor) -> Tensor:
-        """Class embeddings `[n, shared_dim]`, between which `decode_embedded` can go."""
-        return self.G_ema.net.embed(labels)
-
-    @torch.no_grad()
-    def decode_embedded(self, z: Tensor, embedded: Tensor) -> Tensor:
-        """Images for latents and embeddings `[n, shared_dim]`."""
-        return self.G_ema.net.draw(z, embedded)
-
-    def measure(self, generator: torch.Generator) -> dict[str, float]:
-        """Singular values of all layers and their growth (section 4)."""
-        return self.singular_values.read()
+        self.set_up(
+            ortho=ortho,
+            d_steps=d_steps,
+            g_lr=g_lr,
+            d_lr=d_lr,
+            beta1=beta1,
+            ema_halflife_nimg=ema_halflife_nimg,
+        )
