@@ -11,7 +11,7 @@ from largegan.ops.plan import KINDS, LARGEST_GRID, Plan, block, defines, is_plan
 
 MOST_TAPS = 64  # in a direction
 UNROLLED_TAPS = 8
-MOST_REPEAT = 8  # strips of a thread, where sums are wanted
+MOST_REPEAT = 8  # tiles of a block, where sums are wanted
 ENOUGH_BLOCKS = 1024
 
 
@@ -86,14 +86,20 @@ def plan(
     planes, v = is_planes(x), vector(x)
     images = x.shape[0] * x.shape[1] if planes else x.shape[0]
     vectors = 1 if planes else x.shape[1] // v
-    threads, grid, repeat = shares(vectors, count_x * count_y, images, summed)
+    threads = block(vectors, count_x * count_y)
+    tile_x = tile(threads[1], count_x, planes)
+    tiles_x, tiles_y = -(-count_x // tile_x), -(-count_y // (threads[1] // tile_x))
+    columns = -(-vectors // threads[0])
+    repeat = min(MOST_REPEAT, tiles_x * tiles_y * columns * images // ENOUGH_BLOCKS)
+    repeat = max(1, repeat) if summed else 1
+    grid = (-(-tiles_x * tiles_y // repeat), columns, min(images, LARGEST_GRID))
     buffer, sums = _buffer(x, grid[0], v) if summed else (None, None)
     noise = extras.noise
-    place = (f.pads[0] // ux, f.pads[2] // uy, first_x, first_y, count_x, count_y, repeat)
+    share = (first_x, first_y, count_x, count_y, tile_x, tiles_x, repeat)
     params = pack(
         (x, y, *extras[:6], buffer),
         [0 if noise is None or noise.shape[0] == 1 else noise.stride(0)],
-        [images, *x.shape[1:], *y.shape[2:], *place],
+        [images, *x.shape[1:], *y.shape[2:], f.pads[0] // ux, f.pads[2] // uy, *share],
         [extras.alpha, extras.gain, extras.clamp, *f.taps()],
     )
     macros = defines(
@@ -132,13 +138,12 @@ def strips(n: int, outputs: int, s: int, d: int, u: int, pad: int, owns: bool) -
     return first, max(last, -(-(n + begin) // chunk) - 1) - first + 1
 
 
-def shares(vectors: int, rows: int, images: int, summed: bool):
-    """(block, grid, rows of a thread): blocks along rows, along vectors, and images."""
-    threads = block(vectors, rows)
-    columns, blocks = -(-vectors // threads[0]), -(-rows // threads[1])
-    repeat = min(MOST_REPEAT, blocks * columns * images // ENOUGH_BLOCKS) if summed else 1
-    repeat = max(1, repeat)
-    return threads, (-(-blocks // repeat), columns, min(images, LARGEST_GRID)), repeat
+def tile(threads: int, count_x: int, planes: bool) -> int:
+    """Strips side by side in a block; square tiles read the fewest samples more than once."""
+    x = 1
+    while x < count_x and (x * x < threads or (planes and x < 32)) and 2 * x <= threads:
+        x *= 2
+    return x
 
 
 def _buffer(x: Tensor, chunks: int, v: int) -> tuple[Tensor, Sums]:

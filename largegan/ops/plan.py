@@ -60,11 +60,14 @@ def dense(x: Tensor, form: torch.memory_format) -> Tensor:
 
 
 def block(vectors: int, rows: int) -> tuple[int, int, int]:
-    """Threads for `vectors` words side by side (x) in each of so many rows (y)."""
+    """Threads for `vectors` words side by side (x) in each of so many rows (y, a power of two)."""
     x = vectors
     if vectors > 64:  # the largest divisor, so that no thread of x idles
         x = next((d for d in range(64, 15, -1) if vectors % d == 0), 32)
-    return x, max(1, min(THREADS // x, rows)), 1
+    y = 1
+    while 2 * x * y <= THREADS and y < rows:
+        y *= 2
+    return x, y, 1
 
 
 def floats(t: Tensor | None) -> Tensor | None:

@@ -55,7 +55,8 @@ struct Params {
     int channels, height, width, out_height, out_width;
     int left, top;
     int first_x, first_y, strips_x, strips_y;  // of strips; below 0: what no output reads
-    int repeat;             // strips of a thread
+    int tile_x, tiles_x;    // a block makes tile_x strips side by side, in rows; tiles of an image
+    int repeat;             // tiles of a block
     float alpha, gain, clamp;
     float taps[SEPARABLE ? KX + KY : KX * KY];  // as a correlation; fx, then fy
 };
@@ -287,21 +288,25 @@ INLINE void write_pixel(float* v, int oy, int ox, const Place& place, const floa
     store(p.y + element, v);
 }
 
-INLINE void make_strip(int sx, int sy, const Place& place, float* sums, const Params& p) {
-    float bias[VECTOR] = {}, scale[VECTOR] = {};
+INLINE void load_channels(float* bias, float* scale, bool biased, bool scaled, const Place& place,
+                          const Params& p) {
 #pragma unroll
     for (int i = 0; i < VECTOR; i++) {
-        if (p.bias && ((BEFORE & (BEFORE_BIAS | BEFORE_SUMS)) || (AFTER & AFTER_BIAS)))
-            bias[i] = p.bias[place.channel + i];
-        if ((BEFORE & BEFORE_SCALE) || (AFTER & AFTER_SCALE))
-            scale[i] = p.scale[(i64)place.image * p.channels + place.channel + i];
+        if (biased && p.bias) bias[i] = p.bias[place.channel + i];
+        if (scaled) scale[i] = p.scale[(i64)place.image * p.channels + place.channel + i];
     }
+}
+
+INLINE void make_strip(int sx, int sy, const Place& place, float* sums, const Params& p) {
+    float bias[VECTOR] = {}, scale[VECTOR] = {};
     const int ix0 = sx * CHUNK_X - p.left + LOW_X, iy0 = sy * CHUNK_Y - p.top + LOW_Y;
     float acc[SY][SX][VECTOR] = {};
+    load_channels(bias, scale, BEFORE & (BEFORE_BIAS | BEFORE_SUMS), BEFORE & BEFORE_SCALE, place, p);
 #pragma unroll (UNROLL ? READ_X : 1)
     for (int s = 0; s < READ_X; s++)
         if ((unsigned)(ix0 + s) < (unsigned)p.width)
             read_column(acc, s, ix0 + s, iy0, place, bias, scale, sums, p);
+    load_channels(bias, scale, AFTER & AFTER_BIAS, AFTER & AFTER_SCALE, place, p);
 #pragma unroll
     for (int a = 0; a < SY; a++)
 #pragma unroll
@@ -310,6 +315,19 @@ INLINE void make_strip(int sx, int sy, const Place& place, float* sums, const Pa
             if ((unsigned)oy < (unsigned)p.out_height && (unsigned)ox < (unsigned)p.out_width)
                 write_pixel(acc[a][b], oy, ox, place, bias, scale, sums, p);
         }
+}
+
+INLINE Place place_of(int n, int c, const Params& p) {
+    Place place;
+    place.n = n;
+    place.c = c;
+    place.image = PLANES ? n / p.channels : n;
+    place.channel = PLANES ? n % p.channels : c;
+    place.in = (i64)n * p.height * p.width * pixel(p);
+    place.out = (i64)n * p.out_height * p.out_width * pixel(p);
+    place.noise = p.noise ? p.noise + place.image * p.noise_stride : p.noise;
+    place.strength = p.noise ? *p.strength : 0.0f;
+    return place;
 }
 
 // Partial sums of this block: [2, chunks, N, C] for bias and scale, then [chunks, N, C / VECTOR].
@@ -325,25 +343,19 @@ INLINE void write_sums(float* sums, const Place& place, bool inside, const Param
     p.sums[2 * rows * width + row * (width / VECTOR) + c / VECTOR] = sums[2 * VECTOR];
 }
 
-extern "C" __global__ void __launch_bounds__(256) kernel(BY_VALUE Params p) {
+extern "C" __global__ void __launch_bounds__(256, 2) kernel(BY_VALUE Params p) {
     const int c = (blockIdx.y * blockDim.x + threadIdx.x) * VECTOR;
     const bool inside = c < pixel(p);
-    const int strips = p.strips_x * p.strips_y;
+    const int tile_y = blockDim.y / p.tile_x;
     for (int n = blockIdx.z; n < p.images; n += gridDim.z) {
-        Place place;
-        place.n = n;
-        place.image = PLANES ? n / p.channels : n;
-        place.c = c;
-        place.channel = PLANES ? n % p.channels : c;
-        place.in = (i64)n * p.height * p.width * pixel(p);
-        place.out = (i64)n * p.out_height * p.out_width * pixel(p);
-        place.noise = p.noise ? p.noise + place.image * p.noise_stride : p.noise;
-        place.strength = p.noise ? *p.strength : 0.0f;
+        const Place place = place_of(n, c, p);
         float sums[SUMS] = {};
         for (int r = 0; r < p.repeat; r++) {
-            const int strip = (blockIdx.x * p.repeat + r) * blockDim.y + threadIdx.y;
-            if (!inside || strip >= strips) break;
-            make_strip(strip % p.strips_x + p.first_x, strip / p.strips_x + p.first_y, place, sums, p);
+            const int tile = blockIdx.x * p.repeat + r;
+            const int sx = tile % p.tiles_x * p.tile_x + threadIdx.y % p.tile_x;
+            const int sy = tile / p.tiles_x * tile_y + threadIdx.y / p.tile_x;
+            if (inside && sx < p.strips_x && sy < p.strips_y)
+                make_strip(sx + p.first_x, sy + p.first_y, place, sums, p);
         }
         if ((BEFORE & BEFORE_SUMS) || (AFTER & AFTER_SUMS)) write_sums(sums, place, inside, p);
     }
