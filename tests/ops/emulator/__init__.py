@@ -26,7 +26,7 @@ def launch(plan: Plan, device=None) -> bool:
     library = _library(plan.source, plan.defines)
     assert library.params_size() == len(plan.params), "Params is not what the plan packs"
     threads = plan.block[0] * plan.block[1] * plan.block[2]
-    assert 1 <= threads <= 1024 and 1 <= min(plan.grid) and max(plan.grid[1:]) <= 65535
+    assert 1 <= threads <= 1024 and min(plan.grid) >= 1 and max(plan.grid[1:]) <= 65535
     assert 0 <= plan.shared <= 232448
     sizes = [(ctypes.c_uint * 3)(*values) for values in (plan.grid, plan.block)]
     library.emulate(plan.params, *sizes)
