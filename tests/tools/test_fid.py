@@ -12,7 +12,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from largegan import checkpoint, scores, train
+from largegan import checkpoint, scores, train, training_scores
 from largegan.evaluation import features, weights
 from largegan.evaluation.frechet import frechet_of_features
 from largegan.evaluation.statistics import Statistics, read_statistics, write_statistics
@@ -295,8 +295,6 @@ def test_help_is_quick():
 
 def test_scores_while_training(tmp_path, monkeypatch, capsys):
     """Lines, curve and best checkpoint; and the run's bytes are those of a run without."""
-    from largegan import training_scores
-
     monkeypatch.setattr(training_scores, "open_extractor", lambda *a, **k: tiny_extractor())
     common = ["--recipe.name", "gan", "--recipe.width", "16", "--data.labels", "false"]
     common += ["--data.workers", "0", "--train.cpu_threads", "1", "--train.sample_rows", "2"]
@@ -323,10 +321,32 @@ def test_scores_while_training(tmp_path, monkeypatch, capsys):
     assert json.loads((watched / "scores.json").read_text())["generated"]["count"] == 30
 
 
+def test_two_processes_score_while_training_and_go_on_after_a_stop(tmp_path):
+    """The scores of one process, each evaluation once, stopped and continued in between."""
+    model = timm.create_model("test_resnet")
+    save_file(model.state_dict(), tmp_path / "test_resnet.safetensors")
+    common = ["--recipe.name", "gan", "--recipe.width", "16", "--data.labels", "false"]
+    common += ["--data.workers", "0", "--train.cpu_threads", "1", "--train.sample_rows", "2"]
+    common += ["--train.batch_size", "16", "--train.micro_batch_size", "8"]
+    common += ["--recipe.lr", "0.01", "--recipe.ema_halflife_nimg", "8"]
+    common += ["--evaluate.every_nimg", "16", "--evaluate.count", "30", "--evaluate.batch", "8"]
+    common += ["--evaluate.backbone", "test_resnet", "--evaluate.weights_dir", str(tmp_path)]
+    common += ["--evaluate.reference_count", "40", "--evaluate.error_bars", "false"]
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    whole = ["--train.total_nimg", "48", "--run.resume", "auto"]
+    assert train.main([*common, *whole, "--run.dir", str(alone)]) == 0
+    there = ["-m", "largegan.train", *common, "--run.dir", str(shared)]
+    there += ["--parallel.processes", "2"]
+    run_ranks([*there, "--train.total_nimg", "32"], world=2)
+    run_ranks([*there, *whole], world=2)
+    one, two = training_scores.history(alone), training_scores.history(shared)
+    assert [line["nimg"] for line in one] == [line["nimg"] for line in two] == [16, 32, 48]
+    for a, b in zip(one, two, strict=True):  # pixels may round otherwise: gradients are sums
+        assert a["score/fid"] == pytest.approx(b["score/fid"], rel=1e-3)
+
+
 def test_best_checkpoint_survives(tmp_path):
     """Made-up scores: the best one is in the middle, for scores that fall and that rise."""
-    from largegan import training_scores
-
     for nimg in (8, 16, 24, 32):
         content = checkpoint.Checkpoint({"a": torch.zeros(1)}, {"b": torch.zeros(1)}, {})
         checkpoint.save(tmp_path / "checkpoints", nimg, content)
