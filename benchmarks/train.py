@@ -43,6 +43,7 @@ class Row:
     precision: str = "fp32"
     compiled: bool = False
     gpu_only: bool = False
+    two_domains: bool = False
 
 
 def biggan128(channels: int, *, batch: int, gpu_only: bool = False) -> list[Row]:
@@ -73,10 +74,23 @@ def biggan128(channels: int, *, batch: int, gpu_only: bool = False) -> list[Row]
     ]
 
 
+def cyclegan256(*, batch: int) -> list[Row]:
+    """CycleGAN as published: ResNet-9, 64 wide, 256 pixels; and with blur filters for strides."""
+    common = {"group": "cyclegan256", "recipe": "cyclegan", "resolution": 256, "batch": batch}
+    common["two_domains"] = True
+    return [
+        Row(name="as published", **common),
+        Row(name="antialias", options={"antialias": True}, **common),
+        Row(name="bf16", precision="bf16", gpu_only=True, **common),
+        Row(name="compiled", compiled=True, gpu_only=True, **common),
+        Row(name="bf16 compiled", precision="bf16", compiled=True, gpu_only=True, **common),
+    ]
+
+
 # name: rows for a CPU (small batches) and for a GPU. New families add their rows here.
 ROWS = {
-    "cpu": [*biggan128(32, batch=4), *biggan128(96, batch=2)],
-    "cuda": [*biggan128(32, batch=64), *biggan128(96, batch=64)],
+    "cpu": [*biggan128(32, batch=4), *biggan128(96, batch=2), *cyclegan256(batch=1)],
+    "cuda": [*biggan128(32, batch=64), *biggan128(96, batch=64), *cyclegan256(batch=1)],
 }
 
 
@@ -151,7 +165,8 @@ def build(row: Row, device: str):
     from largegan.trainer import Trainer
 
     torch.manual_seed(0)
-    spec = DataSpec(3, row.resolution, row.resolution, row.classes)
+    domain_b = {"channels_b": 3} if row.two_domains else {}
+    spec = DataSpec(3, row.resolution, row.resolution, row.classes, **domain_b)
     # The time of a step does not depend on the start, and an orthogonal one takes minutes.
     options = dict(row.options) | ({"start": "normal"} if "biggan" in row.recipe else {})
     recipe = recipe_class(row.recipe)(spec, **options)
@@ -179,7 +194,8 @@ class RandomImages:
         import torch
 
         shape = (row.batch, 3, row.resolution, row.resolution)
-        self.batch = {"image": torch.randint(0, 256, shape, dtype=torch.uint8)}
+        names = ("image_a", "image_b") if row.two_domains else ("image",)
+        self.batch = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in names}
         if row.classes:
             self.batch["label"] = torch.randint(row.classes, (row.batch,))
 

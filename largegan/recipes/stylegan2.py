@@ -49,6 +49,7 @@ class StyleGAN2(Recipe):
         channel_max: int = 512,
         g_architecture: Literal["skip", "resnet", "orig"] = "skip",
         d_architecture: Literal["skip", "resnet", "orig"] = "resnet",
+        noise: bool = True,
         conv_clamp: float | None = 256.0,
         mbstd_group: int = 4,
         conditional: bool = True,
@@ -79,6 +80,7 @@ class StyleGAN2(Recipe):
             channel_max: at most so many feature maps.
             g_architecture: how the generator's blocks are joined.
             d_architecture: how the discriminator's blocks are joined.
+            noise: the generator has noise inputs; small networks may draw a grain with them.
             conv_clamp: bound of activations (training with 16 bits); null: none.
             mbstd_group: images whose standard deviation the discriminator sees together.
             conditional: use the classes when the data have them.
@@ -111,7 +113,12 @@ class StyleGAN2(Recipe):
         shared = {"image_channels": data.channels, "conv_clamp": conv_clamp}
         shared |= {"channel_base": channel_base, "channel_max": channel_max}
         synthesis = Synthesis(
-            data.height, data.width, w_dim=w_dim, architecture=g_architecture, **shared
+            data.height,
+            data.width,
+            w_dim=w_dim,
+            architecture=g_architecture,
+            use_noise=noise,
+            **shared,
         )
         mapping = Mapping(
             z_dim=z_dim,

@@ -45,6 +45,17 @@ def test_p_follows_what_d_is_sure_of(sure):
     assert (float(recipe.augment.p) - start) * sure > 0
 
 
+def test_without_noise_inputs_a_latent_decides_alone():
+    spec, z = DataSpec(3, 16, 16), torch.randn(2, TINY["stylegan2"]["z_dim"])
+    for noise in (True, False):
+        torch.manual_seed(0)
+        recipe = StyleGAN2(spec, **TINY["stylegan2"], noise=noise)
+        for parameter in recipe.G.parameters():  # strengths start at 0
+            torch.nn.init.normal_(parameter)
+        assert torch.equal(recipe.G(z), recipe.G(z)) != noise
+        assert any("noise" in name for name, _ in recipe.G.named_parameters()) == noise
+
+
 def test_auto_rules_follow_size_and_batch():
     recipe = StyleGAN2(DataSpec(3, 16, 32), **TINY["stylegan2"])
     recipe.batch_size = 32
