@@ -2,6 +2,7 @@
 
 from largegan.ops.activation import bias_act
 from largegan.ops.conv import conv2d, conv2d_resample, conv_transpose2d
+from largegan.ops.filtered import filtered_lrelu
 from largegan.ops.fir import BINOMIAL, downsample2d, filter2d, taps, upfirdn2d, upsample2d
 from largegan.ops.grid import grid_sample
 from largegan.ops.modulated import modulated_conv2d
@@ -14,6 +15,7 @@ __all__ = [
     "conv_transpose2d",
     "downsample2d",
     "filter2d",
+    "filtered_lrelu",
     "grid_sample",
     "modulated_conv2d",
     "taps",
