@@ -6,9 +6,11 @@ from largegan.ops.filtered import filtered_lrelu
 from largegan.ops.fir import BINOMIAL, downsample2d, filter2d, taps, upfirdn2d, upsample2d
 from largegan.ops.grid import grid_sample
 from largegan.ops.modulated import modulated_conv2d
+from largegan.ops.norm import batch_norm_act, instance_norm_act
 
 __all__ = [
     "BINOMIAL",
+    "batch_norm_act",
     "bias_act",
     "conv2d",
     "conv2d_resample",
@@ -17,6 +19,7 @@ __all__ = [
     "filter2d",
     "filtered_lrelu",
     "grid_sample",
+    "instance_norm_act",
     "modulated_conv2d",
     "taps",
     "upfirdn2d",

@@ -5,20 +5,18 @@ the rest, and the backward pass is as many; it makes the activation's slope anew
 A kernel does first derivatives; higher ones are made of PyTorch's operations.
 """
 
-import struct
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from largegan.ops import backend
-from largegan.ops.plan import Plan
+from largegan.ops.plan import KINDS, LARGEST_GRID, THREADS, Plan, defines, dense, pack
 from largegan.ops.registering import layout, needed
 
 SLOPES = {"linear": 1.0, "relu": 0.0, "lrelu": 0.2}  # below zero
-KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 MOMENTS, STATISTICS, NORMALIZE, GRADIENT_SUMS, GRADIENTS, GRADIENT_X = range(6)  # of norm.cu
-THREADS, WORDS = 256, 4  # of a block; of a thread at once
+WORDS = 4  # that a thread reads at once
 BLOCKS = 2048  # enough of them for any GPU to read memory at its speed
 
 
@@ -204,7 +202,7 @@ class Tensors(NamedTuple):
 
 def _forward(x, gamma, beta, per_image: bool, eps: float, alpha: float):
     """The three outputs; None if a kernel cannot be had."""
-    x = _in_words(x, layout(x))
+    x = dense(x, layout(x))
     mean, variance = (x.new_empty(_shape(x, per_image), dtype=torch.float32) for _ in range(2))
     tensors = Tensors(x, None, torch.empty_like(x), gamma, beta, mean, variance, partial_sums(x))
     for stage in (MOMENTS, STATISTICS, NORMALIZE):
@@ -215,8 +213,8 @@ def _forward(x, gamma, beta, per_image: bool, eps: float, alpha: float):
 
 def _backward(dy, x, gamma, beta, mean, variance, eps: float, alpha: float):
     """The three gradients; None if a kernel cannot be had."""
-    x = _in_words(x, layout(x))
-    dy = _in_words(dy.to(x.dtype), layout(x))
+    x = dense(x, layout(x))
+    dy = dense(dy.to(x.dtype), layout(x))
     shape = _affine_shape(x, gamma, beta)
     dgamma, dbeta = (x.new_empty(shape, dtype=torch.float32) for _ in range(2))
     spread = mean.new_empty(*mean.shape, 2)
@@ -226,12 +224,6 @@ def _backward(dy, x, gamma, beta, mean, variance, eps: float, alpha: float):
         if not backend.launch(plan(stage, tensors, eps, alpha), x.device):
             return None
     return tensors.y, dgamma, dbeta
-
-
-def _in_words(x: Tensor, memory_format: torch.memory_format) -> Tensor:
-    """Dense, from an address on that the kernel can read 16 bytes at."""
-    x = x.contiguous(memory_format=memory_format)
-    return x.clone() if x.data_ptr() % 16 else x
 
 
 def partial_sums(x: Tensor) -> Tensor:
@@ -248,24 +240,18 @@ def plan(stage: int, tensors: Tensors, eps: float, alpha: float) -> Plan:
     grid, block = ((-(-c // 32), 1, 1), (32, min(32, n), 1)) if small else blocks(x)
     if stage in (NORMALIZE, GRADIENT_X):
         grid = grid[0], _chunks(x, block), grid[2]
-    defines = {
-        "KIND": KINDS[x.dtype],
-        "VECTOR": 1 if small else vector(x),
-        "PLANES": int(_planes(x)),
-        "STAGE": stage,
-    }
+    macros = defines(
+        KIND=KINDS[x.dtype],
+        VECTOR=1 if small else vector(x),
+        PLANES=_planes(x),
+        STAGE=stage,
+    )
     lanes = 1 if small or _planes(x) else vector(x)
     sums = {MOMENTS: 2, GRADIENT_SUMS: 2, STATISTICS: 4, GRADIENTS: 4}.get(stage, 0)
     affine = tensors.gamma if tensors.gamma is not None else tensors.beta
     stride = c if affine is not None and affine.ndim == 2 else 0
-    pointers = [0 if t is None else t.data_ptr() for t in tensors]
-    params = struct.pack(
-        "<11Q6i2f", *pointers, n, c, h * w, splits, stride, mean.ndim == 2, eps, alpha
-    )
-    shared = 4 * sums * lanes * block[0] * block[1]
-    return Plan(
-        "norm.cu", tuple((k, str(v)) for k, v in defines.items()), grid, block, shared, params
-    )
+    params = pack(tensors, (), (n, c, h * w, splits, stride, mean.ndim == 2), (eps, alpha))
+    return Plan("norm.cu", macros, grid, block, 4 * sums * lanes * block[0] * block[1], params)
 
 
 def _planes(x: Tensor) -> bool:
@@ -288,14 +274,14 @@ def blocks(x: Tensor) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         columns, across, words = c // vector(x), min(32, _power(c // vector(x))), h * w
     along = max(1, min(THREADS // across, _power(words)))
     wide = -(-columns // across)
-    splits = min(-(-BLOCKS // (wide * n)), -(-words // (along * WORDS)), 65535)
-    return (wide, max(1, splits), min(n, 65535)), (across, along, 1)
+    splits = min(-(-BLOCKS // (wide * n)), -(-words // (along * WORDS)), LARGEST_GRID)
+    return (wide, max(1, splits), min(n, LARGEST_GRID)), (across, along, 1)
 
 
 def _chunks(x: Tensor, block: tuple[int, int, int]) -> int:
     """Blocks along the pixels of an image where nothing is summed: as many as there is work."""
     words = x.shape[2] * x.shape[3] // (vector(x) if _planes(x) else 1)
-    return max(1, min(-(-words // (block[1] * WORDS)), 65535))
+    return max(1, min(-(-words // (block[1] * WORDS)), LARGEST_GRID))
 
 
 def _power(n: int) -> int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from largegan.ops import activation, conv, fir, grid
+from largegan.ops import activation, conv, fir, grid, norm
 from tests.ops.test_gradients import LAYOUTS, image
 
 TAPS = [0.5, 1.0, -0.25]
@@ -27,6 +27,12 @@ CALLS = {
         conv.conv_weight,
         (image(2, 6, 4, 3).to(x.dtype), x, [6, 4, 3, 3], [1, 1], [0, 0], False, [0, 0], 1),
     ),
+    "norm_act": lambda x: (norm.norm_act, (x, *affine(x, 2, 4), False, 1e-5, 0.2)),
+    "norm_act of images": lambda x: (norm.norm_act, (x, None, None, True, 1e-5, 0.0)),
+    "norm_act_backward": lambda x: (
+        norm.norm_act_backward,
+        (x.detach(), x.detach(), *affine(x, 4), *affine(x, 2, 4), 1e-5, 0.2),
+    ),
     "gather": lambda x: (grid.gather, (x, places(x))),
     "scatter": lambda x: (grid.scatter, (x, places(x), 3, 5)),
 }
@@ -34,6 +40,10 @@ CALLS = {
 
 def weight(x: torch.Tensor, o: int, i: int) -> torch.Tensor:
     return torch.randn(3, 3, i, o, dtype=x.dtype).permute(3, 2, 0, 1).requires_grad_()
+
+
+def affine(x: torch.Tensor, *shape: int) -> list[torch.Tensor]:
+    return [torch.rand(shape, dtype=x.dtype) for _ in range(2)]
 
 
 def places(x: torch.Tensor) -> torch.Tensor:
@@ -55,6 +65,8 @@ def test_every_operator_is_checked():
         "largegan::leaky_slope",
         "largegan::conv",
         "largegan::conv_weight",
+        "largegan::norm_act",
+        "largegan::norm_act_backward",
         "largegan::gather",
         "largegan::scatter",
     }
