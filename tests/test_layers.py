@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "errors": set(),
     "pictures": set(),
     "films": {"pictures"},
+    "command": set(),
     "projection": set(),
     "samples": {"recipe", "pictures"},
     "sheets": {"recipe", "recipes", "pictures", "samples", "checkpoint", "layers"},

@@ -16,6 +16,8 @@ import json
 import sys
 from pathlib import Path, PurePosixPath
 
+from largegan.command import exit_code
+
 UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}
 
 
@@ -112,14 +114,7 @@ def load(item):
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ Exit codes: 2 arguments, 3 images are damaged, 4 weights or the machine are miss
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from largegan.command import exit_code, read_thresholds, refuse_existing
 
 METRICS = ["fid", "kid", "prdc"]
 
@@ -59,8 +60,7 @@ def check(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix != ".png":
         raise ConfigError(f"{arguments.out} must end in .png; the numbers go into .json beside it")
-    if arguments.out.exists() and not arguments.overwrite:
-        raise ConfigError(f"{arguments.out} exists; choose another name or add --overwrite")
+    refuse_existing([arguments.out], overwrite=arguments.overwrite)
     for name in ("count", "batch", "neighbours"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
@@ -75,7 +75,9 @@ def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str,
 
     manifest = arguments.generated / "manifest.json"
     if not manifest.is_file():
-        wanted = thresholds(arguments.thresholds or "0.3,0.7,1,2")
+        wanted = sorted(set(read_thresholds(arguments.thresholds or "0.3,0.7,1,2")))
+        if len(wanted) < 2:
+            raise ConfigError("a curve needs two --thresholds or more, such as 0.3,0.7,1,2")
         drawn = {"count": arguments.count or 5000, "seed": arguments.seed}
         drawn["standing"] = arguments.standing
         return [(t, str(arguments.generated), {"truncation": t, **drawn}) for t in wanted]
@@ -95,18 +97,6 @@ def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str,
             "again"
         ) from fault
     return [(t, folder, {"count": arguments.count}) for t, folder in sorted(found)]
-
-
-def thresholds(text: str) -> list[float]:
-    from largegan.errors import ConfigError
-
-    try:
-        found = sorted({float(word) for word in text.split(",")})
-    except ValueError:
-        found = []
-    if len(found) < 2:
-        raise ConfigError(f"--thresholds {text}: give two numbers or more, such as 0.3,0.7,1,2")
-    return found
 
 
 def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
@@ -231,14 +221,7 @@ def chart(answer: dict[str, Any]):
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

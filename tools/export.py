@@ -24,6 +24,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from largegan.command import exit_code
+
 FORMS = ("safetensors", "pt2", "onnx")
 
 
@@ -71,14 +73,7 @@ def said(difference: float) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

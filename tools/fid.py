@@ -18,9 +18,10 @@ Exit codes: 2 arguments, 3 images or statistics are damaged, 4 weights or the ma
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from largegan.command import choose_device, exit_code
 
 DEFAULT_METRICS = "fid,kid,prdc"
 NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "ifid": "intra-class FID", "cas": "CAS"}
@@ -95,20 +96,6 @@ def check(arguments: argparse.Namespace) -> list[str]:
     if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
         raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")
     return metrics
-
-
-def choose_device(name: str):
-    import torch
-
-    from largegan.errors import EnvironmentFault
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
-        first = str(fault).splitlines()[0]
-        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
-    return device
 
 
 def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
@@ -302,14 +289,7 @@ def comparison(path: Path, answer: dict[str, Any]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

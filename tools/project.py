@@ -16,6 +16,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from largegan.command import choose_device, exit_code, refuse_existing, with_progress
+
 SHOWN = 6  # pictures of the search in comparison.png
 
 
@@ -48,12 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.projection import project
     from largegan.sheets import open_artist
 
-    sample = sampling()
     if arguments.steps < 1 or not arguments.lr > 0:
         raise ConfigError("--steps must be at least 1 and --lr above 0")
     names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
-    sample.refuse_existing([arguments.out / name for name in names], arguments)
-    device = sample.choose_device(arguments.device)
+    refuse_existing([arguments.out / name for name in names], overwrite=arguments.overwrite)
+    device = choose_device(arguments.device)
     artist = open_artist(arguments.checkpoint, device, classes=arguments.label)
     if not (hasattr(artist.recipe, "ws") and hasattr(artist.recipe, "draw")):
         raise ConfigError(
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     torch.manual_seed(arguments.seed)
-    steps = list(kept(sample.with_progress(search, arguments.steps + 1), arguments.steps))
+    steps = list(kept(with_progress(search, arguments.steps + 1), arguments.steps))
     write(arguments.out, target, steps)
     print(f"{arguments.out}: distance {steps[0].distance:.4g} -> {steps[-1].distance:.4g}")
 
@@ -145,28 +146,9 @@ def write(out: Path, target, steps: list) -> None:
         raise EnvironmentFault(f"cannot write {out / 'w.safetensors'}: {fault}") from fault
 
 
-def sampling():
-    """tools/sample.py, whose arguments these are too."""
-    import importlib.util
-
-    if "sample" not in sys.modules:
-        path = Path(__file__).with_name("sample.py")
-        spec = importlib.util.spec_from_file_location("sample", path)
-        sys.modules["sample"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["sample"])
-    return sys.modules["sample"]
-
-
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from largegan.command import (
+    choose_device,
+    exit_code,
+    read_grid,
+    read_seeds,
+    read_thresholds,
+    refuse_existing,
+    with_progress,
+)
+
 if TYPE_CHECKING:
     from largegan.sheets import Artist
 
@@ -156,7 +166,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.count is not None and arguments.seeds is not None:
         raise ConfigError("--count and --seeds both say which images to draw; give one of them")
     if not is_folder(arguments):
-        refuse_existing([arguments.out], arguments)
+        refuse_existing([arguments.out], overwrite=arguments.overwrite)
     elif arguments.out.is_file():
         raise ConfigError(f"{arguments.out} is a file; give a folder for single images")
 
@@ -174,17 +184,6 @@ def check_sheet(arguments: argparse.Namespace) -> None:
         )
 
 
-def refuse_existing(paths: list[Path], arguments: argparse.Namespace) -> None:
-    from largegan.errors import ConfigError
-
-    taken = [path for path in paths if path.exists()]
-    if taken and not arguments.overwrite:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise ConfigError(
-            f"{taken[0]}{more} exists; choose another OUT or give --overwrite to replace it"
-        )
-
-
 def refuse_modes(arguments: argparse.Namespace) -> None:
     """A recipe that has its own picture makes no images that could be arranged."""
     from largegan.errors import ConfigError
@@ -198,22 +197,6 @@ def refuse_modes(arguments: argparse.Namespace) -> None:
 
 def is_folder(arguments: argparse.Namespace) -> bool:
     return arguments.files or arguments.out.suffix.lower() not in SHEETS
-
-
-def choose_device(name: str | None):
-    import torch
-
-    from largegan.errors import EnvironmentFault
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
-        first = str(fault).splitlines()[0]
-        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
-    return device
 
 
 def seeds_of(arguments: argparse.Namespace) -> list[int]:
@@ -243,39 +226,6 @@ def read_pairs(text: str) -> list[int]:
     if len(seeds) < 2:
         raise ConfigError(f"--interpolate {text} names one seed; it needs two or more, such as 1,2")
     return seeds
-
-
-def read_seeds(text: str, what: str = "the seeds") -> list[int]:
-    """ "0-3,42" -> [0, 1, 2, 3, 42]."""
-    from largegan.errors import ConfigError
-
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])):
-            raise ConfigError(f"cannot read {what} {text!r} at {part!r}; write 0-15,42")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
-    return seeds
-
-
-def read_thresholds(text: str | None) -> tuple[float, ...]:
-    """ "0.3,1" -> (0.3, 1.0)."""
-    from largegan.errors import ConfigError
-
-    try:
-        return tuple(float(word) for word in text.split(",")) if text else ()
-    except ValueError as fault:
-        raise ConfigError(f"cannot read --thresholds {text}; write 0.3,0.7,1") from fault
-
-
-def read_grid(text: str) -> tuple[int, int]:
-    """ "4x10" -> (4, 10): rows, columns."""
-    from largegan.errors import ConfigError
-
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
-    if not found:
-        raise ConfigError(f"--grid {text} is not rows x columns, such as 4x10")
-    return int(found[1]), int(found[2])
 
 
 def read_sum(text: str) -> tuple[list[int], list[int], list[int]]:
@@ -335,7 +285,7 @@ def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int
 
     ending = arguments.format
     paths = {seed: folder / f"{file_name(artist, seed)}.{ending}" for seed in seeds}
-    refuse_existing(list(paths.values()), arguments)
+    refuse_existing(list(paths.values()), overwrite=arguments.overwrite)
     drawn = artist.by_seed(list(paths), batch=arguments.batch)
     for seed, image in with_progress(drawn, len(paths)):
         write_picture(paths[seed], image)
@@ -347,7 +297,7 @@ def write_sweep(artist: "Artist", arguments: argparse.Namespace, seeds: list[int
     from largegan.sheets import settle
 
     manifest = arguments.out / "manifest.json"
-    refuse_existing([manifest], arguments)
+    refuse_existing([manifest], overwrite=arguments.overwrite)
     sets = []
     for amount in thresholds:
         here = artist.truncated(amount)
@@ -374,23 +324,9 @@ def file_name(artist: "Artist", seed: int) -> str:
     return f"seed{seed:04d}-{re.sub(r'[^A-Za-z0-9]+', '_', artist.class_name(label))}"
 
 
-def with_progress(items, total: int):
-    """A bar when there is something to wait for and somebody to see it."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit="img", desc="drawing", disable=None, delay=1)
-
-
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ import sys
 import time
 from pathlib import Path
 
+from largegan.command import choose_device
+
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -118,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     outputs = outputs_of(find_items(arguments.source, out=arguments.out), how.ext)
     share = dict(list(outputs.items())[world.rank :: world.size])
-    device = choose_device(arguments.device, world)
+    device = choose_device(arguments.device, world.device)
     translator = open_translator(arguments.checkpoint, device, direction=arguments.direction)
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -141,22 +143,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sheet and world.rank == 0:
         draw_sheet(share, arguments)
     return 3 if outcome.faults else 0
-
-
-def choose_device(name: str | None, world):
-    import torch
-
-    from largegan.errors import EnvironmentFault
-
-    if name is None:
-        return world.device
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
-        first = str(fault).splitlines()[0]
-        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
-    return device
 
 
 def progress(total: int, world):

@@ -8,6 +8,8 @@ anything is bad.
 import argparse
 import sys
 
+from largegan.command import exit_code
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -54,13 +56,7 @@ def print_summary(report) -> None:
 
 def main() -> int:
     arguments = parse_arguments()
-    from largegan.errors import UserError
-
-    try:
-        return run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

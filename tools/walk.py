@@ -16,6 +16,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from largegan.command import (
+    choose_device,
+    exit_code,
+    read_grid,
+    read_seeds,
+    refuse_existing,
+    with_progress,
+)
+
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -42,24 +51,23 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
     from largegan.films import check_film, write_film
 
-    sample = sampling()
     check_film(arguments.out)
-    sample.refuse_existing([arguments.out], arguments)
+    refuse_existing([arguments.out], overwrite=arguments.overwrite)
     for name in ("frames", "fps", "batch"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name} is {getattr(arguments, name)}; it must be at least 1")
-    seeds = sample.read_seeds(arguments.seeds)
+    seeds = read_seeds(arguments.seeds)
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
     from largegan.sheets import open_artist
 
     artist = open_artist(
         arguments.checkpoint,
-        sample.choose_device(arguments.device),
+        choose_device(arguments.device),
         classes=arguments.classes,
         truncation=arguments.truncation,
     )
-    pictures = frames(artist, seeds, sample.read_grid(arguments.grid), arguments)
+    pictures = frames(artist, seeds, read_grid(arguments.grid), arguments)
     write_film(arguments.out, pictures, fps=arguments.fps)
     size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
     seconds = len(pictures) / arguments.fps
@@ -79,35 +87,16 @@ def frames(artist, seeds: list[int], grid: tuple[int, int], arguments: argparse.
     images = torch.stack(
         [
             path_images(artist, walker, arguments.frames, batch=arguments.batch)
-            for walker in sampling().with_progress(walkers, len(walkers))
+            for walker in with_progress(walkers, len(walkers))
         ],
         dim=1,
     )  # [frames, walkers, C, H, W]
     return [sheet(picture.unflatten(0, grid)) for picture in images]
 
 
-def sampling():
-    """tools/sample.py, whose arguments these are too."""
-    import importlib.util
-
-    if "sample" not in sys.modules:
-        path = Path(__file__).with_name("sample.py")
-        spec = importlib.util.spec_from_file_location("sample", path)
-        sys.modules["sample"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["sample"])
-    return sys.modules["sample"]
-
-
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments))
 
 
 if __name__ == "__main__":

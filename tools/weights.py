@@ -16,6 +16,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from largegan.command import exit_code
+
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -96,14 +98,8 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
-
     commands = {"list": list_weights, "fetch": fetch, "verify": verify}
-    try:
-        return commands[arguments.command](arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return exit_code(lambda: commands[arguments.command](arguments))
 
 
 if __name__ == "__main__":

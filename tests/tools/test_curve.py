@@ -76,7 +76,7 @@ def test_standing_statistics_change_what_is_scored(photos, run_folder, tmp_path)
     ("words", "sentence"),
     [
         (["photos", "run", "curve.jpg"], "must end in .png"),
-        (["photos", "run", "c.png", "--thresholds", "1"], "two numbers or more"),
+        (["photos", "run", "c.png", "--thresholds", "1"], "two --thresholds or more"),
         (["photos", "run", "c.png", "--count", "0"], "--count is 0"),
         (["photos", "run", "c.png", "--standing", "-1"], "--standing is -1"),
         (["photos", "nothing", "c.png"], "does not exist"),
