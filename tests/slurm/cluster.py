@@ -31,9 +31,8 @@ def missing() -> str | None:
 class Cluster:
     """Nodes node1 ... nodeN; jobs are submitted from the clone, as a person would."""
 
-    def __init__(self, nodes: int, tracking: str, folder: Path):
-        self.folder = folder
-        self.dir = Path(tempfile.gettempdir()) / f"lg-{os.getpid()}-{tracking}"
+    def __init__(self, nodes: int, tracking: str, name: str):
+        self.dir = Path(tempfile.gettempdir()) / f"lg-{os.getpid()}-{name}"
         self.env = clean_environment() | {
             "LG_SLURM_DIR": str(self.dir),
             "LG_SLURM_PROCTRACK": tracking,

@@ -10,14 +10,14 @@ import pytest
 from tests.slurm.cluster import Cluster, missing
 
 
-def open_cluster(nodes: int, tracking: str, folder: Path) -> Cluster:
+def open_cluster(nodes: int, tracking: str, name: str) -> Cluster:
     """Skips where no cluster can run; LARGEGAN_TEST_SLURM=must, as in .ci/run, fails instead."""
     refuse = pytest.fail if os.environ.get("LARGEGAN_TEST_SLURM") == "must" else pytest.skip
     if why := missing():
         refuse(why)
     sweep_up()
     try:
-        return Cluster(nodes, tracking, folder)
+        return Cluster(nodes, tracking, name)
     except RuntimeError as fault:
         refuse(f"this machine cannot run a SLURM of its own: {str(fault).strip()[-400:]}")
 
@@ -33,16 +33,16 @@ def sweep_up() -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
+def cluster():
     """Three nodes that track processes by group: what cgroups at real sites do to signals."""
-    made = open_cluster(3, "pgid", tmp_path_factory.mktemp("pgid"))
+    made = open_cluster(3, "pgid", "group")
     yield made
     made.close()
 
 
 @pytest.fixture(scope="session")
-def tree_cluster(tmp_path_factory):
+def tree_cluster():
     """Two nodes that track processes as a tree: everybody gets every signal."""
-    made = open_cluster(2, "linuxproc", tmp_path_factory.mktemp("linuxproc"))
+    made = open_cluster(2, "linuxproc", "tree")
     yield made
     made.close()
