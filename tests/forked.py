@@ -12,8 +12,9 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.forked_preload"])
 
 
-def program(arguments: list[str], log: str) -> None:
+def program(arguments: list[str], log: str, env: dict[str, str] | None = None) -> None:
     """What the child does: `python -m largegan.train ARGUMENTS > log 2>&1`."""
+    os.environ.update(env or {})
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -22,8 +23,8 @@ def program(arguments: list[str], log: str) -> None:
     sys.exit(main(arguments))
 
 
-def start(arguments: list[str], log: Path):
-    process = CONTEXT.Process(target=program, args=(arguments, str(log)))
+def start(arguments: list[str], log: Path, env: dict[str, str] | None = None):
+    process = CONTEXT.Process(target=program, args=(arguments, str(log), env))
     process.start()
     return process
 

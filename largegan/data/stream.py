@@ -5,6 +5,7 @@ Global batch k is positions [kB, (k+1)B) of the order; its micro-batch j is the 
 neither on the number of ranks nor on the number of workers, and the whole state is one position.
 """
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -101,6 +102,7 @@ class Stream:
             pin_memory=self.pin_memory,
             # Its own, so that making an iterator does not draw from the global generator.
             generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_outlive_signals,
         )
 
     def state_dict(self) -> dict[str, int | str]:
@@ -125,6 +127,13 @@ class Stream:
     def close(self) -> None:
         """Stop the workers. A closed stream starts them again when it is next asked."""
         self._micros = None
+
+
+def _outlive_signals(worker: int) -> None:
+    """Schedulers signal the whole family; the parent still needs its worker to end its step."""
+    for name in ("SIGUSR1", "SIGTERM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _check_sizes(batch: int, micro: int, *, rank: int, world: int, workers: int) -> None:

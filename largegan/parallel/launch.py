@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from largegan.errors import EnvironmentFault, UserError
+from largegan.errors import EnvironmentFault, Requeue, UserError
 from largegan.parallel import watch
 
 if TYPE_CHECKING:
@@ -171,24 +171,28 @@ def leave(code: int) -> NoReturn:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         leave_at_once(code)
-    record_exit(code)
-    sys.exit(code)
+    sys.exit(record_exit(code))
 
 
 def leave_at_once(code: int) -> NoReturn:
     """Ends this process from any thread."""
-    record_exit(code)
+    code = record_exit(code)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def record_exit(code: int) -> None:
-    """Writes the exit code where `slurm/forward.sh` looks: launchers turn every failure into 1."""
+def record_exit(code: int) -> int:
+    """Writes the exit code where `slurm/forward.sh` looks, because launchers turn every failure
+    into 1; returns the code to leave with.
+    """
     file = os.environ.get("LARGEGAN_EXIT_FILE")
-    if file:
-        with suppress(OSError), open(file, "a") as record:
-            record.write(f"{code}\n")
+    if not file:
+        return code
+    with suppress(OSError), open(file, "a") as record:
+        record.write(f"{code}\n")
+    # Asking to be requeued is no failure: launchers answer one with pages of traceback.
+    return 0 if code == Requeue.exit_code else code
 
 
 def adopt_slurm(env: dict[str, str]) -> None:

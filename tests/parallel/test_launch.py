@@ -1,6 +1,7 @@
 """Who am I among how many: every lie a launcher can tell is refused in one sentence."""
 
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ import torch
 from largegan.errors import EnvironmentFault
 from largegan.parallel import launch
 from largegan.parallel.launch import World, adopt_slurm, agree, check_size, refuse_lonely
+from tests import forked
 from tests.parallel.launching import ROOT, clean_environment, run_ranks, start_ranks
 
 TRAIN = ["-m", "largegan.train", "--recipe.name", "gan", "--recipe.width", "8"]
@@ -172,3 +174,30 @@ def test_signs_that_ada_counts_are_those_of_all_ranks():
     """Counted once each, however many phases follow; p moves alike everywhere."""
     for output in run_ranks(["-m", "tests.parallel.sums_worker"], world=2):
         assert "first [2.0, 4.0]\nsecond [6.0, 8.0]\np 0.08 [0.0, 0.0]" in output, output
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    """By a program that is no training: there is nobody to meet."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        env = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        log = tmp_path / "log"
+        process = forked.start(
+            [*QUICK[2:], "--run.dir", str(tmp_path / "a")], log, env | {"MASTER_PORT": port}
+        )
+        process.join(120)
+    assert process.exitcode == 4, log.read_text()
+    assert f"error: port 127.0.0.1:{port} is taken by another program" in log.read_text()
+    assert not (tmp_path / "a").exists()
+
+
+def test_exit_codes_are_written_where_the_batch_script_looks(tmp_path, monkeypatch):
+    """Launchers turn them into 1; and asking to be requeued is not a failure."""
+    monkeypatch.setenv("LARGEGAN_EXIT_FILE", str(tmp_path / "codes"))
+    for code, seen_by_launcher in ((3, 3), (75, 0), (0, 0)):
+        with pytest.raises(SystemExit) as left:
+            launch.leave(code)
+        assert left.value.code == seen_by_launcher
+    assert (tmp_path / "codes").read_text().split() == ["3", "75", "0"]

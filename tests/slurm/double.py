@@ -16,10 +16,11 @@ class Double(SNGAN):
 
     def __init__(self, data: DataSpec):
         super().__init__(data, z_dim=4, g_channels=4, d_channels=4, d_steps=1, g_norm="none")
-        # With beta1 = 0, a tiny eps would turn the last bit of a vanishing gradient into a step.
+        # With beta1 = 0, a tiny eps would turn the last bit of a vanishing gradient into a step;
+        # and small steps keep last bits from growing into another game within 40 iterations.
         self.players = {
-            "D": Player([self.D], adam(2e-4, 0.0, 0.9, eps=1e-4, lazy=2)),
-            "G": Player([self.G], adam(2e-4, 0.0, 0.9, eps=1e-4)),
+            "D": Player([self.D], adam(2e-5, 0.0, 0.9, eps=1e-4, lazy=2)),
+            "G": Player([self.G], adam(2e-5, 0.0, 0.9, eps=1e-4)),
         }
         self.phases.append(Phase("D", self.r1, every=2, fresh=False, second_order=True))
 

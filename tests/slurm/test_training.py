@@ -16,6 +16,7 @@ from tests.slurm.cluster import Job
 from tests.slurm.conftest import open_cluster
 from tests.test_resume import arguments
 
+pytestmark = pytest.mark.slow
 IMAGES = 320  # 40 iterations
 ENGINES = ["replicated"]
 
@@ -69,7 +70,9 @@ def losses(run: Path) -> list[dict]:
     if not (run / "metrics.jsonl").exists():
         return []
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k == "nimg" or "/" in k} for line in lines]
+    return [
+        {k: v for k, v in line.items() if k.endswith(("nimg", "/adv", "/r1"))} for line in lines
+    ]
 
 
 def same_bytes(run: Path, other: Path) -> None:
