@@ -3,6 +3,9 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests start many programs that import torch. Without cached bytecode, which some containers
+# forbid, each of them compiles torch's sources first: 6.3 instead of 2.7 s of CPU time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import pytest

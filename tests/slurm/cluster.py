@@ -80,7 +80,7 @@ class Job:
         shown = self.cluster.client("scontrol", "-o", "show", "job", self.number)
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
-    def until(self, condition, timeout_s: float = 240) -> None:
+    def until(self, condition, timeout_s: float = 900) -> None:
         """Waits for something that this job does; fails at once when the job has ended without."""
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -90,7 +90,7 @@ class Job:
             assert time.monotonic() < deadline, self.report()
             time.sleep(0.1)
 
-    def end(self, timeout_s: float = 300) -> str:
+    def end(self, timeout_s: float = 900) -> str:
         """Waits for the job to end by itself; its final state."""
         deadline = time.monotonic() + timeout_s
         while (state := self.facts()["JobState"]) not in FINAL:
@@ -98,7 +98,7 @@ class Job:
             time.sleep(0.1)
         return state
 
-    def complete(self, timeout_s: float = 300) -> None:
+    def complete(self, timeout_s: float = 900) -> None:
         state = self.end(timeout_s)
         assert state == "COMPLETED", self.report()
 

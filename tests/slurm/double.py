@@ -1,48 +1,61 @@
-"""Training with one more recipe: spectral norm, a first- and a second-order phase in one.
+"""Real training for jobs, with a recipe of one's own: `MODULE=tests.slurm.double`.
 
-`MODULE=tests.slurm.double` makes slurm/train.sbatch run it, as people do with recipes of their own.
+The recipe is the engines' toy: spectral norm, averages, and first- and second-order phases of both
+players. It is smooth and its Adam has a large eps, so that the order in which numbers are added
+changes the seventh digit and nothing else, for as long as these tests train. With kinks (ReLU,
+hinge) or a small eps, rounding of one number near 0 becomes a step of its own, and after twenty
+iterations one process and four play different games, both right.
 """
 
 import os
+import socket
 import sys
+import time
+from pathlib import Path
 
-from largegan.recipe import DataSpec, Phase, Player, adam
+from largegan.recipe import Batch, Progress, Terms
 from largegan.recipes import TABLE
-from largegan.recipes.sngan import SNGAN
+from tests.parallel.toy import Toy
+
+HOLD_AT = 12
 
 
-class Double(SNGAN):
-    """SNGAN, tiny, with R1 in a lazy phase of its own."""
+class Double(Toy):
+    """The toy, which stops in the middle of an iteration when a test asks for it."""
 
-    def __init__(self, data: DataSpec):
-        super().__init__(data, z_dim=4, g_channels=4, d_channels=4, d_steps=1, g_norm="none")
-        # With beta1 = 0, a tiny eps would turn the last bit of a vanishing gradient into a step;
-        # and small steps keep last bits from growing into another game within 40 iterations.
-        self.players = {
-            "D": Player([self.D], adam(2e-5, 0.0, 0.9, eps=1e-4, lazy=2)),
-            "G": Player([self.G], adam(2e-5, 0.0, 0.9, eps=1e-4)),
-        }
-        self.phases.append(Phase("D", self.r1, every=2, fresh=False, second_order=True))
+    def generator(self, batch: Batch, at: Progress) -> Terms:
+        if at.step == HOLD_AT:
+            hold()
+        return super().generator(batch, at)
 
-    def r1(self, batch, at):
-        from largegan.losses import r1
 
-        real = batch["image"].detach().requires_grad_()
-        return {"r1": r1(self.D(real, self.labels(batch)), real)}
+def hold() -> None:
+    """HOLD=FOLDER: in the job's first start, the last rank waits for FOLDER/go.
+
+    It does so on the second node, after D's step and before G's, while the others wait for it. Who
+    and where it is stands in FOLDER/held.
+    """
+    last = os.environ.get("RANK") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
+    if "HOLD" not in os.environ or not last or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
+        return
+    folder = Path(os.environ["HOLD"])
+    (folder / "held.part").write_text(f"{socket.gethostname()} {os.getpid()}")
+    (folder / "held.part").replace(folder / "held")
+    while not (folder / "go").exists():
+        time.sleep(0.05)
 
 
 def register() -> None:
     sys.modules["largegan.recipes.double"] = sys.modules[__name__]
-    TABLE["double"] = ("double:Double", "spectral norm and R1")
+    TABLE["double"] = ("double:Double", "spectral norm, second-order phases")
 
 
 def program(arguments: list[str], log: str, env: dict[str, str]) -> None:
     """The same in a forked process (see tests/forked.py), as one rank of several or alone."""
     from tests.forked import program
 
-    os.environ.update(env)
     register()
-    program(arguments, log)
+    program(arguments, log, env)
 
 
 if __name__ == "__main__":
