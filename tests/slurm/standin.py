@@ -1,7 +1,8 @@
 """Stands in for training where a test asks who gets which signal: starts in 30 ms, needs no torch.
 
 It writes `checkpoints/NNNNNNNNN/COMPLETE` and a line per event to `events-RANK`, saves and leaves
-with 75 when asked, as training does. It goes on until the job was restarted `--restarts` times.
+with 75 when asked, as training does. It goes on until the job was restarted `--restarts` times, or
+as often as STANDIN_RESTARTS says.
 """
 
 import json
@@ -27,7 +28,8 @@ def main(argv: list[str]) -> int:
     note(folder, "start", step=step, options=argv, env=interesting(), data=listing(options))
     if "--fail" in options:
         return int(options["--fail"])
-    last = step + 3 if start() >= int(options.get("--restarts", 0)) else None
+    more = os.environ.get("STANDIN_RESTARTS", "0")
+    last = step + 3 if start() >= int(options.get("--restarts", more)) else None
     while step != last:
         time.sleep(0.05)
         step += 1

@@ -4,6 +4,7 @@ The jobs run at the same time: most of what they do is wait for SLURM.
 """
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,84 @@ def test_one_job_of_an_array_comes_back_alone(start, tmp_path):
     jobs[0].signal("--batch", "--signal=USR1")
     jobs[0].complete()
     assert [job.restarts() for job in jobs] == [1, 1]
+
+
+def test_a_signal_before_training_begins(start, tmp_path):
+    """While the environment is set up or shards are copied, which takes minutes: back it goes."""
+    slow = tmp_path / "venv/bin"
+    slow.mkdir(parents=True)
+    wait = "touch $HOLD/here; while [[ ! -e $HOLD/go ]]; do sleep 0.05; done"
+    (slow / "activate").write_text(wait)
+    job = start("early", VENV=slow.parent, HOLD=tmp_path)
+    job.until((tmp_path / "here").exists)
+    job.signal("--batch", "--signal=USR1")
+    (tmp_path / "go").touch()
+    job.complete()
+    assert job.restarts() == 1 and "asked to stop before training began" in job.said()
+
+
+def test_without_a_name_every_job_is_a_run_of_its_own(start, tmp_path):
+    """Two experiments of somebody who forgot RUN are not one; an option cannot contradict it."""
+    job = start("unnamed", RUN="", CLONE=clone(tmp_path))
+    job.complete()
+    assert (tmp_path / f"clone/runs/largegan-{job.number}/DONE").exists(), job.report()
+    other = start("other", "--run.dir", "runs/mine")
+    assert other.end() == "FAILED" and "RUN=DIR sbatch ... instead of --run.dir" in other.said()
+
+
+def clone(tmp_path: Path) -> Path:
+    """What a person has who follows the README, with a stand-in for the tool that scores."""
+    folder = tmp_path / "clone"
+    (folder / "tools").mkdir(parents=True)
+    for name in ("slurm", "largegan", "tests", "configs"):
+        (folder / name).symlink_to(ROOT / name)
+    write = "import sys; open(sys.argv[sys.argv.index('--json') + 1], 'w').write(str(sys.argv[1:]))"
+    (folder / "tools/fid.py").write_text(write)
+    return folder
+
+
+def test_the_commands_of_the_readme(cluster, tmp_path):
+    """One after the other, as they stand there: submit, watch, preempt, stop, sweep, score."""
+    section = (ROOT / "README.md").read_text().split("## On a cluster")[1].split("```")[1]
+    folder, jobs = clone(tmp_path), []
+    (folder / "data/mine").mkdir(parents=True)
+    path = f"{ROOT}/tests/slurm/bin:{Path(sys.executable).parent}:{cluster.env['PATH']}"
+    env = cluster.env | {"PATH": path, "MODULE": "tests.slurm.standin", "VENV": "none"}
+    env |= {"TMPDIR": str(cluster.dir / "local"), "STANDIN_RESTARTS": "9"}  # goes on until stopped
+    for line in section.splitlines()[1:]:
+        job = jobs[-1] if jobs else None
+        words = line.split("  #")[0].rstrip().replace("FILE", "configs/quickstart.yaml")
+        words = words.replace("JOB", job.number if job else "").replace("tail -f", "tail -n 1")
+        done = subprocess.run(
+            ["bash", "-c", words], env=env, cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        if "sbatch " in words and words[:2] != "cp":
+            number = done.stdout.split()[-1]
+            run = folder / words.split()[0].removeprefix("RUN=")
+            jobs.append(Job(cluster, number, run, folder / f"largegan-{number}.out"))
+        if len(jobs) == 1:
+            watch(jobs[0], words)
+        if line.startswith("scancel JOB"):
+            env["STANDIN_RESTARTS"] = "0"
+    for job in jobs[1:]:
+        job.complete()
+    assert len(jobs) == 5
+    names = {marker.parent.name for marker in folder.glob("runs/*/DONE")}
+    assert names == {"mine", f"largegan-{jobs[2].number}", *(f"sweep-{i}" for i in (1, 2, 3, 4))}
+    (scores,) = folder.glob("runs/mine/fid-*.json")
+    assert scores.read_text().startswith("['data/mine', 'runs/mine', '--json'")
+
+
+def watch(job: Job, words: str) -> None:
+    """What a person sees after each command about the first job."""
+    if "sbatch " in words:
+        job.until(lambda: job.log.exists() and job.events("start"))
+    elif "--batch" in words:
+        job.until(lambda: len(job.events("start")) == 2)
+        assert len(job.events("saved")) == 1
+    elif "scancel" in words:
+        assert job.end() == "CANCELLED" and len(job.events("saved")) == 2
 
 
 def test_shards_are_copied_to_every_node_and_removed(start, cluster, tmp_path):
