@@ -48,6 +48,7 @@ def leave(folder: Path, step: int, heard: list[str]) -> int:
     deadline = time.monotonic() + 5
     while not heard and time.monotonic() < deadline:
         time.sleep(0.02)
+    time.sleep(0.5)  # a checkpoint takes its time, and whoever started this has to wait for it
     if RANK == 0:
         save(folder, step)
     note(folder, "saved", step=step, signals=heard)
