@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from largegan.data.transforms import to_device
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import gradient_penalty, wasserstein_d, wasserstein_g
+from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
 from largegan.recipe import Batch, DataSpec, Progress
 from largegan.recipes.wgan_gp import WGANGP
 from largegan.trainer import Trainer
@@ -101,7 +101,7 @@ def set_trainable(net: nn.Module, trainable: bool) -> None:
 
 def build_trainer(recipe: WGANGP, images: Images, *, batch_size: int) -> Trainer:
     """The trainer and engine of a one-process run."""
-    engine = Replicated(World(0, 1, torch.device("cpu")))
+    engine = Engine(World(0, 1, torch.device("cpu")))
     engine.setup(recipe)
     return Trainer(
         recipe,

@@ -36,7 +36,7 @@ from largegan.layers import equalized
 from largegan.nets import stylegan2, stylegan2_discriminator
 from largegan.ops import activation, fir, modulated
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
+from largegan.parallel.engine import Engine
 from largegan.recipe import DataSpec
 from largegan.recipes.stylegan2 import StyleGAN2
 from largegan.trainer import Trainer
@@ -117,7 +117,7 @@ def make_trainer(size: int, channel_max: int = 512) -> Trainer:
     recipe = StyleGAN2(
         DataSpec(3, size, size), channel_base=8192, channel_max=channel_max, augment="none"
     )
-    engine = Replicated(World(0, 1, torch.device("cpu")))
+    engine = Engine(World(0, 1, torch.device("cpu")))
     engine.setup(recipe)
     return Trainer(
         recipe,

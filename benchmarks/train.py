@@ -159,7 +159,7 @@ def build(row: Row, device: str):
 
     from largegan.data.transforms import to_device
     from largegan.parallel.launch import World
-    from largegan.parallel.replicated import Replicated
+    from largegan.parallel.engine import Engine
     from largegan.recipe import DataSpec
     from largegan.recipes import recipe_class
     from largegan.trainer import Trainer
@@ -174,7 +174,7 @@ def build(row: Row, device: str):
         for player in recipe.players.values():
             for net in player.nets:
                 net.compile()
-    engine = Replicated(World(0, 1, torch.device(device)))
+    engine = Engine(World(0, 1, torch.device(device)))
     engine.setup(recipe)
     return Trainer(
         recipe,

@@ -69,7 +69,7 @@ class Session:
         from largegan.data import framed, open_for
         from largegan.data.transforms import Framing
         from largegan.parallel.alike import check_versions
-        from largegan.parallel.replicated import Replicated
+        from largegan.parallel.engine import Engine
         from largegan.recipe import DataSpec
         from largegan.recipes import recipe_class
 
@@ -103,7 +103,7 @@ class Session:
         )
         torch.manual_seed(config.train.seed)
         recipe = make(self.spec, **recipe_options(config))
-        self.engine = Replicated(world)
+        self.engine = Engine(world)
         self.engine.setup(recipe)
         self.trainer = self.build_trainer(recipe)
 
@@ -170,7 +170,7 @@ class Session:
                 f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
                 f"configuration asks for {self.config.recipe.name}; start a new --run.dir"
             )
-        checkpoint.check_model(path, content.model, checkpoint.unaliased(self.engine.model_state()))
+        checkpoint.check_model(path, content.model, self.engine.layout)
         self.engine.load_model_state(content.model)
         self.engine.load_optimizer_state(content.optimizer)
         self.say(f"resuming from {path}")

@@ -98,7 +98,8 @@ class Trainer:
                     micro = self.draw()
                 self.run_phase(phase, micro, (index, turn))
         self.at = Progress(self.at.step + 1, self.at.nimg + self.batch_size)
-        self.recipe.after_iteration(self.at, self.batch_size)
+        with self.engine.whole():
+            self.recipe.after_iteration(self.at, self.batch_size)
 
     def draw(self) -> list[Batch]:
         """This rank's micro-batches of the next global batch, on the device."""
@@ -149,7 +150,8 @@ class Trainer:
         if report.finite:
             self.recipe.settle()
             if phase.after:
-                phase.after()
+                with self.engine.editing(phase.player):
+                    phase.after()
         else:
             self.guard.restore()
         event = self.bad_steps.note(phase, report, self.at)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 
 from largegan.doctor.finding import Finding, Visit
+from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, connect
-from largegan.parallel.replicated import Replicated
 
 
 def check_processes(visit: Visit) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ def check_processes(visit: Visit) -> Iterator[Finding]:
 def reduction(world: World) -> Finding:
     """The mean of all ranks, which everybody knows beforehand."""
     ranks = torch.tensor([float(world.rank)], device=world.device)
-    mean = float(Replicated(world).mean(ranks))
+    mean = float(Engine(world).mean(ranks))
     if mean == (world.size - 1) / 2:
         return Finding("ok", "processes", f"{world.size} in one group, a reduction is right")
     facts = f"a reduction over {world.size} ranks gave {mean}"

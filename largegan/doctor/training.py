@@ -12,8 +12,8 @@ from largegan.data import framed
 from largegan.data.transforms import to_device
 from largegan.doctor.data import framing_of, training_stream
 from largegan.doctor.finding import Finding, Visit
+from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
 from largegan.recipe import Batch, DataSpec, Phase
 from largegan.recipes import recipe_class
 from largegan.trainer import Trainer
@@ -74,7 +74,7 @@ def run_phases(visit: Visit) -> Iterator[Finding]:
 def build_trainer(visit: Visit) -> Trainer:
     """As training would, for this process alone."""
     # A world of one: a rank whose data failed does not come here, and must not be waited for.
-    engine = Replicated(World(0, 1, visit.device))
+    engine = Engine(World(0, 1, visit.device))
     engine.setup(visit.recipe)
     train, stream = visit.config.train, training_stream(visit)
     return Trainer(

@@ -1,11 +1,22 @@
-"""What the trainer asks of an engine: gradients in, the same optimizer step on all ranks out."""
+"""What the trainer talks to: gradients in, the same optimizer step on all ranks out.
 
+The recipe keeps plain modules. How one player's weights, gradients and moments lie on the ranks is
+its `Share`: `replicated.py`, `fsdp2.py` or `zero.py`, chosen per player by `choose.py`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, optim
+import torch.distributed as dist
+from torch import Tensor, nn, optim
 
+from largegan.parallel.collective import mean_over_ranks
+from largegan.parallel.launch import World, contact
+from largegan.parallel.reduce import all_reduce_sum
+from largegan.parallel.replicated import Replicated
 from largegan.recipe import Progress, Recipe
 
 
@@ -18,34 +29,261 @@ class StepReport:
     culprit: str | None = None  # the first gradient or loss term that was not finite
 
 
-class Engine(Protocol):
-    """Owns optimizers and everything distributed. The recipe keeps plain modules.
+class Share(Protocol):
+    """One player's parameters on the ranks. `names` are those of `recipe.named_parameters()`.
+
+    All ranks call everything alike, in the same order.
+    """
+
+    params: list[nn.Parameter]
+    optimizer: optim.Optimizer
+    splits_weights: bool  # between phases no rank holds a whole weight
+
+    def begin(self, *, moves: bool, second_order: bool) -> None:
+        """Before a phase; `moves` says whether it is this player's."""
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Adds gradients of one micro-batch of this rank."""
+
+    def rest(self) -> None:
+        """After a phase's last backward: weights back to where they lie between phases."""
+
+    def reduce(self, extras: list[Tensor]) -> Tensor:
+        """Sums gradients and `extras` over ranks, these in place; returns the global norm `[]`.
+
+        A missing gradient is a zero: ranks and engines must agree on what is stepped.
+        """
+
+    def scale(self, factor: float) -> None:
+        """Multiplies the reduced gradients."""
+
+    def step(self) -> None: ...
+
+    def skip(self) -> None:
+        """Forgets the reduced gradients."""
+
+    def suspects(self) -> Iterator[tuple[str, Tensor]]:
+        """What this rank holds of weights and gradients, to look for the first bad one."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Within it every rank reads whole weights on the modules."""
+
+    def editing(self) -> AbstractContextManager[None]:
+        """Within it a recipe may change the weights element by element, in place."""
+
+    def weight(self, name: str) -> Tensor:
+        """The whole float32 weight."""
+
+    def load_weight(self, name: str, value: Tensor) -> None: ...
+
+    def moments(self, name: str) -> dict[str, Tensor]:
+        """Whole optimizer tensors of one parameter, by field; empty before the first step."""
+
+    def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
+        """Fields by parameter, as `moments` gave them."""
+
+
+MakeShare = Callable[[Recipe, str, list[str], World], Share]
+
+
+class Engine:
+    """Owns optimizers and everything distributed.
 
     Per phase the trainer calls `begin`, then `backward` once per micro-batch of this rank, then
     `finish`, which reduces, checks, clips, schedules and steps.
+
+    Args:
+        world: who we are; one process needs no process group.
+        shares: how to make the share of each player; players that are not named are replicated.
     """
 
-    rank: int
-    world: int
-    device: torch.device
-    optimizers: dict[str, optim.Optimizer]
+    def __init__(self, world: World, shares: Mapping[str, MakeShare] | None = None):
+        self.rank, self.world, self.device = world.rank, world.size, world.device
+        self._world, self._make = world, dict(shares or {})
 
-    def setup(self, recipe: Recipe) -> None: ...
+    def setup(self, recipe: Recipe) -> None:
+        """Moves the recipe to the device, makes ranks start alike, builds the shares."""
+        # channels_last: convolutions run in it without reordering, on a GPU and on a CPU.
+        self.recipe = recipe.to(self.device, memory_format=torch.channels_last)
+        if self.world > 1:
+            broadcast(recipe.state_dict())
+            recipe.join_ranks(mean_over_ranks, self.world)
+        self.layout, self._alias = describe(recipe)
+        names = {p: name for name, p in recipe.named_parameters()}
+        self.names = {
+            name: [names[p] for p in player.parameters()] for name, player in recipe.players.items()
+        }
+        self.shares: dict[str, Share] = {
+            name: self._make.get(name, Replicated)(recipe, name, self.names[name], self._world)
+            for name in recipe.players
+        }
+        self._owner = {name: player for player, names in self.names.items() for name in names}
 
-    def begin(self, player: str, *, second_order: bool) -> None: ...
+    @property
+    def params(self) -> dict[str, list[nn.Parameter]]:
+        return {name: share.params for name, share in self.shares.items()}
 
-    def backward(self, loss: Tensor, *, last: bool) -> None: ...
+    @property
+    def optimizers(self) -> dict[str, optim.Optimizer]:
+        return {name: share.optimizer for name, share in self.shares.items()}
 
+    def begin(self, player: str, *, second_order: bool) -> None:
+        """Only the phase's player learns: everyone else is frozen and builds no graph."""
+        for name, share in self.shares.items():
+            for p in share.params:
+                p.requires_grad_(name == player)
+        self._moving = self.shares[player]
+        for name, share in self.shares.items():
+            share.begin(moves=name == player, second_order=second_order)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        self._moving.backward(loss, last=last)
+
+    @torch.no_grad()
     def finish(
         self, player: str, at: Progress, *, terms: dict[str, Tensor], max_grad_norm: float | None
-    ) -> StepReport: ...
+    ) -> StepReport:
+        """One reduction, one check, one step. `terms` are this rank's summed loss terms."""
+        for share in self.shares.values():
+            share.rest()
+        share = self.shares[player]
+        # The verdict travels with the gradients, so that all ranks skip or step alike; so does
+        # what layers added up over this rank's part of the batch.
+        verdict = torch.stack([t.float() for t in terms.values()]).sum().reshape(1)
+        pending = [m.pending for m in self.recipe.modules() if hasattr(m, "pending")]
+        norm = share.reduce([verdict, *pending])
+        if self.world > 1:
+            self._average_batch_statistics()
+        with contact():  # on a GPU, this is where the ranks wait for each other
+            grad_norm, verdict_sum = torch.stack([norm, verdict.reshape(())]).tolist()
+        if not (_finite(grad_norm) and _finite(verdict_sum)):
+            culprit = self._culprit(share, terms)
+            share.skip()
+            return StepReport(False, grad_norm, culprit)
+        if max_grad_norm is not None and grad_norm > max_grad_norm:
+            share.scale(max_grad_norm / grad_norm)
+        for group in share.optimizer.param_groups:
+            group.update(self.recipe.players[player].schedule(at))
+        share.step()
+        return StepReport(True, grad_norm)
 
-    def mean(self, values: Tensor) -> Tensor: ...
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Within it every weight can be read on its module, on every rank: averages, pictures."""
+        with ExitStack() as stack:
+            for share in self.shares.values():
+                stack.enter_context(share.whole())
+            yield
 
-    def model_state(self) -> dict[str, Tensor]: ...
+    def editing(self, player: str) -> AbstractContextManager[None]:
+        """Within it a recipe may change weights of `player`, such as by clipping them."""
+        return self.shares[player].editing()
 
-    def load_model_state(self, state: dict[str, Tensor]) -> None: ...
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over ranks of a small tensor, such as logged losses."""
+        if self.world > 1:
+            with contact():
+                dist.all_reduce(values)
+            values /= self.world
+        return values
 
-    def optimizer_state(self) -> dict[str, Tensor]: ...
+    def model_state(self) -> dict[str, Tensor]:
+        """Everything the recipe registers, each tensor whole and once, under its first name.
 
-    def load_optimizer_state(self, state: dict[str, Tensor]) -> None: ...
+        All ranks take part. Tensors that no rank holds whole are gathered one by one, onto the
+        host of rank 0 only.
+        """
+        live, state = self.recipe.state_dict(), {}
+        for name in self.layout:
+            share = self.shares.get(self._owner.get(name))
+            if share is None or not share.splits_weights:
+                state[name] = live[name]
+                continue
+            weight = share.weight(name)
+            if self.rank == 0:
+                state[name] = weight.to("cpu")
+        return state
+
+    @torch.no_grad()
+    def load_model_state(self, state: dict[str, Tensor]) -> None:
+        """Restores every registered tensor; a module with two names is in files under its first."""
+        live = self.recipe.state_dict()
+        state = {self._alias.get(name, name): value for name, value in state.items()}
+        for name in self.layout:
+            if name not in state:
+                raise RuntimeError(f"no tensor {name} in the state to load")
+            if name in self._owner:
+                self.shares[self._owner[name]].load_weight(name, state[name])
+            else:
+                live[name].copy_(state[name])
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """Optimizer tensors under `player/parameter/field`: portable between engines and sizes.
+
+        All ranks take part; where they share the moments out, only rank 0 gets them, on its host.
+        """
+        state = {}
+        for player, share in self.shares.items():
+            for name in self.names[player]:
+                for field, value in share.moments(name).items():
+                    state[f"{player}/{name}/{field}"] = value
+        return state
+
+    @torch.no_grad()
+    def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
+        fields: dict[str, dict[str, dict[str, Tensor]]] = {player: {} for player in self.shares}
+        for key, value in state.items():
+            player, name, field = key.split("/")
+            fields[player].setdefault(name, {})[field] = value
+        for player, share in self.shares.items():
+            share.load_moments(fields[player])
+
+    def _average_batch_statistics(self) -> None:
+        """Batch norm's running statistics saw only this rank's images: all take the mean."""
+        statistics = [
+            buffer
+            for module in self.recipe.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+        if statistics:
+            all_reduce_sum(statistics)
+            torch._foreach_div_(statistics, self.world)
+
+    def _culprit(self, share: Share, terms: dict[str, Tensor]) -> str:
+        """The first tensor, in the order of computation, that explains a skipped step."""
+        for name, term in terms.items():
+            if not bool(term.isfinite().all()):
+                return f"loss term {name!r} = {float(term):g}"
+        for what, tensor in share.suspects():
+            if not bool(tensor.isfinite().all()):
+                return what
+        if self.world > 1:
+            return "a loss term on another rank, or the norm of the gradients (overflow)"
+        return "the norm of the gradients (it overflowed; every single gradient is finite)"
+
+
+def broadcast(state: dict[str, Tensor]) -> None:
+    """Everybody starts with rank 0's tensors."""
+    for tensor in state.values():
+        shared = tensor.contiguous()  # what travels is rows, whatever the memory format
+        with contact():
+            dist.broadcast(shared, src=0)
+        tensor.copy_(shared)
+
+
+def describe(recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Every registered tensor once, without data; and the first name of every name."""
+    first: dict[tuple, str] = {}
+    layout, alias = {}, {}
+    for name, tensor in recipe.state_dict().items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else (name,)
+        alias[name] = first.setdefault(key, name)
+        if alias[name] == name:
+            layout[name] = torch.empty_like(tensor, device="meta")
+    return layout, alias
+
+
+def _finite(x: float) -> bool:
+    return x - x == 0.0

@@ -12,7 +12,7 @@ from largegan.nets.patchgan import PatchGAN
 from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.nets.unet_translation import UNetGenerator
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
+from largegan.parallel.engine import Engine
 from largegan.recipe import DataSpec, Progress, Recipe
 from largegan.recipes.cut import CUT
 from largegan.recipes.cyclegan import CycleGAN
@@ -197,7 +197,7 @@ class Run:
 
     def trainer(self) -> Trainer:
         reset(self.case, self.recipe)
-        engine = Replicated(World(0, 1, torch.device("cpu")))
+        engine = Engine(World(0, 1, torch.device("cpu")))
         engine.setup(self.recipe)
         # Sums in the peer's order: in channels-last memory (tests/nets compares the two) rounding
         # moved one hidden unit of cut_r32 over the kink of its ReLU, and with it a tenth of the

@@ -13,7 +13,7 @@ from largegan.losses import path_lengths, sq_grad_norm
 from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
+from largegan.parallel.engine import Engine
 from largegan.recipe import DataSpec
 from largegan.recipes.stylegan2 import StyleGAN2
 from largegan.trainer import Trainer
@@ -306,7 +306,7 @@ def check_step(run: Run) -> None:
     run.reset()
     before = {net: run.tensors(net) for net in "GD"}
     made = recipe(run)
-    engine = Replicated(World(0, 1, torch.device("cpu")))
+    engine = Engine(World(0, 1, torch.device("cpu")))
     engine.setup(made)
     trainer = Trainer(
         made,

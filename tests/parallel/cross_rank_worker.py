@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from largegan.parallel.launch import World, connect, disconnect, leave
-from largegan.parallel.replicated import Replicated
+from largegan.parallel.engine import Engine
 from largegan.recipe import DataSpec, Progress
 from largegan.recipes.biggan import BigGAN
 
@@ -44,7 +44,7 @@ def run(world: World, micro_batches: int) -> dict[str, torch.Tensor]:
     recipe = GivenLatents(SPEC, z_dim=6, shared_dim=3, g_channels=4, d_channels=4, attention=8)
     for p in recipe.parameters():  # no gamma at 0, no weight whose rows are orthogonal
         torch.nn.init.normal_(p, std=0.3) if p.dim() else p.data.fill_(0.5)
-    engine = Replicated(world)
+    engine = Engine(world)
     engine.setup(recipe)
     found = {}
     for player, loss in (("D", recipe.discriminator), ("G", recipe.generator)):
@@ -62,7 +62,7 @@ def run(world: World, micro_batches: int) -> dict[str, torch.Tensor]:
     return {k: v.detach().contiguous().clone() for k, v in found.items()}
 
 
-def reduce(engine: Replicated, player: str) -> None:
+def reduce(engine: Engine, player: str) -> None:
     """The engine's reduction without its step: weights stay, so phases can be compared."""
     optimizer = engine.optimizers[player]
     optimizer.step = lambda: None

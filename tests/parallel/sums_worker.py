@@ -5,7 +5,7 @@ from torch import nn
 
 from largegan.augment import ADA
 from largegan.parallel.launch import connect, disconnect, leave
-from largegan.parallel.replicated import Replicated
+from largegan.parallel.engine import Engine
 from largegan.recipe import Player, Progress, Recipe, adam
 
 
@@ -17,7 +17,7 @@ class Signs(Recipe):
         self.players, self.phases = {"D": Player([self.D], adam(1e-2, 0.0, 0.9))}, []
 
 
-def phase(engine: Replicated, logits: list[float]) -> None:
+def phase(engine: Engine, logits: list[float]) -> None:
     engine.begin("D", second_order=False)
     for logit in logits:
         engine.recipe.ada.observe(torch.tensor([logit]))
@@ -28,7 +28,7 @@ def phase(engine: Replicated, logits: list[float]) -> None:
 
 world = connect(processes=2)
 torch.set_num_threads(1)
-engine = Replicated(world)
+engine = Engine(world)
 engine.setup(Signs())
 ada = engine.recipe.ada
 # Seven of eight signs are positive, r = 0.75: over the target, though rank 1 alone sees r = 0.5.

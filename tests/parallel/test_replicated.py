@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from largegan import checkpoint
+from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
 from largegan.recipe import DataSpec, Player, Progress, Recipe, adam
 
 
@@ -21,13 +21,13 @@ class TwoNames(Recipe):
         self.phases = []
 
 
-def engine(recipe: Recipe) -> Replicated:
-    made = Replicated(World(0, 1, torch.device("cpu")))
+def engine(recipe: Recipe) -> Engine:
+    made = Engine(World(0, 1, torch.device("cpu")))
     made.setup(recipe)
     return made
 
 
-def step(made: Replicated, loss: torch.Tensor):
+def step(made: Engine, loss: torch.Tensor):
     made.begin("G", second_order=False)
     made.backward(loss, last=True)
     return made.finish("G", Progress(), terms={"loss": loss.detach()}, max_grad_norm=None)

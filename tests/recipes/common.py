@@ -8,8 +8,8 @@ import hashlib
 
 import torch
 
+from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
-from largegan.parallel.replicated import Replicated
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import TABLE, recipe_class
 from largegan.trainer import Trainer
@@ -163,7 +163,7 @@ def make_trainer(
 ) -> Trainer:
     """A trainer on this process's share of the toy data."""
     world = world or World(0, 1, torch.device("cpu"))
-    engine = Replicated(world)
+    engine = Engine(world)
     engine.setup(recipe)
     micro = micro_batch_size or batch_size // world.size
     stream = ToyStream(

@@ -197,7 +197,7 @@ def sgd(trainer, lr: float = 0.01) -> None:
     """Plain SGD: steps are proportional to gradients, so that they can be compared."""
     for name, params in trainer.engine.params.items():
         trainer.recipe.players[name].schedule = lambda at: {}
-        trainer.engine.optimizers[name] = torch.optim.SGD(params, lr=lr)
+        trainer.engine.shares[name].optimizer = torch.optim.SGD(params, lr=lr)
 
 
 @each_recipe
