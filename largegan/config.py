@@ -109,6 +109,9 @@ class TrainConfig:
     """Rows and columns of a sample grid."""
 
 
+EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]
+
+
 @dataclass
 class EvaluateConfig:
     """Scores while training, on all processes, of images from the averaged weights."""
@@ -139,8 +142,16 @@ class EvaluateConfig:
 class ParallelConfig:
     """How a run is spread over processes."""
 
-    engine: Literal["replicated"] = "replicated"
-    """replicated: every process holds all weights, one gradient reduction per phase."""
+    engine: EngineName | dict[str, EngineName] | None = None
+    """How a player's weights, gradients and optimizer lie on the processes, for all players or by
+    player ({G: fsdp2, D: replicated}). replicated: everybody holds all. zero1, zero2, zero3:
+    DeepSpeed shares out optimizer; gradients too; weights too. deepspeed: at the stage of
+    parallel.deepspeed. fsdp2: torch shares out all three. Default: as accelerate's configuration
+    says, else replicated."""
+    deepspeed: str | None = None
+    """DeepSpeed JSON file, such as configs/deepspeed/zero2.json."""
+    overlap: bool = True
+    """Replicated players: gradients leave while backward still runs (the result is the same)."""
     processes: int | None = None
     """Refuse to start unless exactly this many processes run together."""
     timeout_s: float = 600.0

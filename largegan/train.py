@@ -69,6 +69,7 @@ class Session:
         from largegan.data import framed, open_for
         from largegan.data.transforms import Framing
         from largegan.parallel.alike import check_versions
+        from largegan.parallel.choose import choose
         from largegan.parallel.engine import Engine
         from largegan.recipe import DataSpec
         from largegan.recipes import recipe_class
@@ -103,7 +104,16 @@ class Session:
         )
         torch.manual_seed(config.train.seed)
         recipe = make(self.spec, **recipe_options(config))
-        self.engine = Engine(world)
+        parallel = config.parallel
+        shares = choose(
+            parallel.engine,
+            recipe,
+            world,
+            deepspeed=parallel.deepspeed,
+            overlap=parallel.overlap,
+            precision=config.train.precision,
+        )
+        self.engine = Engine(world, shares)
         self.engine.setup(recipe)
         self.trainer = self.build_trainer(recipe)
 

@@ -160,10 +160,12 @@ def make_trainer(
     batch_size: int = 8,
     micro_batch_size: int | None = None,
     max_bad_steps: int = 3,
+    max_grad_norm: float | None = None,
+    shares: dict | None = None,
 ) -> Trainer:
-    """A trainer on this process's share of the toy data."""
+    """A trainer on this process's share of the toy data; `shares` as `Engine` takes them."""
     world = world or World(0, 1, torch.device("cpu"))
-    engine = Engine(world)
+    engine = Engine(world, shares)
     engine.setup(recipe)
     micro = micro_batch_size or batch_size // world.size
     stream = ToyStream(
@@ -181,6 +183,7 @@ def make_trainer(
         batch_size=batch_size,
         micro_batch_size=micro,
         max_bad_steps=max_bad_steps,
+        max_grad_norm=max_grad_norm,
     )
 
 

@@ -1,0 +1,153 @@
+"""One rank of two: trains under every engine, saves, resumes what another engine saved."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
+
+from largegan import checkpoint
+from largegan.parallel.choose import choose
+from largegan.parallel.launch import World, agree, connect, disconnect, leave
+from largegan.recipe import Recipe
+from largegan.trainer import Trainer
+from tests.parallel.toy import Toy
+from tests.recipes.common import IMAGES, make_recipe, make_trainer
+from tests.test_health import poison
+
+MIXED = {"G": "fsdp2", "D": "zero2"}
+ENGINES = {
+    "replicated": "replicated",
+    "zero1": "zero1",
+    "zero2": "zero2",
+    "fsdp2": "fsdp2",
+    "mixed": MIXED,
+    "zero3": "zero3",  # first order only
+}
+# Which engine's checkpoint each engine continues from.
+RESUMES = dict(zip(ENGINES, ["mixed", "fsdp2", "replicated", "zero1", "zero2", "zero3"], strict=True))
+RECIPES = ("sngan", "wgan_gp", "wgan")
+HALF = 3  # iterations to a checkpoint, and from there to the end
+
+
+def make(recipe: Recipe, name: str, *, world: World | None = None, engine=None) -> Trainer:
+    shares = choose(engine, recipe, world) if engine else None
+    return make_trainer(
+        recipe, name, world=world, shares=shares, micro_batch_size=2, max_grad_norm=0.3
+    )
+
+
+def toy(engine: str, seed: int = 0) -> Toy:
+    torch.manual_seed(seed)
+    return Toy(IMAGES, second_order=engine != "zero3")
+
+
+def train(trainer: Trainer, iterations: int) -> list[dict[str, float]]:
+    """The mean over ranks of each term and gradient norm, iteration by iteration."""
+    history = []
+    for _ in range(iterations):
+        trainer.tally.sums.clear()
+        trainer.tally.counts.clear()
+        trainer.iteration()
+        means = trainer.tally.means()
+        values = trainer.engine.mean(torch.tensor(list(means.values()), dtype=torch.float64))
+        history.append(dict(zip(means, values.tolist(), strict=True)))
+    return history
+
+
+def save(trainer: Trainer, folder: Path, world: World) -> Path:
+    content = checkpoint.Checkpoint(
+        trainer.engine.model_state(), trainer.engine.optimizer_state(), trainer.state_dict()
+    )
+    path = agree(world, lambda: str(checkpoint.save(folder, trainer.at.nimg, content)))
+    return Path(path)
+
+
+def restore(trainer: Trainer, path: Path) -> None:
+    content = checkpoint.load(path)
+    checkpoint.check_model(path, content.model, trainer.engine.layout)
+    trainer.engine.load_model_state(content.model)
+    trainer.engine.load_optimizer_state(content.optimizer)
+    trainer.load_state_dict(content.state)
+
+
+def moment_bytes(trainer: Trainer) -> int:
+    """What this rank's optimizers hold."""
+    tensors = [
+        v.to_local() if isinstance(v, DTensor) else v
+        for optimizer in trainer.engine.optimizers.values()
+        for fields in optimizer.state.values()
+        for v in fields.values()
+        if torch.is_tensor(v)
+    ]
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def skip_one(trainer: Trainer, world: World) -> bool:
+    """A loss that is NaN on rank 1 only: no engine may step, nor forget what it knew."""
+    before = snapshot(trainer)
+    if world.rank == 1:
+        poison(trainer, 0, {trainer.at.step})
+    phase = trainer.recipe.phases[0]
+    trainer.run_phase(phase, trainer.draw(), (0, 0))
+    after = snapshot(trainer)
+    same = all(torch.equal(before[k], after[k]) for k in before)
+    trainer.iteration()  # rank 1's poison is used up; the step after a bad one is a good one
+    return same and trainer.bad_steps.total == 1
+
+
+def snapshot(trainer: Trainer) -> dict[str, torch.Tensor]:
+    engine = trainer.engine
+    return {k: v.clone() for k, v in (engine.model_state() | engine.optimizer_state()).items()}
+
+
+def keep(path: Path, trainer: Trainer, world: World) -> None:
+    state = snapshot(trainer)
+    if world.rank == 0:
+        save_file({k: v.contiguous() for k, v in state.items()}, path)
+
+
+def run_toy(name: str, folder: Path, world: World) -> dict:
+    trainer = make(toy(name, seed=world.rank), "toy", world=world, engine=ENGINES[name])
+    history = train(trainer, HALF)
+    save(trainer, folder / name, world)
+    history += train(trainer, HALF)
+    keep(folder / f"{name}.safetensors", trainer, world)
+    picture = None
+    with trainer.engine.whole():  # as train.py draws: rank 0 alone, from whole weights
+        if world.rank == 0:
+            picture = trainer.recipe.sample(2, torch.Generator().manual_seed(0)).flatten().tolist()
+            trainer.recipe.G(torch.ones(1, 4))
+    return {
+        "history": history,
+        "moment_bytes": moment_bytes(trainer),
+        "picture": picture,
+        "skipped": skip_one(trainer, world),
+    }
+
+
+def main(folder: Path) -> None:
+    world = connect(processes=2)
+    torch.set_num_threads(1)
+    results = {name: run_toy(name, folder, world) for name in ENGINES}
+    for name, source in RESUMES.items():
+        trainer = make(toy(name, seed=7), "toy", world=world, engine=ENGINES[name])
+        restore(trainer, folder / source / f"{HALF * 8:09d}")
+        train(trainer, HALF)
+        keep(folder / f"{source}-to-{name}.safetensors", trainer, world)
+    for recipe in RECIPES:
+        for name, engine in ENGINES.items():
+            if name == "zero3" and recipe != "sngan":
+                continue
+            trainer = make(make_recipe(recipe, exact=True), recipe, world=world, engine=engine)
+            train(trainer, 2)
+            keep(folder / f"{recipe}-{name}.safetensors", trainer, world)
+    (folder / f"rank{world.rank}.json").write_text(json.dumps(results))
+    disconnect()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    leave(0)
