@@ -121,9 +121,7 @@ def zero3_obstacle(phase: Phase) -> str | None:
     return "changes weights after its step" if phase.after else None
 
 
-def told_by_accelerate(
-    env: Mapping[str, str], precision: str
-) -> tuple[str | None, str | None]:
+def told_by_accelerate(env: Mapping[str, str], precision: str) -> tuple[str | None, str | None]:
     """(the engine that `accelerate launch` was told to use, its DeepSpeed file)."""
     mixed = env.get("ACCELERATE_MIXED_PRECISION", "no")
     if mixed not in ("no", precision):
@@ -156,7 +154,9 @@ def told_deepspeed(env: Mapping[str, str]) -> tuple[str, str | None]:
     if file and file.lower() != "none":
         return "deepspeed", file
     clipping = env.get("ACCELERATE_GRADIENT_CLIPPING", "0").lower()
-    check_settings({"gradient_clipping": 0 if clipping == "none" else float(clipping)}, "accelerate")
+    check_settings(
+        {"gradient_clipping": 0 if clipping == "none" else float(clipping)}, "accelerate"
+    )
     for kind in ("OPTIMIZER", "PARAM"):
         if env.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{kind}_DEVICE", "none").lower() != "none":
             raise ConfigError(

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from largegan.parallel.launch import World, contact
+from largegan.parallel.reduce import all_reduce_sum
 from largegan.recipe import Recipe
 
 
@@ -55,13 +55,9 @@ class FSDP2:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
         norms = torch._foreach_norm([p.grad.to_local() for p in self.params])
-        squares = torch.stack(norms).square().sum().reshape(1)
-        small = torch.cat([t.reshape(-1) for t in (*extras, squares)])
-        with contact():
-            dist.all_reduce(small)
-        for t, total in zip(extras, small.split([t.numel() for t in (*extras, squares)])):
-            t.copy_(total.view_as(t))
-        return small[-1].sqrt()
+        squares = torch.stack(norms).square().sum()
+        all_reduce_sum([*extras, squares])
+        return squares.sqrt()
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_([p.grad.to_local() for p in self.params], factor)

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from largegan.parallel.launch import World, contact
+from largegan.parallel.reduce import all_reduce_sum
 from largegan.recipe import Recipe
 
 SETTINGS = {
@@ -75,13 +76,9 @@ class Zero:
                     p.grad = torch.zeros_like(p)
         with contact():
             self.coalesced.__exit__(None, None, None)
-        squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum().reshape(1)
-        small = torch.cat([t.reshape(-1) for t in (*extras, squares)])
-        with contact():
-            dist.all_reduce(small)
-        for t, total in zip(extras, small.split([t.numel() for t in (*extras, squares)])):
-            t.copy_(total.view_as(t))
-        return small[-1].sqrt()
+        squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum()
+        all_reduce_sum([*extras, squares])
+        return squares.sqrt()
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_(self._gradients(), factor)
@@ -137,7 +134,7 @@ class Zero:
         found = {}
         for field, value in self.optimizer.state.get(flat, {}).items():
             if not torch.is_tensor(value) or value.shape != flat.shape:
-                found[field] = torch.as_tensor(value)
+                found[field] = torch.as_tensor(value).clone()  # one counter for all parameters
                 continue
             with contact():
                 found[field] = safe_get_full_optimizer_state(p, field).cpu()
