@@ -373,9 +373,13 @@ class Session:
         return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False) -> None:
-        """Writes the picture people watch: fixed latents, EMA weights, rank 0 only."""
-        if self.world.rank != 0:
-            return
+        """Writes the picture people watch, on rank 0; the others lend their parts of the weights."""
+        with self.engine.whole():
+            if self.world.rank == 0:
+                self.draw(reals)
+
+    def draw(self, reals: bool) -> None:
+        """Fixed latents, averaged weights."""
         from largegan import samples
         from largegan.parallel import watch
 
