@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from largegan.lock import RunLock
     from largegan.parallel.launch import World
     from largegan.parallel.signals import StopRequest
+    from largegan.recipe import Recipe
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,6 +114,8 @@ class Session:
             overlap=parallel.overlap,
             precision=config.train.precision,
         )
+        if self.start is None:
+            self.fine_tune(recipe)
         self.engine = Engine(world, shares)
         self.engine.setup(recipe)
         self.trainer = self.build_trainer(recipe)
@@ -171,7 +174,6 @@ class Session:
         from largegan import checkpoint, run
 
         if self.start is None:
-            self.fine_tune()
             return None
         path = Path(self.start)
         content = checkpoint.load(path)
@@ -188,8 +190,8 @@ class Session:
         self.say(*(f"  changed since then: {change}" for change in changes))
         return content.state
 
-    def fine_tune(self) -> None:
-        """A new run may begin with another run's weights."""
+    def fine_tune(self, recipe: "Recipe") -> None:
+        """A new run may begin with another run's weights, before they are distributed."""
         from largegan.finetune import starting_weights
 
         config = self.config
@@ -197,12 +199,12 @@ class Session:
             return
         state, notes = starting_weights(
             Path(config.run.init_from),
-            self.engine.recipe,
+            recipe,
             self.spec,
             name=config.recipe.name,
             options=recipe_options(config),
         )
-        self.engine.load_model_state(state)
+        recipe.load_state_dict(state, strict=False)  # not strict: one name per tensor
         self.say(*notes)
 
     def micro_batch_size(self, saved: dict | None) -> int:
@@ -373,7 +375,7 @@ class Session:
         return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False) -> None:
-        """Writes the picture people watch, on rank 0; the others lend their parts of the weights."""
+        """Writes the picture people watch, on rank 0; others lend their parts of the weights."""
         with self.engine.whole():
             if self.world.rank == 0:
                 self.draw(reals)
