@@ -30,7 +30,7 @@ each_engine = pytest.mark.parametrize("name", ENGINES)
 def ranks(tmp_path_factory):
     """The folder of what both ranks wrote, and their numbers."""
     folder = tmp_path_factory.mktemp("engines")
-    run_ranks(["-m", "tests.parallel.engines_worker", str(folder)], world=2, timeout_s=400)
+    run_ranks(["-m", "tests.parallel.engines_worker", str(folder)], world=2, timeout_s=600)
     return folder, [json.loads((folder / f"rank{r}.json").read_text()) for r in (0, 1)]
 
 
