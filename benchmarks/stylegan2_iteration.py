@@ -35,8 +35,8 @@ from largegan.data.transforms import to_device
 from largegan.layers import equalized
 from largegan.nets import stylegan2, stylegan2_discriminator
 from largegan.ops import activation, fir, modulated
-from largegan.parallel.launch import World
 from largegan.parallel.engine import Engine
+from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
 from largegan.recipes.stylegan2 import StyleGAN2
 from largegan.trainer import Trainer

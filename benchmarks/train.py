@@ -158,8 +158,8 @@ def build(row: Row, device: str):
     import torch
 
     from largegan.data.transforms import to_device
-    from largegan.parallel.launch import World
     from largegan.parallel.engine import Engine
+    from largegan.parallel.launch import World
     from largegan.recipe import DataSpec
     from largegan.recipes import recipe_class
     from largegan.trainer import Trainer

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from largegan.config import parse, recipe_options
+from largegan.parallel.choose import read_settings
 from largegan.recipe import DataSpec
 from largegan.recipes import TABLE, recipe_class
 
@@ -44,3 +45,24 @@ def test_builds_its_recipe(path):
     with torch.device("meta"):
         recipe = make(spec, **recipe_options(config))
     assert recipe.phases
+
+
+ACCELERATE = sorted((Path(__file__).parents[1] / "configs/accelerate").glob("*.yaml"))
+DEEPSPEED = sorted((Path(__file__).parents[1] / "configs/deepspeed").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", ACCELERATE, ids=lambda path: path.stem)
+def test_accelerate_files_load_and_say_how_to_start(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    assert f"--config_file configs/accelerate/{path.name}" in header(path)
+    loaded = load_config_from_file(str(path))
+    file = loaded.deepspeed_config.get("deepspeed_config_file") if loaded.deepspeed_config else None
+    assert file is None or Path(__file__).parents[1] / file in DEEPSPEED
+
+
+@pytest.mark.parametrize("path", DEEPSPEED, ids=lambda path: path.stem)
+def test_deepspeed_files_are_accepted(path):
+    settings = read_settings(str(path))
+    assert settings["zero_optimization"]["stage"] == int(path.stem[-1])
+    assert settings["gradient_clipping"] == 0.0  # written out: DeepSpeed's default is 1

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from largegan.parallel.launch import World
-from largegan.parallel.reduce import GradientReduction
+from largegan.parallel.reduce import BUCKET_BYTES, GradientReduction
 from largegan.recipe import Recipe
 
 
@@ -21,7 +21,14 @@ class Replicated:
     splits_weights = False
 
     def __init__(
-        self, recipe: Recipe, player: str, names: list[str], world: World, *, overlap: bool = True
+        self,
+        recipe: Recipe,
+        player: str,
+        names: list[str],
+        world: World,
+        *,
+        overlap: bool = True,
+        bucket_bytes: int = BUCKET_BYTES,
     ):
         self.names = names
         self.params = [recipe.get_parameter(name) for name in names]
@@ -29,7 +36,9 @@ class Replicated:
         self.by_name = dict(zip(names, self.params, strict=True))
         self.reduction = None
         if world.size > 1:
-            self.reduction = GradientReduction(self.params, overlap=overlap)
+            self.reduction = GradientReduction(
+                self.params, overlap=overlap, bucket_bytes=bucket_bytes
+            )
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
         if moves:

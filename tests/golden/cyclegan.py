@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from largegan.nets.patchgan import PatchGAN
 from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.nets.unet_translation import UNetGenerator
-from largegan.parallel.launch import World
 from largegan.parallel.engine import Engine
+from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Progress, Recipe
 from largegan.recipes.cut import CUT
 from largegan.recipes.cyclegan import CycleGAN

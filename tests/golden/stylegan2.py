@@ -12,8 +12,8 @@ from largegan.ema import Ema
 from largegan.losses import path_lengths, sq_grad_norm
 from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
-from largegan.parallel.launch import World
 from largegan.parallel.engine import Engine
+from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
 from largegan.recipes.stylegan2 import StyleGAN2
 from largegan.trainer import Trainer

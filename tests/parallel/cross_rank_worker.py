@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from largegan.parallel.launch import World, connect, disconnect, leave
 from largegan.parallel.engine import Engine
+from largegan.parallel.launch import World, connect, disconnect, leave
 from largegan.recipe import DataSpec, Progress
 from largegan.recipes.biggan import BigGAN
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from largegan.augment import ADA
-from largegan.parallel.launch import connect, disconnect, leave
 from largegan.parallel.engine import Engine
+from largegan.parallel.launch import connect, disconnect, leave
 from largegan.recipe import Player, Progress, Recipe, adam
 
 

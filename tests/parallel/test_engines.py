@@ -102,11 +102,13 @@ def test_a_run_moves_to_one_process(ranks, alone, name, tmp_path):
 
 
 def test_optimizer_memory_shrinks(ranks):
-    """ZeRO and FSDP2 hold half of the moments on each of two ranks (and some padding)."""
-    for result in ranks[1]:
-        whole = result["replicated"]["moment_bytes"]
-        for name in ("zero1", "zero2", "fsdp2", "mixed", "zero3"):
-            assert 0.45 < result[name]["moment_bytes"] / whole < 0.6, name
+    """Together, the two ranks of ZeRO and FSDP2 hold the moments about once."""
+    whole = ranks[1][0]["replicated"]["moment_bytes"]
+    for name in ("zero1", "zero2", "fsdp2", "mixed", "zero3"):
+        held = [result[name]["moment_bytes"] for result in ranks[1]]
+        # A little more than once: padding, and counters that every rank keeps.
+        assert whole <= sum(held) < 1.2 * whole, (name, whole, held)
+        assert max(held) < 0.7 * whole, (name, whole, held)  # FSDP2 cuts rows: not quite halves
 
 
 @each_engine

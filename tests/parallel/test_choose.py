@@ -1,0 +1,125 @@
+"""Which engine a player gets, and every combination that is refused before any work."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from largegan.errors import ConfigError, EnvironmentFault
+from largegan.parallel import choose as choose_module
+from largegan.parallel.choose import choose, read_settings
+from largegan.parallel.launch import World
+from largegan.parallel.replicated import Replicated
+from tests.parallel.toy import Toy
+
+TWO, ONE = World(0, 2, torch.device("cpu")), World(0, 1, torch.device("cpu"))
+BY_DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "1"}
+BY_FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+def made(engine, *, world=TWO, env=None, **options) -> dict[str, str]:
+    """What each player got: the name of the class, and the stage of ZeRO."""
+    shares = choose(engine, Toy(), world, env=env or {}, **options)
+    found = {}
+    for player, share in shares.items():
+        stage = share.keywords.get("stage", "") if isinstance(share, partial) else ""
+        found[player] = f"{getattr(share, 'func', share).__name__}{stage}"
+    return found
+
+
+def test_by_player():
+    assert made(None) == {"G": "Replicated", "D": "Replicated"}
+    assert made("zero1") == {"G": "Zero1", "D": "Zero1"}
+    assert made({"G": "fsdp2"}) == {"G": "FSDP2", "D": "Replicated"}
+    assert made({"G": "zero2", "D": "fsdp2"}) == {"G": "Zero2", "D": "FSDP2"}
+
+
+def test_overlap_reaches_the_replicated():
+    shares = choose(None, Toy(), TWO, overlap=False, env={})
+    assert shares["G"].func is Replicated and shares["G"].keywords == {"overlap": False}
+
+
+def test_what_accelerate_was_told_is_honoured(tmp_path):
+    assert set(made(None, env=BY_DEEPSPEED).values()) == {"Zero1"}
+    assert set(made(None, env=BY_FSDP).values()) == {"FSDP2"}
+    assert set(made("fsdp2", env=BY_FSDP).values()) == {"FSDP2"}
+    file = tmp_path / "zero.json"
+    file.write_text(json.dumps({"zero_optimization": {"stage": 1}, "gradient_clipping": "auto"}))
+    env = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(file)}
+    assert set(made(None, env=env).values()) == {"Zero1"}
+    assert set(made("deepspeed", deepspeed=str(file)).values()) == {"Zero1"}
+
+
+REFUSED = {
+    "unknown player": ({"engine": {"X": "zero1"}}, "names player 'X', but recipe Toy has G, D"),
+    "unknown engine": ({"engine": "zero4"}, "no engine 'zero4'"),
+    "one process": ({"engine": "fsdp2", "world": ONE}, "there is only one"),
+    "one process, zero": ({"engine": "zero1", "world": ONE}, "there is only one"),
+    "second order": ({"engine": {"D": "zero3"}}, "its phase D.r1 differentiates through"),
+    "two opinions": ({"engine": "fsdp2", "env": BY_DEEPSPEED}, "asks for engine zero1"),
+    "FSDP 1": ({"engine": None, "env": BY_FSDP | {"FSDP_VERSION": "1"}}, "fsdp_version: 2"),
+    "clipping": (
+        {"engine": None, "env": BY_DEEPSPEED | {"ACCELERATE_GRADIENT_CLIPPING": "1.0"}},
+        "gradient_clipping must be 0",
+    ),
+    "offload": (
+        {
+            "engine": None,
+            "env": BY_DEEPSPEED | {"ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "cpu"},
+        },
+        "offloads",
+    ),
+    "precision": ({"engine": None, "env": {"ACCELERATE_MIXED_PRECISION": "fp16"}}, "fp16"),
+    "accumulation": (
+        {"engine": None, "env": {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}},
+        "micro_batch_size",
+    ),
+    "no file": ({"engine": "deepspeed", "deepspeed": "nowhere.json"}, "nowhere.json"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_in_one_sentence(kind):
+    options, words = REFUSED[kind]
+    with pytest.raises(ConfigError, match=words) as refusal:
+        made(**options)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"gradient_clipping": 1.0}, "gradient_clipping must be 0"),
+        ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps must be 1"),
+        ({"bf16": {"enabled": True}}, "leave bf16 out"),
+        ({"fp16": {"enabled": True}}, "leave fp16 out"),
+        ({"optimizer": {"type": "Adam"}}, "leave optimizer out"),
+        ({"zero_optimization": {"stage": 0}}, "stage must be 1, 2 or 3"),
+        ({"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, "not been tried"),
+        ([], "expected an object"),
+    ],
+)
+def test_deepspeed_files_that_would_change_training(content, words, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=words):
+        read_settings(str(tmp_path / "a.json"))
+
+
+def test_weights_changed_after_a_step_forbid_zero3():
+    recipe = Toy(second_order=False)
+    object.__setattr__(recipe.phases[0], "after", lambda: None)
+    with pytest.raises(ConfigError, match=r"D\.discriminator changes weights after its step"):
+        choose("zero3", recipe, TWO, env={})
+
+
+def test_a_missing_or_old_deepspeed(monkeypatch):
+    def absent(name):
+        raise choose_module.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(choose_module.metadata, "version", absent)
+    with pytest.raises(EnvironmentFault, match=r"pip install 'largegan\[deepspeed\]'"):
+        made("zero1")
+    monkeypatch.setattr(choose_module.metadata, "version", lambda name: "0.18.9")
+    with pytest.raises(EnvironmentFault, match=r"0\.19\.1 or newer"):
+        made("zero1")
