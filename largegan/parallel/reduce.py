@@ -71,8 +71,9 @@ class GradientReduction:
     Buckets and their order depend on the parameters alone, so that all ranks send the same
     sequence, and so that the result is the same bits whether or not a bucket leaves early. With
     `overlap` a bucket leaves during the last micro-batch's backward, as soon as the gradients
-    that arrived in such phases before are there. One that arrives after its bucket has left (no
-    phase did that until now, or backward came by twice) makes the bucket travel again.
+    that arrived in such phases before are there. One that arrives after its bucket has left, on
+    any rank, makes the bucket travel again on all (no phase used that parameter until now, or
+    backward came by twice).
     """
 
     def __init__(
@@ -107,17 +108,19 @@ class GradientReduction:
 
     def finish(self, extras: list[Tensor]) -> None:
         """Sums what has not left yet, `extras` with the last bucket, and waits for all of it."""
-        for p in self.home:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
         while len(self.trips) < len(self.buckets) - 1:
             self._launch()
-        for i in sorted(self.stale):
-            with contact():
-                self.trips[i].work.wait()
-            self.trips[i] = Trip.start([p.grad for p in self.buckets[i]])
-        self._launch(extras)
-        for trip in self.trips:
+        # Ranks may have used different parameters: all decide together which buckets go again.
+        late = [float(i in self.stale) for i in range(len(self.buckets))]
+        again = torch.tensor(late, device=extras[0].device)
+        self._launch([*extras, again])
+        self.trips[-1].land()
+        for i, ranks in enumerate(again[:-1].tolist()):
+            if ranks:
+                with contact():
+                    self.trips[i].work.wait()
+                self.trips[i] = Trip.start([p.grad for p in self.buckets[i]])
+        for trip in self.trips[:-1]:
             trip.land()
         self.watch.landed = time.perf_counter() - self.watch.started
         self._forget()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,8 +11,10 @@ from torch.distributed.tensor import DTensor
 
 from largegan import checkpoint
 from largegan.parallel.choose import choose
+from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree, connect, disconnect, leave
-from largegan.recipe import Recipe
+from largegan.parallel.replicated import Replicated
+from largegan.recipe import Player, Progress, Recipe
 from largegan.trainer import Trainer
 from tests.parallel.toy import Toy
 from tests.recipes.common import IMAGES, make_recipe, make_trainer
@@ -36,7 +39,7 @@ RECIPES = {
     "wgan_gp": ["fsdp2", "zero2"],
     "wgan": ["fsdp2", "zero1"],
 }
-HALF = 3  # iterations to a checkpoint, and from there to the end
+HALF = 5  # iterations to a checkpoint, and from there to the end
 
 
 def make(recipe: Recipe, name: str, *, world: World | None = None, engine=None) -> Trainer:
@@ -81,13 +84,13 @@ def restore(trainer: Trainer, path: Path) -> None:
 
 
 def moment_bytes(trainer: Trainer) -> int:
-    """What this rank's optimizers hold."""
+    """What this rank's optimizers hold, but for their counters of steps."""
     tensors = [
         v.to_local() if isinstance(v, DTensor) else v
         for optimizer in trainer.engine.optimizers.values()
         for fields in optimizer.state.values()
-        for v in fields.values()
-        if torch.is_tensor(v)
+        for field, v in fields.items()
+        if field != "step"
     ]
     return sum(t.numel() * t.element_size() for t in tensors)
 
@@ -137,9 +140,44 @@ def run_toy(name: str, folder: Path, world: World) -> dict:
     }
 
 
+class Chain(Recipe):
+    """Layers that a loss may leave out, the last of them first."""
+
+    def __init__(self):
+        super().__init__()
+        self.D = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(3)))
+        self.players = {"D": Player([self.D], partial(torch.optim.SGD, lr=0.0))}
+        self.phases = []
+
+    def loss(self, layers: list[int]) -> torch.Tensor:
+        x = torch.ones(1)
+        for i in layers:
+            x = self.D[i](x)
+        return x.sum()
+
+
+def check_uneven_use(world: World) -> None:
+    """Rank 1 begins to use a layer whose bucket has left by then; the sum is that of both."""
+    torch.manual_seed(0)
+    recipe = Chain()
+    engine = Engine(world, {"D": partial(Replicated, bucket_bytes=1)})
+    engine.setup(recipe)
+    for used in ([1, 0], [1, 0]), ([1, 0], [2, 1, 0]):
+        loss = recipe.loss(used[world.rank])
+        engine.begin("D", second_order=False)
+        engine.backward(loss, last=True)
+        engine.finish("D", Progress(), terms={"": loss.detach()}, max_grad_norm=None)
+        found = [p.grad.clone() for p in recipe.parameters()]
+        recipe.zero_grad()
+        sum(recipe.loss(layers) for layers in used).backward()
+        for p, gradient in zip(recipe.parameters(), found, strict=True):
+            torch.testing.assert_close(gradient, torch.zeros_like(p) if p.grad is None else p.grad)
+
+
 def main(folder: Path) -> None:
     world = connect(processes=2)
     torch.set_num_threads(1)
+    check_uneven_use(world)
     results = {name: run_toy(name, folder, world) for name in ENGINES}
     for name, source in RESUMES.items():
         trainer = make(toy(name, seed=7), "toy", world=world, engine=ENGINES[name])

@@ -77,9 +77,13 @@ NAMES = list(TABLE)
 
 
 def spec_of(name: str) -> DataSpec:
-    if "image_b" in recipe_class(name).reads:
+    return spec_reading(recipe_class(name).reads)
+
+
+def spec_reading(reads: tuple[str, ...]) -> DataSpec:
+    if "image_b" in reads:
         return TWO_DOMAINS
-    return NUMBERS if name == "gaussian" else IMAGES
+    return NUMBERS if "x" in reads else IMAGES
 
 
 def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
@@ -169,7 +173,7 @@ def make_trainer(
     engine.setup(recipe)
     micro = micro_batch_size or batch_size // world.size
     stream = ToyStream(
-        spec_of(name),
+        spec_reading(recipe.reads),
         batch_size=batch_size,
         micro_batch_size=micro,
         rank=world.rank,
