@@ -439,7 +439,7 @@ class Session:
             f"{spec.channels}x{spec.height}x{spec.width}{classes}"
         )
         self.logger.say(
-            f"{self.world.size} process(es) on {self.world.device.type}, batch "
+            f"{self.world.size} process(es) on {self.world.device.type}, {self.engine}, batch "
             f"{self.trainer.batch_size}; pictures appear in {self.folder / 'samples'}"
         )
 

@@ -35,6 +35,7 @@ class Share(Protocol):
     All ranks call everything alike, in the same order.
     """
 
+    name: str  # as in the configuration
     params: list[nn.Parameter]
     optimizer: optim.Optimizer
     splits_weights: bool  # between phases no rank holds a whole weight
@@ -166,6 +167,13 @@ class Engine:
             group.update(self.recipe.players[player].schedule(at))
         share.step()
         return StepReport(True, grad_norm)
+
+    def __str__(self) -> str:
+        """For people: "engine zero1", or "engines G fsdp2, D replicated"."""
+        names = {player: share.name for player, share in self.shares.items()}
+        if len(set(names.values())) == 1:
+            return f"engine {next(iter(names.values()))}"
+        return "engines " + ", ".join(f"{player} {name}" for player, name in names.items())
 
     @contextmanager
     def whole(self) -> Iterator[None]:

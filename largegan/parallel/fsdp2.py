@@ -22,6 +22,7 @@ from largegan.recipe import Recipe
 class FSDP2:
     """See `Share`."""
 
+    name = "fsdp2"
     splits_weights = True
 
     def __init__(self, recipe: Recipe, player: str, names: list[str], world: World):

@@ -18,6 +18,7 @@ from largegan.recipe import Recipe
 class Replicated:
     """See `Share`."""
 
+    name = "replicated"
     splits_weights = False
 
     def __init__(

@@ -42,7 +42,7 @@ class Zero:
         settings: dict | None = None,
     ):
         self.rank, self.world, self.stage = world.rank, world.size, stage
-        self.splits_weights = stage == 3
+        self.name, self.splits_weights = f"zero{stage}", stage == 3
         self.by_name = {name: recipe.get_parameter(name) for name in names}
         self.params = list(self.by_name.values())
         for p in self.params:
