@@ -4,6 +4,8 @@ whatever happens to the job.
 
 import filecmp
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from largegan import checkpoint
 from tests import forked
-from tests.parallel.launching import free_port
+from tests.parallel.launching import ROOT, free_port
 from tests.slurm import double
 from tests.slurm.cluster import Cluster, Job
 from tests.slurm.conftest import open_cluster
@@ -201,6 +203,18 @@ def test_a_run_directory_on_one_nodes_own_disk_is_refused(cluster, tmp_path):
     assert job.end() == "FAILED" and job.restarts() == 0
     assert job.facts()["ExitCode"] == "4:0"
     assert f"run directory {folder} is not shared: node2 cannot see" in job.said(), job.report()
+
+
+@slow  # two processes that import torch
+def test_fewer_processes_than_asked_for_are_refused(cluster, tmp_path):
+    """Bare srun, no script: somebody forgot half of the tasks."""
+    words = ["srun", "--nodes=2", "--ntasks=2", sys.executable, "-m", "largegan.train"]
+    words += [*options(**{"recipe.name": "gan", "parallel.processes": 4})]
+    words += ["--run.dir", str(tmp_path / "run")]
+    done = subprocess.run(words, env=cluster.env, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr
+    said = "error: --parallel.processes asks for 4 processes but this process group has 2"
+    assert said in done.stderr and not (tmp_path / "run").exists()
 
 
 @slow  # two trainings, half a minute
