@@ -4,6 +4,7 @@ from largegan.ops.activation import bias_act
 from largegan.ops.conv import conv2d, conv2d_resample, conv_transpose2d
 from largegan.ops.filtered import filtered_lrelu
 from largegan.ops.fir import BINOMIAL, downsample2d, filter2d, taps, upfirdn2d, upsample2d
+from largegan.ops.fir_activation import act_fir, fir_act
 from largegan.ops.grid import grid_sample
 from largegan.ops.modulated import modulated_conv2d
 from largegan.ops.norm import batch_norm_act, instance_norm_act
@@ -11,6 +12,7 @@ from largegan.ops.norm import batch_norm_act, instance_norm_act
 __all__ = [
     "BINOMIAL",
     "batch_norm_act",
+    "act_fir",
     "bias_act",
     "conv2d",
     "conv2d_resample",
@@ -18,6 +20,7 @@ __all__ = [
     "downsample2d",
     "filter2d",
     "filtered_lrelu",
+    "fir_act",
     "grid_sample",
     "instance_norm_act",
     "modulated_conv2d",

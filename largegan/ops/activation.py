@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.ops.registering import needed
+from largegan.ops.slope import Leaky
 
 ROOT2 = 2**0.5
 
@@ -51,11 +52,7 @@ def bias_act(
     piecewise-linear activations, which image networks are made of, are one operator and keep
     their result alone for the backward pass; the smooth ones are PyTorch's.
     """
-    if act not in ACTIVATIONS:
-        raise ValueError(f"act is {act!r}: give one of {', '.join(ACTIVATIONS)}")
-    default = ACTIVATIONS[act]
-    alpha = default.alpha if alpha is None or act != "lrelu" else alpha
-    gain = default.gain if gain is None else gain
+    default, alpha, gain = _constants(act, alpha, gain)
     b = None if b is None else b.to(x.dtype)
     # From its result one can tell the slope, as long as signs survive.
     if default.function is None and gain > 0 and alpha >= 0:
@@ -64,6 +61,26 @@ def bias_act(
     x = F.leaky_relu(x, alpha) if default.function is None else default.function(x)
     x = x if gain == 1 else x * gain
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def _constants(
+    act: str, alpha: float | None, gain: float | None
+) -> tuple[Activation, float, float]:
+    if act not in ACTIVATIONS:
+        raise ValueError(f"act is {act!r}: give one of {', '.join(ACTIVATIONS)}")
+    default = ACTIVATIONS[act]
+    alpha = default.alpha if alpha is None or act != "lrelu" else alpha
+    return default, alpha, default.gain if gain is None else gain
+
+
+def piecewise_linear(
+    act: str, alpha: float | None, gain: float | None, clamp: float | None
+) -> Leaky | None:
+    """The activation as kernels have it; None if it is a smooth one, or turns signs around."""
+    default, alpha, gain = _constants(act, alpha, gain)
+    if (act != "linear" and (default.function is not None or alpha < 0)) or gain <= 0:
+        return None
+    return Leaky(1.0 if act == "linear" else alpha, gain, -1.0 if clamp is None else clamp)
 
 
 @torch.library.custom_op("largegan::leaky", mutates_args=())

@@ -35,7 +35,19 @@ class Filter(NamedTuple):
         pads = (kx - 1 - p[0], after[0], ky - 1 - p[2], after[1])
         return self._replace(factors=(dx, dy, ux, uy), pads=pads, flip=not self.flip)
 
+    def arguments(self) -> list:
+        """As operators take them."""
+        return [list(part) if isinstance(part, tuple) else part for part in self]
+
     def taps(self) -> list[float]:
         """To correlate with: fx and then fy, or rows."""
         step = 1 if self.flip else -1
         return [t * self.gain for t in self.fx[::step]] + list(self.fy[::step])
+
+
+IDENTITY = Filter((1.0,), (1.0,), (1, 1), (1, 1, 1, 1), (0, 0, 0, 0), False, 1.0)
+
+
+def as_filter(fx, fy, size, factors, pads, flip, gain) -> Filter:
+    """From the arguments of an operator."""
+    return Filter(tuple(fx), tuple(fy), tuple(size), tuple(factors), tuple(pads), flip, gain)

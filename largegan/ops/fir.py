@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from largegan.ops import fir_kernel
+from largegan.ops.filter import Filter, as_filter
+from largegan.ops.plan import dense
 from largegan.ops.registering import layout
 
 Taps = Sequence[float] | Sequence[Sequence[float]]
@@ -43,13 +46,17 @@ def upfirdn2d(x, fx, fy=None, *, up=1, down=1, padding=0, flip=False, gain=1.0) 
     `fx` alone filters both directions; `fx` as rows is a filter of two dimensions. The filter is
     convolved with the image (its taps run backwards); `flip` correlates instead.
     """
-    factors = [*_pair(up), *_pair(down)]
-    pads = _padding(padding)
+    return fir(x, *resampling(fx, fy, up, down, padding, flip, gain).arguments())
+
+
+def resampling(fx, fy=None, up=1, down=1, padding=0, flip=False, gain=1.0) -> Filter:
+    """The arguments of `upfirdn2d`, spelled out."""
+    factors, pads = (*_pair(up), *_pair(down)), tuple(_padding(padding))
     if _is_2d(fx):
-        rows = [t for row in fx for t in row]
-        return fir(x, rows, [], [len(fx[0]), len(fx)], factors, pads, flip, gain)
+        rows = tuple(t for row in fx for t in row)
+        return Filter(rows, (), (len(fx[0]), len(fx)), factors, pads, flip, gain)
     fy = fx if fy is None else fy
-    return fir(x, list(fx), list(fy), [len(fx), len(fy)], factors, pads, flip, gain)
+    return Filter(tuple(fx), tuple(fy), (len(fx), len(fy)), factors, pads, flip, gain)
 
 
 def filter2d(x: Tensor, f: Taps, *, padding=0, flip: bool = False, gain: float = 1.0) -> Tensor:
@@ -105,16 +112,6 @@ def _padding(value) -> list[int]:
     return [value[0], value[0], value[1], value[1]] if len(value) == 2 else list(value)
 
 
-def output_size(x: Tensor, size, factors, pads) -> list[int]:
-    """[height, width] of the result; ValueError if it has no pixel."""
-    (kx, ky), (ux, uy, dx, dy) = size, factors
-    w = (x.shape[3] * ux + pads[0] + pads[1] - kx) // dx + 1
-    h = (x.shape[2] * uy + pads[2] + pads[3] - ky) // dy + 1
-    if h < 1 or w < 1:
-        raise ValueError(f"a filter of {kx} x {ky} taps leaves nothing of an image of {x.shape}")
-    return [h, w]
-
-
 @torch.library.custom_op("largegan::fir", mutates_args=())
 def fir(
     x: Tensor,
@@ -131,7 +128,12 @@ def fir(
     `size` is (width, height) of the filter, whose taps are fx times fy, or all rows of it in fx
     when fy is empty; `factors` are up x, up y, down x, down y.
     """
-    shape = output_size(x, size, factors, pads)
+    f = as_filter(fx, fy, size, factors, pads, flip, gain)
+    shape = list(f.output_size(*x.shape[2:]))
+    if fir_kernel.usable(x, f):
+        found = fir_kernel.run(dense(x, layout(x)), f)
+        if found is not None:
+            return found[0]
     if fy and size[0] * size[1] > 36:  # long filters go along one direction after the other
         (ux, uy, dx, dy), (kx, ky) = factors, size
         across, along = ((fx, [1.0]), (kx, 1), flip, gain), (([1.0], fy), (1, ky), flip, 1.0)
@@ -144,27 +146,18 @@ def fir(
 
 @fir.register_fake
 def _(x, fx, fy, size, factors, pads, flip, gain):
-    shape = [*x.shape[:2], *output_size(x, size, factors, pads)]
+    f = as_filter(fx, fy, size, factors, pads, flip, gain)
+    shape = (*x.shape[:2], *f.output_size(*x.shape[2:]))
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
 
 
 def _remember(ctx, inputs, output) -> None:
-    x, *ctx.arguments = inputs
-    ctx.shapes = x.shape[2:], output.shape[2:]
+    x, *arguments = inputs
+    ctx.filter, ctx.size = as_filter(*arguments), x.shape[2:]
 
 
 def _adjoint(ctx, dy: Tensor):
-    """The adjoint of up, filter, down is up, filter, down: factors swap, the filter turns."""
-    fx, fy, size, (ux, uy, dx, dy_), pads, flip, gain = ctx.arguments
-    (h, w), (oh, ow) = ctx.shapes
-    back = [
-        size[0] - 1 - pads[0],
-        w * ux - ow * dx + pads[0] - ux + 1,
-        size[1] - 1 - pads[2],
-        h * uy - oh * dy_ + pads[2] - uy + 1,
-    ]
-    dx_ = fir(dy, fx, fy, size, [dx, dy_, ux, uy], back, not flip, gain)
-    return dx_, None, None, None, None, None, None, None
+    return fir(dy, *ctx.filter.adjoint(*ctx.size).arguments()), *[None] * 7
 
 
 fir.register_autograd(_adjoint, setup_context=_remember)

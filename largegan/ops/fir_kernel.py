@@ -57,6 +57,11 @@ class Sums(NamedTuple):
         return self.bias.sum([0, 1]), self.scale.sum(0), self.noise.sum()
 
 
+def usable(x: Tensor, f: Filter) -> bool:
+    """Whether a kernel should be tried."""
+    return backend.usable(x) and x.numel() > 0 and has_kernel(f)
+
+
 def has_kernel(f: Filter) -> bool:
     (kx, ky), separable = f.size, bool(f.fy)
     factors = all(factor in (1, 2, 4) for factor in f.factors)

@@ -19,15 +19,17 @@ def layout(*tensors: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def needed(ctx, i: int) -> bool:
+def needed(ctx, i: int, place: int | None = None) -> bool:
     """Whether tensor argument i of an operator is to get a gradient in this backward pass.
 
     `ctx.needs_input_grad` says what could get one: in `autograd.grad(scores, images)` that is
-    every weight too, at the price of a convolution each.
+    every weight too, at the price of a convolution each. `place` is i among the arguments that
+    are tensors, where one before it is None.
     """
     if not ctx.needs_input_grad[i]:
         return False
+    node = ctx.next_functions[i if place is None else place][0]
     try:
-        return torch._C._will_engine_execute_node(ctx.next_functions[i][0])
+        return torch._C._will_engine_execute_node(node)
     except RuntimeError:  # a leaf that is named in `inputs`
         return True
