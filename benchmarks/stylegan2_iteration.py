@@ -34,7 +34,7 @@ from torch import Tensor
 from largegan.data.transforms import to_device
 from largegan.layers import equalized
 from largegan.nets import stylegan2, stylegan2_discriminator
-from largegan.ops import activation, fir, modulated
+from largegan.ops import activation, fir, fir_activation, modulated
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
@@ -77,12 +77,30 @@ def image_upsample2d(x: Tensor, f: tuple[float, ...]) -> Tensor:
     return zeros_upsample2d(x, f).contiguous(memory_format=layout_of(x))
 
 
-def plain_bias_act(x, b=None, *, act="lrelu", gain=None, clamp=None):
+def plain_bias_act(x, b=None, *, act="lrelu", alpha=None, gain=None, clamp=None):
     default = activation.ACTIVATIONS[act]
     x = x if b is None else x + b.reshape(-1, *[1] * (x.ndim - 2))
     x = F.leaky_relu(x, default.alpha) if default.function is None else default.function(x)
     x = x * (default.gain if gain is None else gain)
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def after_activation(conv):
+    """`ops.act_conv2d_down`."""
+
+    def act_conv2d_down(x, w, f, *, down, padding, bias, **act):
+        return conv(plain_bias_act(x, bias, **act), w, f, down=down, padding=padding)
+
+    return act_conv2d_down
+
+
+def with_its_filter(conv):
+    """`ops.conv.conv2d_before_fir`, but the filter is done and none is left to do."""
+
+    def conv2d_before_fir(x, w, f, **call):
+        return conv(x, w, f, **call), {"f": (1.0,)}
+
+    return conv2d_before_fir
 
 
 @contextlib.contextmanager
@@ -93,8 +111,11 @@ def variant(name: str) -> Iterator[None]:
             conv = resample(name == "literal")
             for module, attribute, function in (
                 (equalized, "conv2d_resample", conv),
+                (equalized, "act_conv2d_down", after_activation(conv)),
                 (modulated, "conv2d_resample", conv),
+                (modulated, "conv2d_before_fir", with_its_filter(conv)),
                 (equalized, "bias_act", plain_bias_act),
+                (fir_activation, "bias_act", plain_bias_act),
                 (stylegan2, "upsample2d", image_upsample2d),
                 (stylegan2_discriminator, "downsample2d", zeros_downsample2d),
             ):

@@ -7,7 +7,7 @@ spread (Karras et al., 2018, Sec. 4.1). Bias, activation and clamp come with the
 import torch
 from torch import Tensor, nn
 
-from largegan.ops import bias_act, conv2d_resample
+from largegan.ops import act_conv2d_down, bias_act, conv2d_resample
 from largegan.ops.activation import ACTIVATIONS
 
 
@@ -65,8 +65,25 @@ class EqualizedConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor, *, gain: float = 1.0) -> Tensor:
-        weight = (self.weight * self.weight_gain).to(x.dtype)
-        x = conv2d_resample(
+        return self.activate(self.convolve(x), gain)
+
+    def after(self, before: "EqualizedConv2d", x: Tensor, *, gain: float = 1.0) -> Tensor:
+        """`self(before(x))`, where `before`'s activation and this layer's filter are one op."""
+        act = scaled_act(before.activation, gain=1.0, clamp=before.clamp)
+        x = act_conv2d_down(
+            before.convolve(x),
+            self.scaled_weight(x),
+            self.f,
+            down=self.down,
+            padding=self.weight.shape[-1] // 2,
+            bias=before.bias,
+            **act,
+        )
+        return self.activate(x, gain)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        weight = self.scaled_weight(x)
+        return conv2d_resample(
             x,
             weight,
             self.f,
@@ -75,6 +92,11 @@ class EqualizedConv2d(nn.Module):
             padding=weight.shape[-1] // 2,
             flip_weight=self.up == 1,
         )
+
+    def scaled_weight(self, x: Tensor) -> Tensor:
+        return (self.weight * self.weight_gain).to(x.dtype)
+
+    def activate(self, x: Tensor, gain: float) -> Tensor:
         return scaled_bias_act(x, self.bias, self.activation, gain=gain, clamp=self.clamp)
 
 
@@ -82,10 +104,11 @@ def scaled_bias_act(
     x: Tensor, bias: Tensor | None, activation: str, *, gain: float, clamp: float | None
 ) -> Tensor:
     """`bias_act` with `gain` on top of the activation's own, and a clamp that grows with it."""
-    return bias_act(
-        x,
-        None if bias is None else bias.to(x.dtype),
-        act=activation,
-        gain=ACTIVATIONS[activation].gain * gain,
-        clamp=None if clamp is None else clamp * gain,
-    )
+    bias = None if bias is None else bias.to(x.dtype)
+    return bias_act(x, bias, **scaled_act(activation, gain=gain, clamp=clamp))
+
+
+def scaled_act(activation: str, *, gain: float, clamp: float | None) -> dict:
+    """The arguments of `bias_act` for that."""
+    gains = ACTIVATIONS[activation].gain * gain
+    return {"act": activation, "gain": gains, "clamp": None if clamp is None else clamp * gain}

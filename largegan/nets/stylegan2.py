@@ -12,10 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.layers.equalized import EqualizedConv2d, EqualizedLinear, scaled_bias_act
+from largegan.layers.equalized import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    scaled_act,
+    scaled_bias_act,
+)
 from largegan.layers.precision import compute_dtype, exact
 from largegan.layers.running_mean import RunningMean
-from largegan.ops import modulated_conv2d, taps, upsample2d
+from largegan.ops import modulated_conv2d, modulated_conv2d_act, taps, upsample2d
 
 Architecture = Literal["skip", "resnet", "orig"]
 NoiseMode = Literal["random", "const", "none"]
@@ -150,25 +155,25 @@ class StyledConv(nn.Module):
             self.register_buffer("noise", torch.randn(size))
 
     def forward(self, x: Tensor, w: Tensor, *, noise: NoiseMode, gain: float = 1.0) -> Tensor:
-        x = modulated_conv2d(
+        noisy = self.use_noise and noise != "none"
+        return modulated_conv2d_act(
             x,
             self.weight,
             self.affine(w),
-            noise=self.noise_map(x, noise),
             up=2 if self.up else 1,
             padding=1,
             f=self.f,
             flip_weight=not self.up,
+            noise=self.noise_map(x, noise) if noisy else None,
+            noise_strength=self.noise_strength if noisy else None,
+            bias=self.bias,
+            **scaled_act(self.activation, gain=gain, clamp=self.clamp),
         )
-        return scaled_bias_act(x, self.bias, self.activation, gain=gain, clamp=self.clamp)
 
-    def noise_map(self, x: Tensor, mode: NoiseMode) -> Tensor | None:
-        """`[N, 1, H, W]` or `[H, W]` in x's type."""
-        if mode == "none" or not self.use_noise:
-            return None
+    def noise_map(self, x: Tensor, mode: NoiseMode) -> Tensor:
+        """`[N, 1, H, W]` or `[H, W]`."""
         fresh = mode == "random"
-        noise = torch.randn(len(x), 1, *self.size, device=x.device) if fresh else self.noise
-        return (noise.to(self.noise_strength.dtype) * self.noise_strength).to(x.dtype)
+        return torch.randn(len(x), 1, *self.size, device=x.device) if fresh else self.noise
 
 
 class ToImage(nn.Module):

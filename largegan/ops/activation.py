@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from largegan.ops import backend, pointwise_kernel
 from largegan.ops.registering import needed
-from largegan.ops.slope import Leaky
+from largegan.ops.slope import Leaky, edge
 
 ROOT2 = 2**0.5
 
@@ -86,6 +87,10 @@ def piecewise_linear(
 @torch.library.custom_op("largegan::leaky", mutates_args=())
 def leaky(x: Tensor, b: Tensor | None, dim: int, alpha: float, gain: float, clamp: float) -> Tensor:
     """Leaky ReLU (alpha 0: ReLU) of x + b, times `gain` > 0; `clamp` < 0: no clamp."""
+    if backend.usable(x):
+        y = pointwise_kernel.leaky(x, b, dim, Leaky(alpha, gain, clamp))
+        if y is not None:
+            return y
     # Positive factors commute with it, so gain and bias share one pass over the image.
     y = x * gain if b is None else torch.add(_along(b * gain, dim, x.ndim), x, alpha=gain)
     y = y.relu_() if alpha == 0 else F.leaky_relu_(y, alpha)
@@ -100,14 +105,46 @@ def _(x, b, dim, alpha, gain, clamp):
 @torch.library.custom_op("largegan::leaky_slope", mutates_args=())
 def leaky_slope(dy: Tensor, y: Tensor, alpha: float, gain: float, clamp: float) -> Tensor:
     """dy times the slope at which `leaky` gave y; linear in dy, piecewise constant in y."""
-    dx = torch.ops.aten.leaky_relu_backward(dy * gain, y, alpha, True)
-    return torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp) if clamp >= 0 else dx
+    if backend.usable(y):
+        dim = min(1, y.ndim - 1)  # any: no sums are wanted
+        found = pointwise_kernel.leaky_grad(dy, y, dim, Leaky(alpha, gain, clamp), sums=False)
+        if found is not None:
+            return found[0]
+    return _sloped(dy, y, alpha, gain, clamp)
 
 
 @leaky_slope.register_fake
 def _(dy, y, alpha, gain, clamp):
+    return _sloped(dy, y, alpha, gain, clamp)
+
+
+def _sloped(dy: Tensor, y: Tensor, alpha: float, gain: float, clamp: float) -> Tensor:
     dx = torch.ops.aten.leaky_relu_backward(dy * gain, y, alpha, True)
-    return torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp) if clamp >= 0 else dx
+    if clamp < 0:
+        return dx
+    bound = edge(clamp, y.dtype)
+    return torch.ops.aten.hardtanh_backward(dx, y, -bound, bound)
+
+
+@torch.library.custom_op("largegan::leaky_slope_sum", mutates_args=())
+def leaky_slope_sum(
+    dy: Tensor, y: Tensor, dim: int, alpha: float, gain: float, clamp: float
+) -> tuple[Tensor, Tensor]:
+    """`leaky_slope`, and its sums along all dimensions but one, in the same pass.
+
+    It has no derivative: where one is wanted, `leaky_slope` and a sum are used.
+    """
+    if backend.usable(y):
+        found = pointwise_kernel.leaky_grad(dy, y, dim, Leaky(alpha, gain, clamp), sums=True)
+        if found is not None:
+            return found[0], found[1].to(y.dtype)
+    dx = _sloped(dy, y, alpha, gain, clamp)
+    return dx, dx.sum([i for i in range(y.ndim) if i != dim])
+
+
+@leaky_slope_sum.register_fake
+def _(dy, y, dim, alpha, gain, clamp):
+    return _sloped(dy, y, alpha, gain, clamp), y.new_empty(y.shape[dim])
 
 
 def _keep(ctx, inputs, output) -> None:
@@ -118,9 +155,11 @@ def _keep(ctx, inputs, output) -> None:
 
 def _slope(ctx, dy: Tensor):
     (y,) = ctx.saved_tensors
+    biased = ctx.bias and needed(ctx, 1)
+    if biased and not torch.is_grad_enabled():
+        return *leaky_slope_sum(dy, y, ctx.dim, *ctx.constants), None, None, None, None
     dx = leaky_slope(dy, y, *ctx.constants)
-    others = [i for i in range(y.ndim) if i != ctx.dim]
-    db = dx.sum(others) if ctx.bias and needed(ctx, 1) else None
+    db = dx.sum([i for i in range(y.ndim) if i != ctx.dim]) if biased else None
     return dx, db, None, None, None, None
 
 

@@ -15,6 +15,7 @@ from largegan.ops.fir import (
     upfirdn2d,
     upsampling_padding,
 )
+from largegan.ops.fir_activation import act_fir
 from largegan.ops.registering import layout, needed
 
 IDENTITY = (1.0,)
@@ -59,7 +60,8 @@ def conv2d_resample(
     pads = upsampling_padding(f, up, pads) if up > 1 else pads
     pads = downsampling_padding(f, down, pads) if down > 1 else pads
     if up > 1:
-        x = _up_conv(x, w, f, up, pads, groups, flip_weight, flip_filter)
+        x, rest = _before_up_filter(x, w, f, up, pads, groups, flip_weight)
+        x = upfirdn2d(x, f, **rest, flip=flip_filter)
         return upfirdn2d(x, f, down=down, flip=flip_filter) if down > 1 else x
     w = w if flip_weight else w.flip(2, 3)
     if down > 1 and w.shape[2:] == (1, 1):
@@ -72,12 +74,34 @@ def conv2d_resample(
     return conv2d(upfirdn2d(x, IDENTITY, padding=pads), w, groups=groups)
 
 
-def _up_conv(x, w, f, up, pads, groups, flip_weight, flip_filter) -> Tensor:
-    """Convolution at the low resolution, or a transposed one, and then the filter."""
+def conv2d_before_fir(
+    x: Tensor, w: Tensor, f: Taps | None, *, up: int, padding, groups: int = 1, flip_weight: bool
+) -> tuple[Tensor, dict]:
+    """`conv2d_resample` up to its filter, and the arguments for `fir_act` to go on with."""
+    if up == 1:
+        y = conv2d_resample(x, w, padding=padding, groups=groups, flip_weight=flip_weight)
+        return y, {"f": IDENTITY}
+    f = IDENTITY if f is None else f
+    pads = upsampling_padding(f, up, _padding(padding))
+    y, rest = _before_up_filter(x, w, f, up, pads, groups, flip_weight)
+    rest["fir_gain"] = rest.pop("gain")
+    return y, {"f": f, **rest}
+
+
+def act_conv2d_down(
+    x: Tensor, w: Tensor, f: Taps, *, down: int, padding=0, bias=None, act, gain, clamp
+) -> Tensor:
+    """`conv2d_resample(bias_act(x, bias, ...), w, f, down=down)`, activation and filter in one."""
+    pads = downsampling_padding(f, down, _padding(padding))
+    x = act_fir(x, f, padding=pads, bias=bias, act=act, gain=gain, clamp=clamp)
+    return conv2d(x, w, stride=down)
+
+
+def _before_up_filter(x, w, f, up, pads, groups, flip_weight) -> tuple[Tensor, dict]:
+    """Convolution at the low resolution, or a transposed one; what `upfirdn2d` has left to do."""
     kh, kw = w.shape[2:]
     if kh == kw == 1:
-        y = conv2d(x, w, groups=groups)
-        return upfirdn2d(y, f, up=up, padding=pads, flip=flip_filter, gain=up**2)
+        return conv2d(x, w, groups=groups), {"up": up, "padding": pads, "gain": up**2}
     w = w.flip(2, 3) if flip_weight else w
     o, i = w.shape[:2]
     w = w.reshape(groups, o // groups, i, kh, kw).transpose(1, 2).flatten(0, 1)
@@ -86,7 +110,7 @@ def _up_conv(x, w, f, up, pads, groups, flip_weight, flip_filter) -> Tensor:
     # next: what is left of the padding belongs to the filter.
     left, right, top, bottom = pads
     rest = [left - kw + 1, right - kw + up, top - kh + 1, bottom - kh + up]
-    return upfirdn2d(y, f, padding=rest, flip=flip_filter, gain=up**2)
+    return y, {"padding": rest, "gain": up**2}
 
 
 @torch.library.custom_op("largegan::conv", mutates_args=())

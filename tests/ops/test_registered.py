@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from largegan.ops import activation, conv, fir, grid, norm
+from largegan.ops import activation, conv, fir, fir_activation, fir_sloped, grid, modulated, norm
 from tests.ops.test_gradients import LAYOUTS, image
 
 TAPS = [0.5, 1.0, -0.25]
+FILTER = (TAPS, TAPS, [3, 3], [2, 1, 1, 1], [1, 2, 1, 1], False, 2.0)  # doubles the width
+LEAKY = (0.2, 1.5, 1.0)
+NOTHING = (None, None, None)  # no noise, strength or bias
 CALLS = {
     "fir": lambda x: (fir.fir, (x, TAPS, TAPS, [3, 3], [2, 1, 1, 3], [1, 2, 0, 1], False, 2.0)),
     "fir of rows": lambda x: (
@@ -21,6 +24,36 @@ CALLS = {
     "leaky": lambda x: (activation.leaky, (x, torch.randn(8).double()[::2], 1, 0.2, 1.5, 1.0)),
     "relu": lambda x: (activation.leaky, (x, None, 1, 0.0, 1.5, -1.0)),
     "leaky_slope": lambda x: (activation.leaky_slope, (x, x.detach().clone(), 0.2, 1.5, 1.0)),
+    "leaky_slope_sum": lambda x: (
+        activation.leaky_slope_sum,
+        (x.detach(), x.detach().clone(), 1, 0.2, 1.5, 1.0),
+    ),
+    "fir_act": lambda x: (
+        fir_activation.fir_then_act,
+        (x, beside(x), noise(x), strength(x), beside(x)[0], *FILTER, *LEAKY),
+    ),
+    "fir_act with bits": lambda x: (
+        fir_activation.fir_then_act,
+        (x, None, None, None, beside(x)[0], *FILTER, *LEAKY),
+    ),
+    "act_fir": lambda x: (fir_activation.act_then_fir, (x, beside(x)[0], *FILTER, *LEAKY)),
+    "fir_sloped": lambda x: (
+        fir_sloped.fir_sloped,
+        (x, x.detach().clone(), beside(x), True, *FILTER, *LEAKY),
+    ),
+    "fir_sloped behind bits": lambda x: (
+        fir_sloped.fir_sloped,
+        (x, bits(x), None, False, *FILTER, *LEAKY),
+    ),
+    "fir_sloped_sums": lambda x: (
+        fir_sloped.fir_sloped_sums,
+        (*[t.detach() for t in (x, x.clone(), beside(x))], *NOTHING, True, *FILTER, *LEAKY),
+    ),
+    "modulate": lambda x: (modulated.modulated, (x, beside(x))),
+    "modulate_grad": lambda x: (
+        modulated.modulated_grad,
+        (x.detach(), x.detach().mT.contiguous().mT, beside(x).detach()),
+    ),
     "conv": lambda x: (conv.conv, (x, weight(x, 6, 2), [2, 1], [1, 0], False, [0, 0], 2)),
     "transposed": lambda x: (conv.conv, (x, weight(x, 4, 3), [2, 2], [1, 1], True, [1, 0], 2)),
     "conv_weight": lambda x: (
@@ -46,6 +79,23 @@ def affine(x: torch.Tensor, *shape: int) -> list[torch.Tensor]:
     return [torch.rand(shape, dtype=x.dtype) for _ in range(2)]
 
 
+def beside(x: torch.Tensor) -> torch.Tensor:
+    """`[N, C]`, a transposed view."""
+    return (torch.rand(x.shape[1], x.shape[0], dtype=x.dtype) + 0.5).t().requires_grad_()
+
+
+def noise(x: torch.Tensor) -> torch.Tensor:
+    return torch.randn(2, 1, 6, 11, dtype=x.dtype)
+
+
+def bits(x: torch.Tensor) -> torch.Tensor:
+    return (noise(x) > 0).to(torch.uint8).expand(-1, 4, -1, -1).clone()
+
+
+def strength(x: torch.Tensor) -> torch.Tensor:
+    return torch.ones((), dtype=x.dtype, requires_grad=True)
+
+
 def places(x: torch.Tensor) -> torch.Tensor:
     return torch.rand(2, 6, 5, 2, dtype=x.dtype) * 2 - 1
 
@@ -63,6 +113,13 @@ def test_every_operator_is_checked():
         "largegan::fir",
         "largegan::leaky",
         "largegan::leaky_slope",
+        "largegan::leaky_slope_sum",
+        "largegan::fir_act",
+        "largegan::act_fir",
+        "largegan::fir_sloped",
+        "largegan::fir_sloped_sums",
+        "largegan::modulate",
+        "largegan::modulate_grad",
         "largegan::conv",
         "largegan::conv_weight",
         "largegan::norm_act",

@@ -17,7 +17,7 @@
 
 #define BEFORE_BIAS 1
 #define BEFORE_ACT 2
-#define BEFORE_CLAMP 4
+#define BEFORE_CLAMP 4     // with ACT or RESULT
 #define BEFORE_KEEP 8      // write the bits
 #define BEFORE_BITS 16     // times the slope, from bits
 #define BEFORE_RESULT 32   // times the slope, from the activation's result
@@ -28,7 +28,7 @@
 #define AFTER_NOISE 2
 #define AFTER_BIAS 4
 #define AFTER_ACT 8
-#define AFTER_CLAMP 16
+#define AFTER_CLAMP 16     // with ACT or RESULT
 #define AFTER_KEEP 32
 #define AFTER_BITS 64
 #define AFTER_RESULT 128
@@ -129,17 +129,15 @@ INLINE void multiply_by_slope(float* v, u32 bits, const Params& p) {
 }
 
 // NaN stays NaN, and is not taken for clamped.
-INLINE u32 activate(float* v, const Params& p, bool acts, bool clamps) {
+INLINE u32 activate(float* v, const Params& p, bool clamps) {
     u32 bits = 0;
 #pragma unroll
     for (int i = 0; i < VECTOR; i++) {
-        if (acts) {
-            if (!(v[i] > 0)) {
-                v[i] *= p.alpha;
-                bits |= 1u << (2 * i);
-            }
-            v[i] *= p.gain;
+        if (!(v[i] > 0)) {
+            v[i] *= p.alpha;
+            bits |= 1u << (2 * i);
         }
+        v[i] *= p.gain;
         if (clamps && (v[i] >= p.clamp || v[i] <= -p.clamp)) {
             v[i] = v[i] > 0 ? p.clamp : -p.clamp;
             bits |= 2u << (2 * i);
@@ -171,8 +169,7 @@ INLINE void before(float* v, Offset offset, int iy, int ix, bool owned, const Pl
     if (BEFORE & BEFORE_BIAS)
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) v[i] += bias[i];
-    if (BEFORE & (BEFORE_ACT | BEFORE_CLAMP))
-        bits = activate(v, p, BEFORE & BEFORE_ACT, BEFORE & BEFORE_CLAMP);
+    if (BEFORE & BEFORE_ACT) bits = activate(v, p, BEFORE & BEFORE_CLAMP);
     if ((BEFORE & BEFORE_KEEP) && owned) *kept = (Bits)bits;
     if (BEFORE & BEFORE_BITS) bits = *kept;
     if (BEFORE & BEFORE_RESULT) {
@@ -281,8 +278,8 @@ INLINE void write_pixel(float* v, int oy, int ox, const Place& place, const floa
         if (AFTER & AFTER_BIAS) v[i] += bias[i];
         if (AFTER & AFTER_SUMS) sums[i] += v[i];
     }
-    if (!(AFTER & (AFTER_BITS | AFTER_RESULT))) {
-        const u32 bits = activate(v, p, AFTER & AFTER_ACT, AFTER & AFTER_CLAMP);
+    if (AFTER & AFTER_ACT) {
+        const u32 bits = activate(v, p, AFTER & AFTER_CLAMP);
         if (AFTER & AFTER_KEEP) *kept = (Bits)bits;
     }
     store(p.y + element, v);

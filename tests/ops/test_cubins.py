@@ -1,0 +1,138 @@
+"""The table of kernels that networks use, compiled by NVRTC for GPUs that are not here.
+
+No registers spilled, no local memory, and 16 bytes read and written at once where channels lie
+together. `python -m tests.ops.test_cubins` prints the registers of all.
+"""
+
+import re
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from largegan.errors import EnvironmentFault
+from largegan.ops import cubins, fir_kernel, nvrtc, pointwise_kernel
+from largegan.ops.filter import IDENTITY, Filter
+from largegan.ops.fir_kernel import After, Before, Extras
+from largegan.ops.plan import Plan
+from largegan.ops.slope import Leaky
+
+ARCHITECTURES = (80, 90, 100)
+TYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "f16": torch.float16}
+MOST_REGISTERS = 128  # so that two blocks of 256 threads fit
+BINOMIAL = (0.125, 0.375, 0.375, 0.125)
+UP = Filter(BINOMIAL, BINOMIAL, (4, 4), (2, 2, 1, 1), (2, 1, 2, 1), False, 4.0)
+DOWN = UP._replace(factors=(1, 1, 2, 2), pads=(1, 1, 1, 1))
+BLUR = UP._replace(factors=(1, 1, 1, 1), pads=(1, 2, 1, 2))
+STYLED = After.SCALE | After.NOISE | After.BIAS | After.ACT
+ACTIVATED = Before.BIAS | Before.ACT | Before.KEEP
+FROM_RESULT = Before.RESULT | Before.SCALE
+FIR = {  # name: filter, before, after
+    "up": (UP, 0, 0),
+    "down": (DOWN, 0, 0),
+    "blur": (BLUR, 0, 0),
+    "generator": (IDENTITY, 0, STYLED),
+    "generator, blur": (BLUR, 0, STYLED),
+    "generator, blur, clamp": (BLUR, 0, STYLED | After.CLAMP),
+    "generator backward": (IDENTITY, FROM_RESULT | Before.SUMS, 0),
+    "generator backward, blur": (BLUR, FROM_RESULT | Before.SUMS, 0),
+    "generator backward, twice": (BLUR, FROM_RESULT, 0),
+    "up and act": (UP, 0, After.BIAS | After.ACT | After.KEEP),
+    "up and act backward": (DOWN, Before.BITS | Before.SUMS, 0),
+    "discriminator, blur": (BLUR, ACTIVATED, 0),
+    "discriminator, blur, clamp": (BLUR, ACTIVATED | Before.CLAMP, 0),
+    "discriminator backward": (BLUR, 0, After.BITS | After.SUMS),
+    "discriminator backward, twice": (BLUR, 0, After.BITS),
+    "discriminator, again": (BLUR, Before.BITS, 0),
+    "act and down": (DOWN, ACTIVATED, 0),
+    "act and down backward": (UP, 0, After.BITS | After.SUMS),
+}
+POINTWISE = ("bias_act", "bias_act backward", "modulate", "modulate backward")
+EVERY = [(name, dtype, a) for name in [*FIR, *POINTWISE] for dtype in TYPES for a in ARCHITECTURES]
+FEW = [
+    ("up", "bf16", 90),
+    ("generator, blur", "bf16", 80),
+    ("discriminator backward", "f32", 100),
+    ("modulate backward", "f16", 90),
+]
+
+
+class Code(NamedTuple):
+    """What the compiler says of a kernel."""
+
+    registers: int
+    spilled: int  # bytes
+    local: int  # places in PTX that name local memory
+    loads: int  # of 16 bytes
+    stores: int
+
+
+def sample(dtype: torch.dtype, size: tuple[int, int] = (16, 16)) -> Tensor:
+    return torch.empty(2, 64, *size, dtype=dtype).to(memory_format=torch.channels_last)
+
+
+def plan(name: str, dtype: torch.dtype) -> Plan:
+    x, act = sample(dtype), Leaky(0.2, 2**0.5, -1.0)
+    if name in FIR:
+        f, before, after = FIR[name]
+        return fir_kernel.plan(x, sample(dtype, f.output_size(16, 16)), f, before, after, Extras())[
+            0
+        ]
+    seen, other = pointwise_kernel.view(x), x if "backward" in name else None
+    if name.startswith("bias_act"):
+        return pointwise_kernel.leaky_plan(x, x, other, None, 64, seen, act)[0]
+    return pointwise_kernel.modulate_plan(x, x, other, torch.empty(2, 64), seen, None)[0]
+
+
+def code(name: str, dtype: str, architecture: int) -> Code:
+    source, macros, *_ = plan(name, TYPES[dtype])
+    verbose = "--ptxas-options=-v", "--ptxas-options=-warn-spills"
+    _, log = cubins.compiled(source, macros, f"sm_{architecture}", *verbose)
+    ptx = cubins.compiled(source, macros, f"compute_{architecture}")[0].decode()
+    spilled = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", log)
+    return Code(
+        int(re.search(r"Used (\d+) registers", log)[1]),
+        sum(map(int, spilled)),
+        ptx.count(".local"),
+        len(re.findall(r"ld\.global(?:\.nc)?\.v4", ptx)),
+        len(re.findall(r"st\.global\.v4", ptx)),
+    )
+
+
+def has_nvrtc() -> bool:
+    try:
+        nvrtc.compiler()
+    except EnvironmentFault:
+        return False
+    return True
+
+
+def assert_fast(name: str, dtype: str, architecture: int) -> None:
+    found = code(name, dtype, architecture)
+    assert found.spilled == found.local == 0, found
+    assert found.loads and found.stores, found
+    assert found.registers <= MOST_REGISTERS, found
+
+
+needs_nvrtc = pytest.mark.skipif(
+    not has_nvrtc(), reason="no NVRTC: neither torch's nor its package"
+)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("name, dtype, architecture", FEW)
+def test_a_few_kernels(name, dtype, architecture):
+    assert_fast(name, dtype, architecture)
+
+
+@needs_nvrtc
+@pytest.mark.slow
+@pytest.mark.parametrize("name, dtype, architecture", EVERY)
+def test_every_kernel_of_the_table(name, dtype, architecture):
+    assert_fast(name, dtype, architecture)
+
+
+if __name__ == "__main__":
+    for case in EVERY:
+        print(*case, code(*case), flush=True)
