@@ -64,24 +64,26 @@ class EqualizedConv2d(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
-    def forward(self, x: Tensor, *, gain: float = 1.0) -> Tensor:
-        return self.activate(self.convolve(x), gain)
+    def forward(
+        self, x: Tensor, *, gain: float = 1.0, after: "EqualizedConv2d | None" = None
+    ) -> Tensor:
+        """`after`, with x its `convolve`: its bias and activation are one op with this filter."""
+        y = self.convolve(x) if after is None else self.convolve_activated(x, after)
+        return scaled_bias_act(y, self.bias, self.activation, gain=gain, clamp=self.clamp)
 
-    def after(self, before: "EqualizedConv2d", x: Tensor, *, gain: float = 1.0) -> Tensor:
-        """`self(before(x))`, where `before`'s activation and this layer's filter are one op."""
-        act = scaled_act(before.activation, gain=1.0, clamp=before.clamp)
-        x = act_conv2d_down(
-            before.convolve(x),
+    def convolve_activated(self, x: Tensor, before: "EqualizedConv2d") -> Tensor:
+        return act_conv2d_down(
+            x,
             self.scaled_weight(x),
             self.f,
             down=self.down,
             padding=self.weight.shape[-1] // 2,
             bias=before.bias,
-            **act,
+            **scaled_act(before.activation, gain=1.0, clamp=before.clamp),
         )
-        return self.activate(x, gain)
 
     def convolve(self, x: Tensor) -> Tensor:
+        """Without bias and activation."""
         weight = self.scaled_weight(x)
         return conv2d_resample(
             x,
@@ -95,9 +97,6 @@ class EqualizedConv2d(nn.Module):
 
     def scaled_weight(self, x: Tensor) -> Tensor:
         return (self.weight * self.weight_gain).to(x.dtype)
-
-    def activate(self, x: Tensor, gain: float) -> Tensor:
-        return scaled_bias_act(x, self.bias, self.activation, gain=gain, clamp=self.clamp)
 
 
 def scaled_bias_act(

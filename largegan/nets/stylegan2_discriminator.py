@@ -52,9 +52,10 @@ class DiscriminatorBlock(nn.Module):
             x = seen if x is None else x + seen
             image = downsample2d(image, self.f) if self.architecture == "skip" else image
         if self.skip is None:
-            return self.conv1.after(self.conv0, x), image
+            return self.conv1(self.conv0.convolve(x), after=self.conv0), image
         y = self.skip(x, gain=RESIDUAL_GAIN)
-        return y + self.conv1.after(self.conv0, x, gain=RESIDUAL_GAIN), image
+        x = self.conv1(self.conv0.convolve(x), after=self.conv0, gain=RESIDUAL_GAIN)
+        return y + x, image
 
 
 class Discriminator(nn.Module):
