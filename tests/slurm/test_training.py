@@ -99,6 +99,8 @@ slow = pytest.mark.slow  # 20 s of CPU time for each start of four ranks, two st
         ("replicated", "accelerate", "cluster", ("--batch", "--signal=USR1")),
         pytest.param("replicated", "torchrun", "tree_cluster", ("--signal=TERM",), marks=slow),
         pytest.param("replicated", "srun", "tree_cluster", ("--signal=USR1",), marks=slow),
+        pytest.param("zero1", "accelerate", "cluster", ("--signal=USR1",), marks=slow),
+        pytest.param("zero2", "torchrun", "cluster", ("--batch", "--signal=USR1"), marks=slow),
     ],
 )
 def test_two_nodes_are_one_process_also_when_preempted(
