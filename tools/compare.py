@@ -4,6 +4,7 @@
   compare.py zebras truth
   compare.py zebras truth --inputs horses          also: how good copying the input would be
   compare.py zebras truth --features resnet50      also: the distance in a timm network's features
+  compare.py zebras truth --inputs horses --sheet look.png   input, translation, truth to look at
 
 OUTPUTS and TRUTHS are folders, .zip files, .txt lists or shards; pairs have the same name, whatever
 the format. L1 is a fraction of the range; SSIM is that of Wang et al. (2004), mean over channels;
@@ -31,6 +32,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--inputs", help="what was translated; scored as if it were the translation")
     add("--features", metavar="NAME", help="inception or a timm network, with local weights")
     add("--weights", type=Path, help="folder to look for those weights in")
+    add("--sheet", type=Path, metavar="FILE", help="some of them side by side, .png or .jpg")
+    add("--sheet-count", type=int, default=24, help="rows of that picture (default: 24)")
     add("--json", type=Path, metavar="FILE", help="write the scores, and those of every image")
     return parser.parse_args(argv)
 
@@ -38,6 +41,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.checkpoint import write_text
+    from largegan.errors import ConfigError
+
+    if arguments.sheet and arguments.sheet.suffix not in (".png", ".jpg"):
+        raise ConfigError(f"--sheet {arguments.sheet} must end in .png or .jpg")
+    if arguments.sheet_count < 1:
+        raise ConfigError(f"--sheet-count is {arguments.sheet_count}; it must be at least 1")
 
     features = None
     if arguments.features:
@@ -51,6 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
         count = next(iter(scores.values())).count
         words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
         print(f"{who:8s} {count} pairs: {', '.join(words)}")
+    if arguments.sheet:
+        draw_sheet(arguments)
     if arguments.json:
         facts = {
             who: {"mean": {n: vars(s) for n, s in scores.items()}, "images": images}
@@ -83,6 +94,20 @@ def score(outputs: str, truths: str, features) -> tuple[dict, dict[str, dict[str
             raise DataError(f"{name}: {fault}") from fault
         images[name] = {n: float(v[0]) for n, v in one.items()}
     return scores.result(), images
+
+
+def draw_sheet(arguments: argparse.Namespace) -> None:
+    """Input (where it is given), translation and truth, side by side."""
+    from largegan.pictures import write_picture
+    from largegan.translation.contact import side_by_side
+
+    sources = {"input": arguments.inputs, "translation": arguments.outputs}
+    sources["truth"] = arguments.truths
+    found = {title: by_stem(source) for title, source in sources.items() if source}
+    columns = {title: (lambda name, f=items: f[name].read()) for title, items in found.items()}
+    picture = side_by_side(sorted(found["truth"]), columns, count=arguments.sheet_count)
+    write_picture(arguments.sheet, picture)
+    print(f"{arguments.sheet}: {picture.shape[2]}x{picture.shape[1]} pixels")
 
 
 def by_stem(source: str) -> dict:

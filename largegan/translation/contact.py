@@ -1,6 +1,6 @@
 """Before and after, side by side: the picture that people look at first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from largegan.translation import images
 from largegan.translation.sources import Item
 
 SIDE = 256  # pixels of a cell
-PAIRS_A_ROW = 4
+CELLS_A_ROW = 9
 
 
 def contact_sheet(
@@ -26,23 +26,40 @@ def contact_sheet(
     None when no pair can be shown.
     """
     names = [name for name in share if (out / name).is_file()]
+    columns = {
+        "input": lambda name: share[name].read(),
+        "translation": lambda name: (out / name).read_bytes(),
+    }
+    return side_by_side(names, columns, count=count, window=window)
+
+
+def side_by_side(
+    names: Sequence[str],
+    columns: dict[str, Callable[[str], bytes]],
+    *,
+    count: int,
+    window: tuple[float, float] | None = None,
+) -> Tensor | None:
+    """uint8 `[3, H, W]`: `count` of the names, evenly spread, each with its image in every column.
+
+    `columns` has titles, and what gives the encoded image of a name. A name of which an image
+    cannot be read is left out; None when none is left.
+    """
     picks = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).astype(int))
-    cells = []
+    cells: list[Tensor] = []
     for name in (names[i] for i in picks):
         try:
-            pair = [share[name].read(), (out / name).read_bytes()]
-            cells += [_cell(images.read(data), window) for data in pair]
-        except (BadImage, OSError):  # reported when it was translated
+            cells += [_cell(images.read(read(name)), window) for read in columns.values()]
+        except (BadImage, OSError):  # reported by whoever made or scores them
             continue
-    return _arranged(cells) if cells else None
+    return _arranged(cells, list(columns)) if cells else None
 
 
-def _arranged(cells: Sequence[Tensor]) -> Tensor:
-    pairs = len(cells) // 2
-    columns = min(pairs, PAIRS_A_ROW)
-    rows = -(-pairs // columns)
-    grid = fill(cells, rows=rows, columns=2 * columns)
-    return sheet(grid, column_names=["input", "translation"] * columns)
+def _arranged(cells: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
+    groups = len(cells) // len(titles)
+    across = min(groups, max(1, CELLS_A_ROW // len(titles)))
+    grid = fill(cells, rows=-(-groups // across), columns=across * len(titles))
+    return sheet(grid, column_names=list(titles) * across)
 
 
 def _cell(photo: images.Photo, window: tuple[float, float] | None) -> Tensor:

@@ -41,6 +41,23 @@ def test_scores(folders, capsys):
     assert sorted(found["outputs"]["images"]) == ["below/0", "below/1", "below/2"]
 
 
+def test_sheet(folders, capsys):
+    """A row of cells an image: input, translation, truth, in this order."""
+    near, truth, far = (folders / name for name in ("near", "truth", "far"))
+    look = folders / "look.png"
+    code, said = call(capsys, near, truth, "--inputs", far, "--sheet", look, "--sheet-count", 1)
+    assert code == 0 and "look.png" in said
+    with Image.open(look) as picture:
+        pixels = np.asarray(picture, float)
+    third = pixels.shape[1] // 3
+    means = [pixels[40:, i * third : (i + 1) * third].mean() for i in range(3)]
+    colours = [np.asarray(Image.open(f / "below" / n), float).mean() for f, n in
+               ((far, "0.png"), (near, "0.png"), (truth, "0.bmp"))]  # fmt: skip
+    assert np.argsort(means).tolist() == np.argsort(colours).tolist()
+    assert call(capsys, near, truth, "--sheet", folders / "look.gif")[0] == 2
+    assert call(capsys, near, truth, "--sheet", look, "--sheet-count", 0)[0] == 2
+
+
 def test_what_does_not_match(folders, capsys):
     (folders / "near/below/1.png").unlink()
     code, said = call(capsys, folders / "near", folders / "truth")
