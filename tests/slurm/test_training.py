@@ -101,6 +101,7 @@ slow = pytest.mark.slow  # 20 s of CPU time for each start of four ranks, two st
         pytest.param("replicated", "srun", "tree_cluster", ("--signal=USR1",), marks=slow),
         pytest.param("zero1", "accelerate", "cluster", ("--signal=USR1",), marks=slow),
         pytest.param("zero2", "torchrun", "cluster", ("--batch", "--signal=USR1"), marks=slow),
+        pytest.param("fsdp2", "srun", "cluster", ("--batch", "--signal=USR1"), marks=slow),
     ],
 )
 def test_two_nodes_are_one_process_also_when_preempted(
