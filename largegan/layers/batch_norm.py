@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from largegan.ops import backend, batch_norm_act
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose batch is that of all ranks, exactly and to any order of gradient.
@@ -51,6 +53,17 @@ class BatchNorm2d(nn.BatchNorm2d):
                 scale = scale * self.weight
             shift = -mean * scale if not self.affine else self.bias - mean * scale
         return x * scale[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)
+
+    def has_kernel(self, x: Tensor) -> bool:
+        """Whether `with_relu` can stand for this norm here: training, statistics of one rank."""
+        alone = not self.cross_rank or self.mean_over_ranks is None
+        return self.training and alone and backend.usable(x)
+
+    def with_relu(self, x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+        """`relu(norm(x) * gain + bias)` in one op; they are `[C]`, `[N, C]` or None."""
+        y, mean, variance = batch_norm_act(x, gain, bias, act="relu", eps=self.eps)
+        self._remember(mean, variance, x.numel() // x.shape[1])
+        return y
 
     def _moments(self, x: Tensor, together: bool) -> tuple[Tensor, Tensor]:
         """Mean and biased variance `[C]`, in two passes: one loses digits where |mean| >> std."""

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from largegan.layers.batch_norm import BatchNorm2d
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -40,6 +43,19 @@ class ConditionalBatchNorm2d(nn.Module):
         gain = 1 + self.gain(condition)[:, :, None, None]  # [N, C, 1, 1]
         bias = self.bias(condition)[:, :, None, None]
         return self.norm(x) * gain + bias  # [N, C, H, W]
+
+
+def activated(
+    norm: nn.Module, x: Tensor, *condition: Tensor, activation: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """`activation(norm(x, *condition))`, in one op where that is a ReLU and a kernel does it."""
+    conditional = isinstance(norm, ConditionalBatchNorm2d)
+    inner = norm.norm if conditional else norm
+    if activation is not F.relu or not isinstance(inner, BatchNorm2d) or not inner.has_kernel(x):
+        return activation(norm(x, *condition))
+    if conditional:
+        return inner.with_relu(x, 1 + norm.gain(*condition), norm.bias(*condition))
+    return inner.with_relu(x, inner.weight, inner.bias)
 
 
 def class_table(classes: int, features: int, bias: bool = False) -> nn.Embedding:

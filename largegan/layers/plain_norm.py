@@ -1,9 +1,12 @@
 """Normalisation as image translation uses it, chosen by name."""
 
+from itertools import zip_longest
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from largegan.ops import backend, instance_norm_act
 
 Norm = Literal["instance", "batch", "none"]
 
@@ -16,7 +19,29 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if backend.usable(x):
+            return instance_norm_act(x, act="linear", eps=self.eps)
         return F.group_norm(x, self.num_features, eps=self.eps)
+
+
+def rectified(norm: nn.Module, x: Tensor) -> Tensor:
+    """`norm(x).relu()`, in one op where that is an instance norm and a kernel does it."""
+    if type(norm) is InstanceNorm2d and backend.usable(x):
+        return instance_norm_act(x, act="relu", eps=norm.eps)
+    return norm(x).relu()
+
+
+def run(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """`layers(x)`, with norms and the ReLUs behind them as `rectified`."""
+    done = False
+    for layer, after in zip_longest(layers, layers[1:]):
+        if done:  # this ReLU
+            done = False
+        elif type(layer) is InstanceNorm2d and type(after) is nn.ReLU:
+            x, done = rectified(layer, x), True
+        else:
+            x = layer(x)
+    return x
 
 
 class BatchNorm2d(nn.BatchNorm2d):

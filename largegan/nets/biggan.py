@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
 from largegan.layers.batch_norm import BatchNorm2d
-from largegan.layers.cond_norm import ConditionalBatchNorm2d, class_table
+from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated, class_table
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 from largegan.nets import resnet_sn
@@ -132,7 +132,7 @@ class Generator(nn.Module):
             x = block(x, *condition)  # [N, C', 2H, 2W]
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
-        return self.to_rgb(self.activation(self.norm(x))).tanh()
+        return self.to_rgb(activated(self.norm, x, activation=self.activation)).tanh()
 
     def _conditions(self, z: Tensor, embedded: Tensor | None) -> tuple[Tensor, list[tuple]]:
         """What the first layer sees, and what the norms of each block see (or nothing)."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from largegan.layers.attention import attention_after
 from largegan.layers.batch_norm import BatchNorm2d
-from largegan.layers.cond_norm import ConditionalBatchNorm2d
+from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
 from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.projection import ProjectionHead
@@ -67,12 +67,13 @@ class UpBlock(nn.Module):
         self.shortcut = conv(inputs, outputs, 1) if shortcut == "conv" else None
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        act = self.activation
-        h = self.conv1(act(self.norm1(x, *condition)))
-        h = act(self.norm2(h, *condition))
+        def act(norm: nn.Module, x: Tensor) -> Tensor:
+            return activated(norm, x, *condition, activation=self.activation)
+
+        h = act(self.norm2, self.conv1(act(self.norm1, x)))
         h = up_conv(self.conv2, h, fold=self.fold) if self.up else self.conv2(h)
-        h = self.conv3(act(self.norm3(h, *condition)))
-        return self.conv4(act(self.norm4(h, *condition))) + self._shortcut(x)
+        h = self.conv3(act(self.norm3, h))
+        return self.conv4(act(self.norm4, h)) + self._shortcut(x)
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.shortcut is None:
@@ -174,7 +175,7 @@ class Generator(nn.Module):
             stage, place = divmod(i, self.depth)
             if place == self.depth - 1 and str(stage) in self.attention:
                 x = self.attention[str(stage)](x)
-        return self.to_rgb(self.activation(self.norm(x))).tanh()
+        return self.to_rgb(activated(self.norm, x, activation=self.activation)).tanh()
 
 
 class DownBlock(nn.Module):

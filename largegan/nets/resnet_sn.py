@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
-from largegan.layers.cond_norm import ConditionalBatchNorm2d
+from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
 from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
@@ -104,9 +104,9 @@ class UpBlock(nn.Module):
         self.shortcut = conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        h = self.activation(self.norm1(x, *condition))
+        h = activated(self.norm1, x, *condition, activation=self.activation)
         h = up_conv(self.conv1, h, fold=self.fold)  # [N, C', 2H, 2W]
-        h = self.conv2(self.activation(self.norm2(h, *condition)))
+        h = self.conv2(activated(self.norm2, h, *condition, activation=self.activation))
         return h + up_conv(self.shortcut, x, fold=self.fold)
 
 

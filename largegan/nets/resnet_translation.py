@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.layers.plain_norm import Norm, has_bias, init_weights, norm2d
+from largegan.layers.plain_norm import Norm, has_bias, init_weights, norm2d, rectified, run
 from largegan.layers.resample import BlurDown, BlurUp, pad_to_multiple
 
 Padding = Literal["reflect", "replicate", "zeros"]
@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
         self.conv2, self.norm2 = conv(), norm2d(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.dropout(self.norm1(self.conv1(x)).relu())
+        h = self.dropout(rectified(self.norm1, self.conv1(x)))
         return x + self.norm2(self.conv2(h))
 
 
@@ -105,7 +105,7 @@ class ResnetGenerator(nn.Module):
         h, w = x.shape[-2:]
         # Twice the cell: reflection needs two pixels inside.
         x = pad_to_multiple(x, self.multiple, least=2 * self.multiple)
-        return self.layers(x)[..., :h, :w]
+        return run(self.layers, x)[..., :h, :w]
 
     def features(self, x: Tensor, numbers: Sequence[int]) -> list[Tensor]:
         """Outputs of the numbered layers, in ascending order, and no computation beyond them."""

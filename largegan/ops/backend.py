@@ -1,7 +1,8 @@
 """Which implementation an op uses: a fused kernel or PyTorch's operations, and why.
 
-`LARGEGAN_OPS` chooses: `auto` (default) takes kernels where they can be had and says once why not,
-`require` makes that an error, `eager` takes PyTorch's operations.
+`LARGEGAN_OPS`, as it is when the package is imported, chooses: `auto` (default) takes kernels where
+they can be had and says once why not, `require` makes that an error, `eager` takes PyTorch's
+operations.
 """
 
 import os
@@ -23,6 +24,8 @@ Mode = Literal["require", "auto", "eager"]
 MODES = ("require", "auto", "eager")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
+# Read once: a compiled graph must not depend on the environment of its every call.
+_environment = os.environ.get("LARGEGAN_OPS") or "auto"
 _chosen: Mode | None = None  # by `using`, for all threads: backward passes run on others
 _launcher: Callable[[Plan], None] | None = None
 _loaded: dict[tuple, Kernel | str] = {}  # or why it cannot be had
@@ -34,10 +37,9 @@ def mode() -> Mode:
     """What `LARGEGAN_OPS` says, or `using`."""
     if _chosen is not None:
         return _chosen
-    value = os.environ.get("LARGEGAN_OPS") or "auto"
-    if value not in MODES:
-        raise ConfigError(f"LARGEGAN_OPS is {value!r}; set it to one of {', '.join(MODES)}")
-    return value
+    if _environment not in MODES:
+        raise ConfigError(f"LARGEGAN_OPS is {_environment!r}; set it to one of {', '.join(MODES)}")
+    return _environment
 
 
 @contextmanager
@@ -67,9 +69,9 @@ def redirected(launcher: Callable[[Plan], None]) -> Iterator[None]:
 
 def usable(x: Tensor) -> bool:
     """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits."""
-    if x.dtype not in DTYPES or mode() == "eager":
+    if _launcher is None and (not x.is_cuda or torch.version.hip is not None):
         return False
-    return _launcher is not None or (x.is_cuda and torch.version.hip is None)
+    return x.dtype in DTYPES and mode() != "eager"
 
 
 def launch(plan: Plan, device: torch.device) -> bool:

@@ -34,7 +34,7 @@ def kernels(tmp_path, monkeypatch):
     (folder / "broken.cu").write_text("__device__ int f() { return unknown; }")
     monkeypatch.setattr(cubins, "KERNELS", folder)
     monkeypatch.setenv("LARGEGAN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("LARGEGAN_OPS", raising=False)
+    monkeypatch.setattr(backend, "_environment", "auto")
     monkeypatch.setattr(backend, "_loaded", {})
     monkeypatch.setattr(backend, "_said", set())
     cubins.sources.cache_clear()
@@ -315,11 +315,11 @@ def test_modes(monkeypatch):
         assert backend.usable(x) and not backend.usable(x.double())
         with backend.using("eager"):
             assert not backend.usable(x)
-    monkeypatch.setenv("LARGEGAN_OPS", "require")
-    assert backend.mode() == "require"
-    monkeypatch.setenv("LARGEGAN_OPS", "fast")
-    with pytest.raises(ConfigError, match="LARGEGAN_OPS is 'fast'; set it to one of require"):
-        backend.usable(x)
+        monkeypatch.setattr(backend, "_environment", "require")
+        assert backend.mode() == "require"
+        monkeypatch.setattr(backend, "_environment", "fast")
+        with pytest.raises(ConfigError, match="LARGEGAN_OPS is 'fast'; set it to one of require"):
+            backend.usable(x)
 
 
 def test_plans_go_where_they_are_redirected():

@@ -1,11 +1,13 @@
 """Normalisation and activation: derivatives of the formula, and its kernel run on the CPU."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from largegan.ops import backend
+from largegan.ops import backend, cubins
 from largegan.ops.norm import batch_norm_act, instance_norm_act
 from tests.ops import emulator
 from tests.ops.test_gradients import LAYOUTS, check, image
@@ -121,3 +123,39 @@ def noting(plans: list):
         emulator.launch(plan)
 
     return launch
+
+
+# The kernel, compiled for GPUs
+
+
+ALL_KINDS = [(d, f) for d in LIMITS for f in SHAPES]
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [90, pytest.param(80, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize(
+    "dtype, layout",
+    [
+        pytest.param(*kind, marks=[] if kind == SOME[1][:2] else pytest.mark.slow)
+        for kind in ALL_KINDS
+    ],
+)
+def test_machine_code(architecture, dtype, layout):
+    """No spills, no local memory, whole words where the layout has them; few registers."""
+    x = torch.randn(2, 16, 8, 8).to(dtype, memory_format=layout).requires_grad_()
+    plans = []
+    with backend.redirected(plans.append):
+        instance_norm_act(x).sum().backward()
+    for plan in plans:
+        what = plan.source, plan.defines
+        _, log = cubins.compiled(*what, f"sm_{architecture}", "--ptxas-options=-v")
+        assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log
+        registers = int(re.search(r"Used (\d+) registers", log)[1])
+        ptx = cubins.compiled(*what, f"compute_{architecture}")[0].decode()
+        words = {v: re.findall(rf"{v}\.global\S*\.v4", ptx) for v in ("ld", "st")}
+        stage = int(dict(plan.defines)["STAGE"])
+        print(stage, registers, "registers;", {k: len(v) for k, v in words.items()}, "16-byte")
+        assert ".local" not in ptx and registers <= (64 if stage in (1, 4) else 128)
+        assert bool(words["ld"]) == (stage not in (1, 4)) and bool(words["st"]) == (stage in (2, 5))

@@ -1,0 +1,319 @@
+#!/usr/bin/env python
+"""The fused ops on a GPU, in under 8 minutes: against what is possible, eager and compiled.
+
+    python benchmarks/ops.py                                  # results/gpu-ops-NAME.json and .md
+    python benchmarks/ops.py --device cpu --out FOLDER        # dry run: everything, in tiny sizes
+
+First the two ceilings of this very machine: copying memory, and a bfloat16 matrix product. Then
+every op in bfloat16 and channels_last, forward, backward (the gradients alone) and double backward
+(the gradients of the images' gradient): milliseconds, GB/s over the bytes that the op cannot do
+without, and that as a percentage of copying. `eager` is the same op on PyTorch's operations,
+`compiled` torch.compile of that, `kernel` the fused kernel (in a dry run eager again). Beside each
+stand the relative errors of result and gradients against float64, on smaller images. Last come
+whole iterations of StyleGAN2 at 256 pixels (batch 32) and BigGAN at 128 (batch 64), see
+networks.py.
+
+What is worth most comes first: sections that would begin after --budget seconds are left out, and
+said to be. What fails is a row with the reason.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import networks
+import torch
+import torch._functorch.config as autograd_config
+from torch import Tensor
+
+from largegan import ops
+from largegan.ops import backend
+
+RESULTS = Path(__file__).parent / "results"
+F = ops.BINOMIAL
+LONG = ops.taps((1, 3, 7, 12, 16, 18, 18, 16, 12, 7, 3, 1))  # as StyleGAN3's, 6 taps a factor
+SHAPES = [(16, 64, 512), (16, 128, 256), (16, 512, 64)]  # images, channels, side
+TINY = [(2, 8, 16)]
+VARIANTS = ("kernel", "eager")
+WAYS = ("forward", "backward", "double backward")
+
+
+class Case(NamedTuple):
+    """`others` makes the small tensors that get gradients too; `bytes` are what each way needs, in
+    units of an image at the high resolution (None: not an op of that order)."""
+
+    function: Callable[..., Tensor]
+    bytes: tuple[float, float, float | None]
+    half: bool = False  # the op's input has half the side
+    others: Callable[[Tensor], list[Tensor]] = lambda x: []
+
+
+def per_channel(x: Tensor, *, count: int = 1, images: bool = False) -> list[Tensor]:
+    shape = x.shape[:2] if images else x.shape[1:2]
+    return [torch.rand(shape, device=x.device) + 0.5 for _ in range(count)]
+
+
+CASES = {
+    "upsample2d": Case(lambda x: ops.upsample2d(x, F), (1.25, 1.25, 1.25), half=True),
+    "downsample2d": Case(lambda x: ops.downsample2d(x, F), (1.25, 1.25, 1.25)),
+    "filter2d": Case(lambda x: ops.filter2d(x, F), (2, 2, 2)),
+    "bias_act": Case(
+        lambda x, b: ops.bias_act(x, b, act="lrelu", clamp=256.0), (2, 3, 3), others=per_channel
+    ),
+    "batch_norm_act": Case(
+        lambda x, gamma, beta: ops.batch_norm_act(x, gamma, beta)[0],
+        (3, 5, None),
+        others=lambda x: per_channel(x, count=2, images=True),
+    ),
+    "instance_norm_act": Case(lambda x: ops.instance_norm_act(x), (3, 5, None)),
+    "filtered_lrelu": Case(
+        lambda x, b: ops.filtered_lrelu(x, LONG, LONG, b, up=2, down=2, padding=(11, 10)),
+        (2, 2, 2),
+        others=per_channel,
+    ),
+}
+
+
+class Guard:
+    """Seconds since the start, and whether something may still begin."""
+
+    def __init__(self, budget: float):
+        self.budget, self.start = budget, time.monotonic()
+
+    def spent(self) -> float:
+        return time.monotonic() - self.start
+
+    def over(self) -> bool:
+        return self.spent() > self.budget
+
+
+class Bench:
+    """The rows so far, on one device; written after every section."""
+
+    def __init__(self, device: str, guard: Guard):
+        self.device, self.guard, self.rows, self.left_out = torch.device(device), guard, [], []
+        self.cuda, self.copy_gbs = self.device.type == "cuda", 0.0
+
+    def add(self, op: str, variant: str, way: str, **figures) -> None:
+        self.rows.append({"op": op, "variant": variant, "way": way} | figures)
+        words = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()]
+        print(
+            f"{self.guard.spent():4.0f} s  {op}, {variant}, {way}: {', '.join(words)}", flush=True
+        )
+
+    def section(self, name: str, function: Callable[[], None]) -> None:
+        """Runs it unless time is over; a failure becomes a row."""
+        if self.guard.over():
+            print(f"{self.guard.spent():4.0f} s  left out: {name}", flush=True)
+            self.left_out.append(name)
+            return
+        try:
+            function()
+        except Exception as fault:  # one section's fault must not cost the others
+            reason = f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
+            self.add(name, "-", "-", failed=reason)
+        if self.cuda:
+            torch.cuda.empty_cache()
+
+    def ms(self, call: Callable[[], object]) -> float:
+        """The median of calls after a warm-up, on the device's own clock."""
+        for _ in range(4 if self.cuda else 1):
+            call()
+        if not self.cuda:
+            start = time.perf_counter()
+            call()
+            return (time.perf_counter() - start) * 1e3
+        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(15)]
+        for start, end in events:
+            start.record()
+            call()
+            end.record()
+        torch.cuda.synchronize()
+        return statistics.median(start.elapsed_time(end) for start, end in events)
+
+    def ceilings(self) -> None:
+        n, m = (2**30, 8192) if self.cuda else (2**20, 64)
+        x = torch.zeros(n, dtype=torch.uint8, device=self.device)
+        y = torch.empty_like(x)
+        ms = self.ms(lambda: y.copy_(x))
+        self.copy_gbs = 2 * n / ms / 1e6
+        self.add("copy", "eager", "forward", ms=ms, gbs=self.copy_gbs, bytes=2 * n)
+        a = torch.randn(m, m, device=self.device, dtype=torch.bfloat16)
+        ms = self.ms(lambda: a @ a)
+        self.add(f"matmul {m}", "eager", "forward", ms=ms, tflops=2 * m**3 / ms / 1e9)
+
+    def op(self, name: str, shape: tuple[int, int, int], variant: str) -> None:
+        """Three rows: a case at one size in one variant."""
+        case = CASES[name]
+        errors = errors_of(case, variant, self.device)
+        with using(variant):
+            calls = ways(case, function_of(case, variant, self.device), shape, self.device)
+            for (way, call), units in zip(calls, case.bytes, strict=True):
+                if units is None:
+                    continue
+                ms = self.ms(call)
+                gbs = units * 2 * shape[0] * shape[1] * shape[2] ** 2 / ms / 1e6
+                percent = 100 * gbs / self.copy_gbs
+                size = "x".join(map(str, shape))
+                figures = {"ms": ms, "gbs": gbs, "percent_of_copy": percent}
+                figures |= {"error": errors[0], "gradient_error": errors[1]}
+                self.add(name, variant, way, shape=size, **figures)
+
+    def host_cost(self) -> None:
+        """What a call costs the processor: microseconds, on an image that costs a GPU nothing."""
+        x = image((1, 64, 4), self.device)
+        for variant in VARIANTS:
+            with using(variant), torch.no_grad():
+                for _ in range(5):
+                    ops.upsample2d(x, F)
+                start, calls = time.perf_counter(), 200 if self.cuda else 3
+                for _ in range(calls):
+                    ops.upsample2d(x, F)
+                us = (time.perf_counter() - start) / calls * 1e6
+            self.add("upsample2d", variant, "host", us=us)
+
+
+def using(variant: str):
+    """Kernels must be had where they are measured; without a GPU there are none to be had."""
+    return backend.using("require" if variant == "kernel" else "eager")
+
+
+def function_of(case: Case, variant: str, device: torch.device) -> Callable[..., Tensor]:
+    if variant != "compiled":
+        return case.function
+    torch._dynamo.reset()
+    how = "inductor" if device.type == "cuda" else "aot_eager"  # a dry run needs no compiler
+    return torch.compile(case.function, dynamic=False, backend=how)
+
+
+def image(shape: tuple[int, int, int], device: torch.device, dtype=torch.bfloat16) -> Tensor:
+    n, c, side = shape
+    x = torch.randn(n, c, side, side, device=device, dtype=dtype)
+    return x.to(memory_format=torch.channels_last)
+
+
+def leaves_of(case: Case, shape: tuple[int, int, int], device: torch.device) -> list[Tensor]:
+    n, c, side = shape
+    x = image((n, c, side // 2 if case.half else side), device)
+    return [t.requires_grad_() for t in (x, *case.others(x))]
+
+
+def ways(case, function, shape, device) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Each way to be called again and again, on graphs that are kept."""
+    leaves = leaves_of(case, shape, device)
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            return function(*leaves)
+
+    yield WAYS[0], forward
+    y = function(*leaves)
+    dy = torch.randn_like(y).requires_grad_()
+    yield WAYS[1], lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+    if case.bytes[2] is None:
+        yield WAYS[2], lambda: None
+        return
+    (g,) = torch.autograd.grad(y, leaves[0], dy, create_graph=True)
+    v = torch.randn_like(g)
+    wanted = [dy, *leaves[1:]]
+    keep = {"retain_graph": True, "allow_unused": True}
+    yield WAYS[2], lambda: torch.autograd.grad(g, wanted, v, **keep)
+
+
+def errors_of(case: Case, variant: str, device: torch.device) -> tuple[float, float]:
+    """Relative errors of the result and, the largest, of first gradients, on small images."""
+    torch.manual_seed(0)
+    leaves = leaves_of(case, (2, 16, 32), device)
+    exact = [t.detach().double().requires_grad_() for t in leaves]
+    found = []
+    for tensors, how in ((leaves, variant), (exact, "eager")):
+        with using(how):
+            y = function_of(case, how, device)(*tensors)
+            torch.manual_seed(1)
+            dy = torch.randn(y.shape, device=device).bfloat16().to(y.dtype)
+            found.append([y, *torch.autograd.grad(y, tensors, dy)])
+    pairs = [(a.detach().double(), b.detach()) for a, b in zip(*found, strict=True)]
+    result, *gradients = [float((a - b).norm() / b.norm()) for a, b in pairs]
+    return result, max(gradients)
+
+
+def measure(bench: Bench) -> None:
+    """All sections, the most telling first."""
+    autograd_config.donated_buffer = False  # graphs are used again and again
+    shapes = SHAPES if bench.cuda else TINY
+    bench.section("ceilings", bench.ceilings)
+    per_op(bench, shapes[:1], VARIANTS)
+    for name in networks.NETWORKS:
+        networks.measure(bench, name, ("kernel", "eager", "graphed"))
+    per_op(bench, shapes[1:], VARIANTS)
+    bench.section("host cost", bench.host_cost)
+    per_op(bench, shapes[:1], ("compiled",))
+    for name in networks.NETWORKS:
+        networks.measure(bench, name, ("compiled",))
+
+
+def per_op(bench: Bench, shapes: list, variants: tuple[str, ...]) -> None:
+    for shape in shapes:
+        for name in CASES:
+            for variant in variants:
+                words = f"{name}, {variant}, {'x'.join(map(str, shape))}"
+                bench.section(words, lambda n=name, s=shape, v=variant: bench.op(n, s, v))
+
+
+def table(rows: list[dict]) -> str:
+    columns = ["op", "variant", "way"]
+    columns += dict.fromkeys(k for row in rows for k in row if k not in (*columns, "kernels"))
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for row in rows:
+        cells = [row.get(c, "") for c in columns]
+        cells = [f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells]
+        lines.append("| " + " | ".join(c.replace("|", "/") for c in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write(bench: Bench, machine: str, folder: Path) -> None:
+    slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
+    path = folder / f"gpu-ops-{slug}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"machine": machine, "torch": torch.__version__, "cuda": torch.version.cuda}
+    about |= {"dry_run": not bench.cuda, "seconds": round(bench.guard.spent())}
+    about |= {"left_out": bench.left_out, "rows": bench.rows}
+    path.write_text(json.dumps(about, indent=1) + "\n")
+    text = f"# {machine}\n\n{table(bench.rows)}"
+    for row in bench.rows:
+        if "kernels" in row:
+            text += f"\n## {row['op']}: longest kernels\n\n{table(row['kernels'])}"
+    path.with_suffix(".md").write_text(text)
+    print(f"written to {path}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--device", default="cuda", help="cuda (default); cpu tries the script, in tiny sizes")
+    add("--machine", help="default: the GPU's name")
+    add("--budget", type=float, default=420, help="seconds in which sections may begin (420)")
+    add("--out", type=Path, help="folder for the results (default: results; a dry run: nowhere)")
+    arguments = parser.parse_args()
+    if arguments.device == "cpu":
+        torch.set_num_threads(1)
+    machine = arguments.machine or (
+        "dry run" if arguments.device == "cpu" else torch.cuda.get_device_name(arguments.device)
+    )
+    bench = Bench(arguments.device, Guard(arguments.budget))
+    try:
+        measure(bench)
+    finally:  # also what was measured before an interruption
+        if out := arguments.out or (RESULTS if bench.cuda else None):
+            write(bench, machine, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Which implementation largegan.ops uses here, and why.
+
+  python -m largegan.ops doctor              finds, compiles, launches and compares the kernels
+  python -m largegan.ops doctor --gpu 80     without a GPU: compiles for compute capability 8.0
+
+Without a GPU the kernels are compiled and not run. Kernels that were compiled stay in the cache
+(LARGEGAN_CACHE, else ~/.cache/largegan), also for other machines that see that folder.
+LARGEGAN_OPS chooses: auto (default) takes kernels where they can be had and says once why not;
+require makes that an error; eager takes PyTorch's operations.
+
+Exit codes: 0 the ops work, with kernels or, where there is no NVIDIA GPU, with PyTorch's
+operations; 4 there is a GPU and kernels cannot be used or compute something else, a kernel does
+not compile, or LARGEGAN_OPS asks for what is not here.
+"""
+
+import argparse
+import sys
+
+from largegan.ops.doctor import report
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m largegan.ops",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=["doctor"])
+    parser.add_argument(
+        "--gpu", type=int, default=90, metavar="NN", help="compute capability, times ten"
+    )
+    arguments = parser.parse_args(argv)
+    return report(arguments.gpu)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
