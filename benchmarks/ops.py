@@ -65,6 +65,17 @@ CASES = {
     "bias_act": Case(
         lambda x, b: ops.bias_act(x, b, act="lrelu", clamp=256.0), (2, 3, 3), others=per_channel
     ),
+    "fir_act": Case(
+        lambda x, scale, b: ops.fir_act(x, F, padding=(2, 1), scale=scale, bias=b, clamp=256.0),
+        (2, 3, 5),
+        others=lambda x: [*per_channel(x, images=True), *per_channel(x)],
+    ),
+    "act_fir": Case(
+        lambda x, b: ops.act_fir(x, F, padding=(2, 1), bias=b, clamp=256.0),
+        (2.125, 2.125, 2.125),
+        others=per_channel,
+    ),
+    "modulate": Case(ops.modulate, (2, 3, 5), others=lambda x: per_channel(x, images=True)),
     "batch_norm_act": Case(
         lambda x, gamma, beta: ops.batch_norm_act(x, gamma, beta)[0],
         (3, 5, None),
