@@ -84,7 +84,7 @@ def plan(
 ) -> tuple[Plan, Sums | None]:
     """The launch that writes y, and where it leaves sums. x and y are dense and laid out alike."""
     (ux, uy, dx, dy), summed = f.factors, bool(before & Before.SUMS or after & After.SUMS)
-    sx, sy = strip_pixels(f, summed)
+    sx, sy = strip_pixels(f, summed or bool(before & Before.RESULT))
     owns = bool(before & (Before.KEEP | Before.SUMS))
     first_x, count_x = strips(x.shape[3], y.shape[3], sx, dx, ux, f.pads[0], owns)
     first_y, count_y = strips(x.shape[2], y.shape[2], sy, dy, uy, f.pads[2], owns)
@@ -117,10 +117,13 @@ def plan(
     return Plan("fir.cu", macros, grid, threads, shared, params), sums
 
 
-def strip_pixels(f: Filter, summed: bool) -> tuple[int, int]:
-    """Pixels (x, y) of a thread's strip: as many as registers hold, beginning at one phase."""
+def strip_pixels(f: Filter, narrow: bool) -> tuple[int, int]:
+    """Pixels (x, y) of a thread's strip: as many as registers hold, beginning at one phase.
+
+    `narrow`: sums, or a second image to read, need registers too.
+    """
     (ux, uy, dx, dy), one = f.factors, max(f.size) == 1
-    x, y = (2 if dx > 1 or (summed and not one) else 4), (1 if one else 2)
+    x, y = (2 if dx > 1 or (narrow and not one) else 4), (1 if one else 2)
     while x * dx % ux:
         x += 1
     while y * dy % uy:
