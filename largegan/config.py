@@ -55,8 +55,12 @@ class DataConfig:
     """Train on squares of this side, cut out at random (after resizing)."""
     labels: bool = True
     """Use class labels where the shards have them."""
+    resolution: int | None = None
+    """Side of the images that training sees: others are refused. --dry-run believes it where the
+    data are not."""
     num_classes: int | None = None
-    """Number of classes; needed only for labelled shards that are streamed without an index."""
+    """Number of classes: for labelled shards that are streamed without an index, and for
+    --dry-run where the data are not."""
     mirror: bool = False
     """Flip images left to right at random (doubles a small set; wrong for text)."""
     workers: int = 1
@@ -169,6 +173,8 @@ class LogConfig:
     """Project name for the trackers."""
 
 
+DEVICES = ("h100", "h200", "a100", "v100")  # that --dry-run knows
+
 GROUPS = {
     "run": RunConfig,
     "data": DataConfig,
@@ -230,6 +236,13 @@ def build_parser(recipe: str | None) -> Parser:
         parser.add_class_arguments(schema, group)
     parser.add_argument(
         "--recipe.name", type=str, default=recipe, help="which GAN: " + ", ".join(TABLE)
+    )
+    parser.add_argument(
+        "--dry-run",
+        nargs="?",
+        const="h100",
+        choices=DEVICES,
+        help="say what the run would cost on this kind of GPU, and start nothing (default: h100)",
     )
     if recipe is not None:
         parser.add_class_arguments(recipe_class(recipe), "recipe", skip={"data"})
@@ -297,7 +310,7 @@ def check(config: Namespace) -> None:
         raise ConfigError(f"parallel.timeout_s is {config.parallel.timeout_s:g}; at least 1")
     if config.data.workers < 0:
         raise ConfigError(f"data.workers is {config.data.workers}; it must be 0 or more")
-    for key in ("resize", "crop"):
+    for key in ("resize", "crop", "resolution"):
         if (value := getattr(config.data, key)) is not None and value < 1:
             raise ConfigError(f"data.{key} is {value}; it must be at least 1")
     if not 0 <= config.data.max_skip_fraction < 1:

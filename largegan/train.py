@@ -20,6 +20,7 @@ from largegan.errors import ConfigError, Requeue, UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from largegan.data import DataInfo
     from largegan.lock import RunLock
     from largegan.parallel.launch import World
     from largegan.parallel.signals import StopRequest
@@ -33,7 +34,11 @@ def main(argv: list[str] | None = None) -> int:
     # spin keeps what spinning is good for on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        train(parse(sys.argv[1:] if argv is None else argv))
+        config = parse(sys.argv[1:] if argv is None else argv)
+        if config.dry_run:
+            announce(config)
+        else:
+            train(config)
     except UserError as fault:
         print(f"error: {fault}", file=sys.stderr, flush=True)
         return fault.exit_code
@@ -41,6 +46,14 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; continue with --run.resume auto", file=sys.stderr, flush=True)
         return 130
     return 0
+
+
+def announce(config: Namespace) -> None:
+    """What the run would cost; one rank says it."""
+    from largegan.cost.dry_run import dry_run
+
+    if os.environ.get("RANK", "0") == "0":
+        print(dry_run(config), flush=True)
 
 
 def train(config: Namespace) -> None:
@@ -100,6 +113,7 @@ class Session:
         )
         self.framing = Framing(resize=data.resize, crop=data.crop)
         info = framed(self.source, self.framing)
+        check_resolution(data, info)
         self.spec = DataSpec(
             info.channels, info.height, info.width, info.num_classes, info.channels_b
         )
@@ -447,6 +461,16 @@ class Session:
         if self.world.rank == 0:
             for line in lines:
                 print(line, flush=True)
+
+
+def check_resolution(data: Namespace, info: "DataInfo") -> None:
+    """Refuses images of another size than the configuration says."""
+    if data.resolution and (info.height, info.width) != (data.resolution, data.resolution):
+        raise ConfigError(
+            f"{data.path} gives images of {info.height}x{info.width}, data.resolution is "
+            f"{data.resolution}; pack them at that size (tools/pack.py --resolution), set "
+            "data.resize and data.crop, or change data.resolution"
+        )
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "evaluation": {"ops"},
     "interop": {"checkpoint", "recipe", "recipes", "sheets"},
     "translation": {"checkpoint", "data", "interop", "pictures", "recipe", "sheets"},
+    "cost": {"config", "data", "ema", "parallel", "recipe", "recipes", "trainer"},
     "doctor": {"config", "run", "checkpoint", "data", "recipe", "recipes", "trainer", "parallel"},
     "ops": set(),
 }

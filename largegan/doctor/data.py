@@ -22,7 +22,7 @@ BATCH_PER_RANK = 64  # where no configuration says
 def check_data(visit: Visit) -> Iterator[Finding]:
     options = dict(vars(visit.config.data if visit.config else DataConfig()))
     path, path_b = options.pop("path"), options.pop("path_b")
-    for key in ("mirror", "workers", "resize", "crop"):
+    for key in ("mirror", "workers", "resize", "crop", "resolution"):
         options.pop(key)
     recipe = recipe_class(visit.config.recipe.name) if visit.config else Recipe
     visit.source = open_for(

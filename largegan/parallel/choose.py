@@ -38,18 +38,37 @@ def choose(
         precision: the trainer's, to be held against Accelerate's.
         env: where `accelerate launch` leaves what its own configuration says.
     """
+    by_player, settings = chosen_engines(
+        engine, recipe, deepspeed=deepspeed, precision=precision, env=env
+    )
+    return {
+        player: make_share(name, player, recipe, world, settings, overlap)
+        for player, name in by_player.items()
+    }
+
+
+def chosen_engines(
+    engine: str | Mapping[str, str] | None,
+    recipe: Recipe,
+    *,
+    deepspeed: str | None,
+    precision: str,
+    env: Mapping[str, str],
+) -> tuple[dict[str, str], dict]:
+    """(the engine of each player, DeepSpeed's settings); the arguments are those of `choose`."""
     told, told_file = told_by_accelerate(env, precision)
     if engine is not None and told is not None and engine != told:
         raise ConfigError(
             f"accelerate's configuration asks for engine {told}, parallel.engine for {engine}; "
             "leave parallel.engine out, or launch without that accelerate configuration"
         )
-    by_player = engine_by_player(engine or told or "replicated", recipe)
     settings = read_settings(deepspeed or told_file)
+    stage = settings.get("zero_optimization", {}).get("stage", 2)
+    by_player = engine_by_player(engine or told or "replicated", recipe)
     return {
-        player: make_share(name, player, recipe, world, settings, overlap)
+        player: f"zero{stage}" if name == "deepspeed" else name
         for player, name in by_player.items()
-    }
+    }, settings
 
 
 def engine_by_player(engine: str | Mapping[str, str], recipe: Recipe) -> dict[str, str]:
@@ -81,8 +100,7 @@ def make_share(
         from largegan.parallel.fsdp2 import FSDP2
 
         return FSDP2
-    stage = settings.get("zero_optimization", {}).get("stage", 2)
-    stage = stage if name == "deepspeed" else int(name[-1])
+    stage = int(name.removeprefix("zero"))
     check_deepspeed()
     if stage == 3:
         check_zero3(player, recipe)

@@ -1,0 +1,128 @@
+"""`python -m largegan.train ... --dry-run`: what the configured run would cost. Starts nothing."""
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import torch
+from jsonargparse import Namespace
+
+from largegan.config import recipe_options
+from largegan.cost.count import Count, count
+from largegan.cost.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib, phase_s
+from largegan.cost.hardware import GPUS, assumptions
+from largegan.data import framed, open_for
+from largegan.data.transforms import Framing
+from largegan.errors import DataError
+from largegan.parallel.choose import choose, chosen_engines
+from largegan.parallel.launch import World
+from largegan.recipe import DataSpec
+from largegan.recipes import recipe_class
+from largegan.trainer import micro_batch_size
+
+UNKNOWN_RESOLUTION = 256
+
+
+def dry_run(config: Namespace, env: Mapping[str, str] = os.environ) -> str:
+    """The whole answer, as text. Raises `ConfigError` for what a real start would refuse."""
+    world = config.parallel.processes or int(env.get("WORLD_SIZE", "1"))
+    spec, known = data_spec(config)
+    make = partial(recipe_class(config.recipe.name), spec, **recipe_options(config))
+    size = micro_batch_size(config.train.batch_size, config.train.micro_batch_size, world)
+    with torch.device("meta"):
+        recipe = make()
+    parallel, precision = config.parallel, config.train.precision
+    told = {"deepspeed": parallel.deepspeed, "precision": precision, "env": env}
+    choose(parallel.engine, recipe, World(0, world, torch.device("cpu")), **told)
+    engines, _ = chosen_engines(parallel.engine, recipe, **told)
+    setting = Setting(config.train.batch_size, world, GPUS[config.dry_run], precision, engines)
+    counted = count(make, spec, micro_batch_size=size, world=world)
+    lines = [
+        "dry run: nothing is trained or written; an estimate, nothing here was measured",
+        f"recipe        {config.recipe.name} on {known}",
+        *counted_lines(counted, setting),
+        *memory_lines(counted, setting),
+        *time_lines(iteration(counted, setting), config.train.total_nimg, setting),
+        "assumed",
+        *(f"  - {sentence}" for sentence in (*assumptions(setting.gpu), *ASSUMED)),
+    ]
+    return "\n".join(lines)
+
+
+def data_spec(config: Namespace) -> tuple[DataSpec, str]:
+    """What examples look like, and how that is known: from the data, or as the file says."""
+    data, make = config.data, recipe_class(config.recipe.name)
+    try:
+        source = open_for(
+            make.reads,
+            data.path,
+            data.path_b,
+            paired=make.paired,
+            labels=data.labels,
+            num_classes=data.num_classes,
+            cache_dir=data.cache_dir,
+            allow_pipe=data.allow_pipe,
+            mode=data.mode,
+        )
+    except DataError:
+        return declared_spec(config)
+    info = framed(source, Framing(resize=data.resize, crop=data.crop))
+    spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
+    return spec, f"{described(spec)} (as {data.path} has them)"
+
+
+def declared_spec(config: Namespace) -> tuple[DataSpec, str]:
+    data = config.data
+    side = data.resolution or data.crop
+    pairs = 3 if "image_b" in recipe_class(config.recipe.name).reads else 0
+    classes = (data.num_classes or 0) if data.labels else 0
+    spec = DataSpec(3, *[side or UNKNOWN_RESOLUTION] * 2, classes, pairs)
+    why = "as the configuration says" if side else "ASSUMED: set data.resolution, data.num_classes"
+    return spec, f"{described(spec)} ({why}; {data.path} is not here)"
+
+
+def described(spec: DataSpec) -> str:
+    classes = f" of {spec.num_classes} classes" if spec.num_classes else ""
+    return f"{spec.channels}x{spec.height}x{spec.width}{classes}"
+
+
+def counted_lines(counted: Count, run: Setting) -> Iterator[str]:
+    sizes = [f"{name} {n / 1e6:.2f} M" for name, n in counted.parameters.items()]
+    averages = f", averages {counted.averages / 1e6:.2f} M" if counted.averages else ""
+    yield f"parameters    {', '.join(sizes)}{averages}"
+    yield f"one micro-batch of {counted.micro_batch_size} images on each GPU"
+    yield "  phase                     every  TFLOP  kept GiB     ms"
+    for phase in counted.phases:
+        turns = f"{phase.phase.repeat}/{phase.phase.every}"
+        ms = 1e3 * sum(phase_s(phase, run))
+        yield (
+            f"  {phase.phase.name:25s} {turns:>5s} {phase.flops / 1e12:6.2f} "
+            f"{phase.kept_bytes / 2**30:9.2f} {ms:6.1f}"
+        )
+
+
+def memory_lines(counted: Count, run: Setting) -> Iterator[str]:
+    parts = memory_gib(counted, run)
+    total = sum(parts.values())
+    yield (
+        f"memory        {total:.1f} GiB on each {run.gpu.name} of {run.gpu.memory_gib:g}: "
+        + ", ".join(f"{name} {gib:.2f}" for name, gib in parts.items() if gib >= 0.005)
+    )
+    if total > run.gpu.memory_gib:
+        yield (
+            "              does not fit: lower train.micro_batch_size, or share players out with "
+            "parallel.engine fsdp2"
+        )
+
+
+def time_lines(once: Iteration, total_nimg: int, run: Setting) -> Iterator[str]:
+    engines = ", ".join(f"{player} {engine}" for player, engine in run.engines.items())
+    hours = total_nimg / once.images_per_s / 3600
+    yield f"setting       {run.world} {run.gpu.name}, {run.precision}, engines: {engines}"
+    yield (
+        f"iteration     {once.seconds:.3g} s for {once.images} images: compute "
+        f"{once.compute_s:.3g}, links {once.links_s:.3g} (for {once.link_bytes / 2**20:.1f} MiB), "
+        f"waiting {once.waiting_s:.3g}; bound by {once.binding}"
+    )
+    yield f"speed         {once.images_per_s:.4g} images/s"
+    yield f"whole run     {total_nimg} images: {hours:.3g} h, {hours * run.world:.3g} GPU-hours"
