@@ -40,6 +40,7 @@ class Iteration:
     """Seconds of one iteration, on average over lazy phases, of the slowest rank."""
 
     compute_s: float
+    launch_s: float  # of that, operations too small to take longer than their launch
     links_s: float  # what travels and is not hidden behind backward
     waiting_s: float  # means over ranks inside batch norm, and the slowest rank
     link_bytes: float  # gradients and weights that a rank hands over
@@ -56,18 +57,20 @@ class Iteration:
     @property
     def binding(self) -> str:
         """The largest term."""
-        terms = {"compute": self.compute_s, "links": self.links_s, "waiting": self.waiting_s}
+        terms = {"compute": self.compute_s - self.launch_s, "launches": self.launch_s}
+        terms |= {"links": self.links_s, "waiting": self.waiting_s}
         return max(terms, key=terms.get)
 
 
 def iteration(count: Count, run: Setting) -> Iteration:
     micros = run.batch_size / (count.micro_batch_size * run.world)
     compute = update_s(count, run)
-    links = means = size = 0.0
+    links = means = size = launch = 0.0
     for phase in count.phases:
         turns = phase.phase.repeat / phase.phase.every
         forward, backward = phase_s(phase, run)
         compute += turns * micros * (forward + backward)
+        launch += turns * micros * launch_s(phase, run)
         sent, exposed = traffic(count, run, phase, micros, forward, backward)
         links += turns * exposed
         size += turns * sent
@@ -75,16 +78,25 @@ def iteration(count: Count, run: Setting) -> Iteration:
         means += turns * micros * 2 * phase.rank_means * run.gpu.latency_s(run.world)
     # The largest of n normal numbers lies about sqrt(2 ln n) deviations out.
     waiting = means + compute * JITTER * sqrt(2 * log(run.world))
-    return Iteration(compute, links, waiting, size, run.batch_size)
+    return Iteration(compute, launch, links, waiting, size, run.batch_size)
 
 
 def phase_s(phase: PhaseCount, run: Setting) -> tuple[float, float]:
     """Forward and backward of one micro-batch."""
+    times = op_times(phase, run)
+    return sum(times[: phase.forward_ops]), sum(times[phase.forward_ops :])
+
+
+def launch_s(phase: PhaseCount, run: Setting) -> float:
+    """The part of both that operations take which are over before the next one is launched."""
+    return sum(t for t in op_times(phase, run) if t == LAUNCH_S)
+
+
+def op_times(phase: PhaseCount, run: Setting) -> list[float]:
     precision = run.precision
     if precision == "bf16" and phase.phase.second_order:
         precision = "fp32"
-    times = [op_s(op, run.gpu, precision) for op in phase.ops]
-    return sum(times[: phase.forward_ops]), sum(times[phase.forward_ops :])
+    return [op_s(op, run.gpu, precision) for op in phase.ops]
 
 
 def op_s(op: Op, gpu: GPU, precision: str) -> float:

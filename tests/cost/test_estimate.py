@@ -76,6 +76,15 @@ def test_an_iteration():
     assert twice.compute_s - one.compute_s == pytest.approx(3 * op_s(BIG, H100, "bf16"))
 
 
+def test_many_small_operations_are_bound_by_their_launches():
+    tiny = [Op("aten::add", 0, 4)] * 50_000
+    phase = replace(counted().phases[0], ops=tiny)
+    one = iteration(replace(counted(), phases=[phase], averages=0), setting())
+    assert one.binding == "launches"
+    assert one.launch_s == pytest.approx(50_000 * LAUNCH_S) and one.launch_s < one.compute_s
+    assert iteration(counted(), setting()).launch_s == 0
+
+
 def test_backward_hides_links():
     """Two petaFLOP of backward hide a GiB but for its last bucket; ZeRO hides nothing."""
     hidden = iteration(counted(), setting()).links_s
