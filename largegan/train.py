@@ -8,23 +8,19 @@ import json
 import os
 import sys
 import time
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from largegan.config import as_dict, parse, recipe_options
-from largegan.errors import ConfigError, Requeue, UserError
+from largegan.config import as_dict, parse
+from largegan.errors import Requeue, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from largegan.data import DataInfo
     from largegan.lock import RunLock
     from largegan.parallel.launch import World
     from largegan.parallel.signals import StopRequest
-    from largegan.recipe import Recipe
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,168 +71,15 @@ def train(config: Namespace) -> None:
 
 
 class Session:
-    """One start of one run: data, recipe, engine, trainer, and the run directory around them."""
+    """One start of one run, from its first iteration to its last: what people see and keep."""
 
     def __init__(self, config: Namespace, world: "World", lock: "RunLock"):
-        import torch
-
-        from largegan.data import framed, open_for
-        from largegan.data.transforms import Framing
-        from largegan.parallel.alike import check_versions
-        from largegan.parallel.choose import choose
-        from largegan.parallel.engine import Engine
-        from largegan.recipe import DataSpec
-        from largegan.recipes import recipe_class
+        from largegan.start import prepare
 
         self.config, self.world, self.lock = config, world, lock
-        check_versions(world)
-        if config.train.precision == "tf32":
-            torch.set_float32_matmul_precision("high")
-            torch.backends.cudnn.allow_tf32 = True
-        self.folder, self.start = self.claim()
-        data = config.data
-        make = recipe_class(config.recipe.name)
-        self.source = open_for(
-            make.reads,
-            data.path,
-            data.path_b,
-            paired=make.paired,
-            labels=data.labels,
-            num_classes=data.num_classes,
-            on_error=data.on_error,
-            max_skip_fraction=data.max_skip_fraction,
-            cache_dir=data.cache_dir,
-            allow_pipe=data.allow_pipe,
-            mode=data.mode,
-            world=world.size,
-            rank=world.rank,
-        )
-        self.framing = Framing(resize=data.resize, crop=data.crop)
-        info = framed(self.source, self.framing)
-        check_resolution(data, info)
-        self.spec = DataSpec(
-            info.channels, info.height, info.width, info.num_classes, info.channels_b
-        )
-        torch.manual_seed(config.train.seed)
-        recipe = make(self.spec, **recipe_options(config))
-        parallel = config.parallel
-        shares = choose(
-            parallel.engine,
-            recipe,
-            world,
-            deepspeed=parallel.deepspeed,
-            overlap=parallel.overlap,
-            precision=config.train.precision,
-        )
-        if self.start is None:
-            self.fine_tune(recipe)
-        self.engine = Engine(world, shares)
-        self.engine.setup(recipe)
-        self.trainer = self.build_trainer(recipe)
-
-    def claim(self) -> tuple[Path, str | None]:
-        """The run directory, which is now ours, and the checkpoint to start from, if any."""
-        from largegan import run
-        from largegan.lock import NAME
-        from largegan.parallel.alike import check_shared
-        from largegan.parallel.launch import agree
-
-        def choose() -> tuple:
-            return *run.choose(self.config, self.lock), self.lock.token
-
-        folder, start, notes, token = agree(self.world, choose)
-        check_shared(self.world, Path(folder), NAME, token)
-        self.say(*notes)
-        return Path(folder), start
-
-    def build_trainer(self, recipe):
-        from largegan.data import open_stream
-        from largegan.data.transforms import to_device
-        from largegan.trainer import Trainer
-
-        settings, saved = self.config.train, self.load()
-        size = self.micro_batch_size(saved)
-        stream = open_stream(
-            self.source,
-            self.framing,
-            batch_size=settings.batch_size,
-            micro_batch_size=size,
-            rank=self.world.rank,
-            world=self.world.size,
-            seed=settings.seed,
-            workers=self.config.data.workers,
-            mirror=self.config.data.mirror,
-        )
-        trainer = Trainer(
-            recipe,
-            self.engine,
-            stream,
-            to_device=partial(to_device, framing=self.framing),
-            batch_size=settings.batch_size,
-            micro_batch_size=size,
-            seed=settings.seed,
-            precision=settings.precision,
-            max_grad_norm=settings.max_grad_norm,
-            max_bad_steps=settings.max_bad_steps,
-        )
-        if saved:
-            trainer.load_state_dict(saved)
-        return trainer
-
-    def load(self) -> dict | None:
-        """Restores networks and optimizers; returns the rest of the checkpoint, or None."""
-        from largegan import checkpoint, run
-
-        if self.start is None:
-            return None
-        path = Path(self.start)
-        content = checkpoint.load(path)
-        if content.state["config"]["recipe"]["name"] != self.config.recipe.name:
-            raise ConfigError(
-                f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
-                f"configuration asks for {self.config.recipe.name}; start a new --run.dir"
-            )
-        checkpoint.check_model(path, content.model, self.engine.layout)
-        self.engine.load_model_state(content.model)
-        self.engine.load_optimizer_state(content.optimizer)
-        self.say(f"resuming from {path}")
-        changes = run.differences(content.state["config"], self.config)
-        self.say(*(f"  changed since then: {change}" for change in changes))
-        return content.state
-
-    def fine_tune(self, recipe: "Recipe") -> None:
-        """A new run may begin with another run's weights, before they are distributed."""
-        from largegan.finetune import starting_weights
-
-        config = self.config
-        if config.run.init_from is None:
-            return
-        state, notes = starting_weights(
-            Path(config.run.init_from),
-            recipe,
-            self.spec,
-            name=config.recipe.name,
-            options=recipe_options(config),
-        )
-        recipe.load_state_dict(state, strict=False)  # not strict: one name per tensor
-        self.say(*notes)
-
-    def micro_batch_size(self, saved: dict | None) -> int:
-        """As configured; else as before, when these ranks can share it; else one per rank."""
-        from largegan.trainer import micro_batch_size
-
-        settings, world = self.config.train, self.world.size
-        wanted = settings.micro_batch_size
-        if wanted is None and saved:
-            before = saved["micro_batch_size"]
-            if settings.batch_size % (before * world) == 0:
-                wanted = before
-            else:
-                self.say(
-                    f"micro-batches of {before} images cannot be shared by {world} processes: the "
-                    "order of images stays, the noise drawn for them changes"
-                )
-        return micro_batch_size(settings.batch_size, wanted, world)
+        start = prepare(config, world, lock)
+        self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
+        self.source, self.framing, self.spec = start.source, start.framing, start.spec
 
     def run(self, stop: "StopRequest") -> None:
         """Trains to the end or until asked to stop, logging, sampling and saving on the way."""
@@ -455,21 +298,6 @@ class Session:
         self.logger.say(
             f"{self.world.size} process(es) on {self.world.device.type}, {self.engine}, batch "
             f"{self.trainer.batch_size}; pictures appear in {self.folder / 'samples'}"
-        )
-
-    def say(self, *lines: str) -> None:
-        if self.world.rank == 0:
-            for line in lines:
-                print(line, flush=True)
-
-
-def check_resolution(data: Namespace, info: "DataInfo") -> None:
-    """Refuses images of another size than the configuration says."""
-    if data.resolution and (info.height, info.width) != (data.resolution, data.resolution):
-        raise ConfigError(
-            f"{data.path} gives images of {info.height}x{info.width}, data.resolution is "
-            f"{data.resolution}; pack them at that size (tools/pack.py --resolution), set "
-            "data.resize and data.crop, or change data.resolution"
         )
 
 

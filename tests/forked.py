@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.parallel.launching import patience
+
 # Python's fork server before 3.12 does not see the parent's sys.path, and says nothing.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -32,13 +34,13 @@ def start(arguments: list[str], log: Path, env: dict[str, str] | None = None):
 def run(arguments: list[str], log: Path, timeout_s: float = 120) -> int:
     """The exit code."""
     process = start(arguments, log)
-    process.join(timeout_s)
+    process.join(patience(timeout_s))
     assert process.exitcode is not None, log.read_text()
     return process.exitcode
 
 
 def wait_for(condition, process, log: Path, timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patience(timeout_s)
     while not condition():
         assert process.is_alive(), f"exit code {process.exitcode}\n{log.read_text()}"
         assert time.monotonic() < deadline, log.read_text()

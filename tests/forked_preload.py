@@ -13,6 +13,7 @@ import largegan.recipes.sngan
 import largegan.recipes.wgan_gp
 import largegan.run
 import largegan.samples
+import largegan.start
 import largegan.trainer
 
 __all__ = ["accelerate", "largegan", "matplotlib", "torchvision"]

@@ -10,11 +10,14 @@ PACKAGE = Path(__file__).parents[1] / "largegan"
 BASE = {"errors"}  # everyone may use these
 MAY_IMPORT = {
     "train": None,  # everything
+    "start": None,  # the first half of train
     "trainer": {"recipe", "parallel", "checkpoint", "health"},
     "log": {"trainer", "parallel", "recipe"},
     "run": {"config", "checkpoint", "lock"},
     "lock": set(),
-    "config": {"recipes"},
+    "config": {"recipes", "settings"},
+    "settings": set(),
+    "training_data": {"data", "recipe", "settings"},
     "checkpoint": set(),
     "finetune": {"checkpoint", "recipe", "recipes"},
     "health": {"parallel", "recipe"},
@@ -49,8 +52,19 @@ MAY_IMPORT = {
     "evaluation": {"ops"},
     "interop": {"checkpoint", "recipe", "recipes", "sheets"},
     "translation": {"checkpoint", "data", "interop", "pictures", "recipe", "sheets"},
-    "cost": {"config", "data", "ema", "parallel", "recipe", "recipes", "trainer"},
-    "doctor": {"config", "run", "checkpoint", "data", "recipe", "recipes", "trainer", "parallel"},
+    "cost": {"config", "ema", "parallel", "recipe", "recipes", "trainer", "training_data"},
+    "doctor": {
+        "config",
+        "run",
+        "checkpoint",
+        "data",
+        "recipe",
+        "recipes",
+        "settings",
+        "trainer",
+        "training_data",
+        "parallel",
+    },
     "ops": set(),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

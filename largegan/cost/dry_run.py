@@ -11,14 +11,13 @@ from largegan.config import recipe_options
 from largegan.cost.count import Count, count
 from largegan.cost.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib, phase_s
 from largegan.cost.hardware import GPUS, assumptions
-from largegan.data import framed, open_for
-from largegan.data.transforms import Framing
 from largegan.errors import DataError
 from largegan.parallel.choose import choose, chosen_engines
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
 from largegan.recipes import recipe_class
 from largegan.trainer import micro_batch_size
+from largegan.training_data import open_source, spec_of
 
 UNKNOWN_RESOLUTION = 256
 
@@ -53,21 +52,10 @@ def data_spec(config: Namespace) -> tuple[DataSpec, str]:
     """What examples look like, and how that is known: from the data, or as the file says."""
     data, make = config.data, recipe_class(config.recipe.name)
     try:
-        source = open_for(
-            make.reads,
-            data.path,
-            data.path_b,
-            paired=make.paired,
-            labels=data.labels,
-            num_classes=data.num_classes,
-            cache_dir=data.cache_dir,
-            allow_pipe=data.allow_pipe,
-            mode=data.mode,
-        )
+        source = open_source(data, make)
     except DataError:
         return declared_spec(config)
-    info = framed(source, Framing(resize=data.resize, crop=data.crop))
-    spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
+    spec = spec_of(data, source)
     return spec, f"{described(spec)} (as {data.path} has them)"
 
 

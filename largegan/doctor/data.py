@@ -5,40 +5,30 @@ import time
 from collections.abc import Iterator
 
 import torch
+from jsonargparse import Namespace
 
-from largegan.config import DataConfig
-from largegan.data import DataInfo, Stream, framed, open_for, open_stream
+from largegan.data import DataInfo, Stream, framed, open_stream
 from largegan.data.domains import UnpairedStream
-from largegan.data.transforms import Framing
 from largegan.doctor.finding import Finding, Visit
 from largegan.recipe import Recipe
 from largegan.recipes import recipe_class
+from largegan.settings import DataConfig
 from largegan.trainer import micro_batch_size
+from largegan.training_data import framing_of, open_source
 
 READ_SECONDS = 1.0
 BATCH_PER_RANK = 64  # where no configuration says
 
 
 def check_data(visit: Visit) -> Iterator[Finding]:
-    options = dict(vars(visit.config.data if visit.config else DataConfig()))
-    path, path_b = options.pop("path"), options.pop("path_b")
-    for key in ("mirror", "workers", "resize", "crop", "resolution"):
-        options.pop(key)
+    data = data_settings(visit)
     recipe = recipe_class(visit.config.recipe.name) if visit.config else Recipe
-    visit.source = open_for(
-        recipe.reads,
-        path,
-        path_b,
-        paired=recipe.paired,
-        world=visit.size,
-        rank=visit.rank,
-        **options,
-    )
-    info = framed(visit.source, framing_of(visit))
+    visit.source = open_source(data, recipe, world=visit.size, rank=visit.rank)
+    info = framed(visit.source, framing_of(data))
     count = "an unknown number of" if info.count is None else info.count
     kinds = f"{info.num_classes} classes" if info.num_classes else "no classes"
     size = f"{info.channels}x{info.height}x{info.width}"
-    yield Finding("ok", "data", f"{path}: {count} examples of {size}, {kinds}")
+    yield Finding("ok", "data", f"{data.path}: {count} examples of {size}, {kinds}")
     yield from too_few(info, batch_size(visit))
     yield from read_for_a_while(visit)
 
@@ -82,9 +72,8 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
         yield Finding("ok", "reading", facts)
 
 
-def framing_of(visit: Visit) -> Framing:
-    data = visit.config.data if visit.config else DataConfig()
-    return Framing(resize=data.resize, crop=data.crop)
+def data_settings(visit: Visit) -> DataConfig | Namespace:
+    return visit.config.data if visit.config else DataConfig()
 
 
 def training_stream(visit: Visit) -> Stream | UnpairedStream:
@@ -92,7 +81,7 @@ def training_stream(visit: Visit) -> Stream | UnpairedStream:
     train, batch = visit.config.train if visit.config else None, batch_size(visit)
     return open_stream(
         visit.source,
-        framing_of(visit),
+        framing_of(data_settings(visit)),
         batch_size=batch,
         micro_batch_size=micro_batch_size(
             batch, train.micro_batch_size if train else None, visit.size

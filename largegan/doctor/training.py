@@ -10,13 +10,14 @@ import torch
 from largegan.config import parse, recipe_options
 from largegan.data import framed
 from largegan.data.transforms import to_device
-from largegan.doctor.data import framing_of, training_stream
+from largegan.doctor.data import training_stream
 from largegan.doctor.finding import Finding, Visit
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import Batch, DataSpec, Phase
 from largegan.recipes import recipe_class
 from largegan.trainer import Trainer
+from largegan.training_data import framing_of
 
 
 def check_config(visit: Visit) -> Iterator[Finding]:
@@ -39,7 +40,7 @@ def check_networks(visit: Visit) -> Iterator[Finding]:
     if not visit.config or not visit.source:
         return
     config = visit.config
-    info = framed(visit.source, framing_of(visit))
+    info = framed(visit.source, framing_of(config.data))
     spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
     torch.manual_seed(config.train.seed)
     visit.recipe = recipe_class(config.recipe.name)(spec, **recipe_options(config))
@@ -81,7 +82,7 @@ def build_trainer(visit: Visit) -> Trainer:
         visit.recipe,
         engine,
         stream,
-        to_device=partial(to_device, framing=framing_of(visit)),
+        to_device=partial(to_device, framing=framing_of(visit.config.data)),
         batch_size=train.batch_size,
         micro_batch_size=stream.share.micro_batch_size,
         seed=train.seed,

@@ -48,9 +48,10 @@ def test_what_a_start_would_refuse_is_refused(capsys):
     assert "cannot be under ZeRO-3: its phase D." in capsys.readouterr().err
 
 
-def test_images_of_another_size_are_refused(tmp_path, capsys):
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["training", "dry run"])
+def test_images_of_another_size_are_refused(dry, tmp_path, capsys):
     words = ["--config", str(CONFIGS / "quickstart.yaml"), "--data.resolution", "64"]
-    assert main([*words, "--run.dir", str(tmp_path / "a")]) == 2
+    assert main([*words, "--run.dir", str(tmp_path / "a"), *dry]) == 2
     assert "images of 32x32, data.resolution is 64" in capsys.readouterr().err
 
 

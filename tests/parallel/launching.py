@@ -1,9 +1,11 @@
 """Starts real process groups: N Python processes over gloo, as torchrun would."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +16,15 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def patience(seconds: float) -> float:
+    """How long to wait for what takes an idle machine much less than `seconds`.
+
+    Stretched by how busy this machine is, or by LARGEGAN_TEST_PATIENCE where that is set.
+    """
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds * float(os.environ.get("LARGEGAN_TEST_PATIENCE") or max(1.0, busy))
 
 
 def clean_environment() -> dict[str, str]:
@@ -36,6 +47,7 @@ def start_ranks(
         folder = folders[rank] if folders else ROOT
         env = clean_environment() | {
             "PYTHONPATH": str(folder),
+            "PYTHONFAULTHANDLER": "1",
             "RANK": str(rank),
             "WORLD_SIZE": str(world),
             "LOCAL_RANK": str(rank),
@@ -59,11 +71,31 @@ def start_ranks(
 def run_ranks(arguments: list[str], world: int, timeout_s: float = 240) -> list[str]:
     """Waits for all ranks; returns what each printed; fails the test if any failed."""
     processes = start_ranks(arguments, world)
-    try:
-        outputs = [p.communicate(timeout=timeout_s)[0] for p in processes]
-    finally:
-        for p in processes:
-            p.kill()
+    outputs = finish(processes, timeout_s)
     for p, output in zip(processes, outputs, strict=True):
         assert p.returncode == 0, output
     return outputs
+
+
+def finish(processes: list[subprocess.Popen], timeout_s: float = 240) -> list[str]:
+    """What each printed, once all have ended; where each one stands, if they do not in time."""
+    limit = patience(timeout_s)
+    deadline = time.monotonic() + limit
+    try:
+        return [p.communicate(timeout=max(0.0, deadline - time.monotonic()))[0] for p in processes]
+    except subprocess.TimeoutExpired:
+        for p in processes:
+            p.send_signal(signal.SIGCONT)
+            p.send_signal(signal.SIGABRT)  # Python writes where all its threads are
+        outputs = [f"--- rank {i}:\n{last_words(p)}" for i, p in enumerate(processes)]
+        raise AssertionError(f"not done after {limit:.0f} s\n" + "\n".join(outputs)) from None
+    finally:
+        for p in processes:
+            p.kill()
+
+
+def last_words(process: subprocess.Popen) -> str:
+    try:
+        return process.communicate(timeout=patience(20))[0]
+    except subprocess.TimeoutExpired:
+        return "(nothing: it does not hear)"

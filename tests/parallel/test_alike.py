@@ -7,7 +7,7 @@ import pytest
 from largegan.errors import EnvironmentFault
 from largegan.parallel import alike
 from largegan.parallel.launch import World
-from tests.parallel.launching import ROOT, start_ranks
+from tests.parallel.launching import ROOT, finish, start_ranks
 
 WORDS = ["-m", "largegan.train", "--recipe.name", "gaussian", "--data.path", "synthetic:gaussian"]
 FEW = ["--train.total_nimg", "64", "--data.workers", "0"]
@@ -55,8 +55,7 @@ def test_two_copies_of_the_code_do_not_train_together(tmp_path):
         file.write("# edited\n")
     words = [*WORDS, *FEW, "--run.dir", str(tmp_path / "a")]
     processes = start_ranks(words, world=2, folders=[ROOT, tmp_path])
-    for process in processes:
-        output, _ = process.communicate(timeout=240)
+    for process, output in zip(processes, finish(processes), strict=True):
         assert process.returncode == 4, output
         assert "error: rank 1 on" in output and "runs largegan" in output
     assert not (tmp_path / "a").exists()

@@ -14,7 +14,14 @@ from largegan.errors import EnvironmentFault
 from largegan.parallel import launch
 from largegan.parallel.launch import World, adopt_slurm, agree, check_size, refuse_lonely
 from tests import forked
-from tests.parallel.launching import ROOT, clean_environment, run_ranks, start_ranks
+from tests.parallel.launching import (
+    ROOT,
+    clean_environment,
+    finish,
+    patience,
+    run_ranks,
+    start_ranks,
+)
 
 TRAIN = ["-m", "largegan.train", "--recipe.name", "gan", "--recipe.width", "8"]
 QUICK = [*TRAIN, "--data.workers", "0", "--train.total_nimg", "16", "--train.batch_size", "8"]
@@ -77,8 +84,7 @@ def test_wrong_number_of_processes_ends_every_rank(tmp_path):
     """Two real ranks, three asked for: both exit with 4 and the sentence."""
     arguments = [*QUICK, "--run.dir", str(tmp_path / "a"), "--parallel.processes", "3"]
     processes = start_ranks(arguments, world=2)
-    for p in processes:
-        output, _ = p.communicate(timeout=120)
+    for p, output in zip(processes, finish(processes), strict=True):
         assert p.returncode == 4, output
         assert "asks for 3 processes but this process group has 2" in output
 
@@ -88,8 +94,7 @@ def test_one_rank_fails_all_ranks_stop(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/config.yaml").write_text("")
     processes = start_ranks([*QUICK, "--run.dir", str(tmp_path / "a")], world=2)
-    for p in processes:
-        output, _ = p.communicate(timeout=120)
+    for p, output in zip(processes, finish(processes), strict=True):
         assert p.returncode == 2, output
         assert "already holds a run" in output
 
@@ -104,7 +109,7 @@ def test_accelerate_launch_two_processes_without_gpu(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=patience(200),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 process(es) on cpu" in done.stdout
@@ -119,7 +124,7 @@ def test_accelerate_launch_that_lies_is_refused(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=patience(200),
     )
     assert done.returncode != 0
     assert "started only this one" in done.stderr
@@ -132,13 +137,12 @@ def test_a_signal_to_one_rank_stops_both(tmp_path):
     folder = tmp_path / "a"
     words = ["--run.dir", str(folder), "--train.total_nimg", str(10**8), "--train.batch_size", "8"]
     processes = start_ranks([*endless, *words], world=2)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patience(120)
     while not (folder / "metrics.jsonl").exists():
         assert all(p.poll() is None for p in processes) and time.monotonic() < deadline
         time.sleep(0.05)
     processes[1].send_signal(signal.SIGUSR1)
-    for p in processes:
-        output, _ = p.communicate(timeout=120)
+    for p, output in zip(processes, finish(processes), strict=True):
         assert p.returncode == 75, output
     assert len(list(folder.glob("checkpoints/*/COMPLETE"))) == 1
 
@@ -155,7 +159,8 @@ def test_one_rank_finds_damage_the_other_says_so(tmp_path):
     shard.write_bytes(content)
     words = ["--data.path", str(shard.parent), "--data.workers", "0", "--train.batch_size", "8"]
     processes = start_ranks([*TRAIN, *words, "--run.dir", str(tmp_path / "a")], world=2)
-    outputs = {p.wait(timeout=120): p.stdout.read() for p in processes}
+    said = finish(processes)
+    outputs = {p.returncode: output for p, output in zip(processes, said, strict=True)}
     assert set(outputs) == {3, 4}, outputs
     assert f"error: member {image.name} in shard a.tar" in outputs[3]
     assert "error: lost contact with another process of this run" in outputs[4]
@@ -176,6 +181,14 @@ def test_signs_that_ada_counts_are_those_of_all_ranks():
         assert "first [2.0, 4.0]\nsecond [6.0, 8.0]\np 0.08 [0.0, 0.0]" in output, output
 
 
+def test_ranks_that_do_not_end_say_where_they_stand(monkeypatch):
+    """What a person needs when a test stops on a machine they cannot look into."""
+    monkeypatch.setenv("LARGEGAN_TEST_PATIENCE", "0.1")
+    program = "import time\nprint('begun', flush=True)\nwhile True:\n    time.sleep(1)"
+    with pytest.raises(AssertionError, match=r"(?s)not done after.*rank 1:.*begun.*line 4 in <mod"):
+        run_ranks(["-c", program], world=2, timeout_s=20)
+
+
 def test_a_port_that_is_taken_is_named(tmp_path):
     """By a program that is no training: there is nobody to meet."""
     with socket.socket() as other:
@@ -187,7 +200,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
         process = forked.start(
             [*QUICK[2:], "--run.dir", str(tmp_path / "a")], log, env | {"MASTER_PORT": port}
         )
-        process.join(120)
+        process.join(patience(120))
     assert process.exitcode == 4, log.read_text()
     assert f"error: port 127.0.0.1:{port} is taken by another program" in log.read_text()
     assert not (tmp_path / "a").exists()

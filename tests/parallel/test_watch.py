@@ -11,7 +11,7 @@ from torch.distributed import TCPStore
 
 from largegan.parallel import watch
 from largegan.parallel.watch import Watch, sentence
-from tests.parallel.launching import free_port, start_ranks
+from tests.parallel.launching import free_port, patience, start_ranks
 
 
 def last(**facts) -> dict:
@@ -83,12 +83,12 @@ def test_a_stopped_process_is_named_and_the_others_leave(tmp_path):
     words += ["--data.workers", "0", "--train.log_every_nimg", "8", "--train.batch_size", "8"]
     words += ["--train.total_nimg", str(10**8), "--parallel.timeout_s", "20"]
     processes = start_ranks([*words, "--run.dir", str(tmp_path / "a")], world=2)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + patience(240)
     while not (tmp_path / "a/metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     processes[1].send_signal(signal.SIGSTOP)
     try:
-        output, _ = processes[0].communicate(timeout=240)
+        output, _ = processes[0].communicate(timeout=patience(240))
     finally:
         processes[1].kill()
     assert processes[0].returncode == 4, output

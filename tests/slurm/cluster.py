@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.parallel.launching import ROOT, clean_environment
+from tests.parallel.launching import ROOT, clean_environment, patience
 
 SCRIPT = ROOT / "tests/slurm/slurm_cluster.sh"
 TRAIN = ROOT / "slurm/train.sbatch"
@@ -82,7 +82,7 @@ class Job:
 
     def until(self, condition, timeout_s: float = 900) -> None:
         """Waits for something that this job does; fails at once when the job has ended without."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patience(timeout_s)
         while not condition():
             ended = self.facts()["JobState"] in FINAL
             if ended and not condition():
@@ -92,7 +92,7 @@ class Job:
 
     def end(self, timeout_s: float = 900) -> str:
         """Waits for the job to end by itself; its final state."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patience(timeout_s)
         while (state := self.facts()["JobState"]) not in FINAL:
             assert time.monotonic() < deadline, self.report()
             time.sleep(0.1)
@@ -125,7 +125,9 @@ class Job:
 
 
 def _run(words: list[str], env: dict[str, str]) -> str:
-    done = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        words, env=env, cwd=ROOT, capture_output=True, text=True, timeout=patience(120)
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stdout}{done.stderr}")
     return done.stdout

@@ -2,93 +2,28 @@
 whatever happens to the job.
 """
 
-import filecmp
-import json
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from largegan import checkpoint
-from tests import forked
-from tests.parallel.launching import ROOT, free_port
+from tests.parallel.launching import ROOT
 from tests.slurm import double
-from tests.slurm.cluster import Cluster, Job
+from tests.slurm.cluster import Job
 from tests.slurm.conftest import open_cluster
-
-ITERATIONS, BATCH, SAVE_EVERY = 24, 8, 8
-IMAGES = ITERATIONS * BATCH
-MODULE = "tests.slurm.double"
-TERMS = ("/real", "/fake", "/adv", "/pl", "/r1", "/grad_norm")
-
-OPTIONS = {
-    "recipe.name": "double",
-    "data.path": "bundled:noto32",
-    "data.resize": 16,
-    "train.total_nimg": IMAGES,
-    "train.batch_size": BATCH,
-    "train.micro_batch_size": 2,
-    "train.log_every_nimg": BATCH,
-    "train.save_every_nimg": SAVE_EVERY * BATCH,
-    "train.sample_every_nimg": 10**6,
-    "train.sample_rows": 2,
-    "train.cpu_threads": 1,
-}
-
-
-def options(**more) -> list[str]:
-    """Every iteration is logged, every eighth is saved."""
-    return [word for k, v in (OPTIONS | more).items() for word in (f"--{k}", str(v))]
-
-
-def without_slurm(run: Path, world: int, *extra: str) -> Path:
-    """The same training, undisturbed, as `world` processes of this machine."""
-    port, ranks = str(free_port()), []
-    for rank in range(world):
-        env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env = {k: str(v) for k, v in env.items()} if world > 1 else {}
-        words = [*options(**{"data.workers": 0}), "--run.dir", str(run), *extra]
-        log = str(run.with_suffix(f".{rank}.log"))
-        ranks.append(forked.CONTEXT.Process(target=double.program, args=(words, log, env)))
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(900)
-    assert all(p.exitcode == 0 for p in ranks), run.with_suffix(".0.log").read_text()
-    return run
-
-
-def losses(run: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in x.items() if k == "nimg" or k.endswith(TERMS)} for x in lines]
-
-
-def same_bytes(run: Path, other: Path) -> None:
-    for file in (checkpoint.MODEL, checkpoint.OPTIMIZER):
-        a, b = (folder / f"checkpoints/{IMAGES:09d}" / file for folder in (run, other))
-        assert filecmp.cmp(a, b, shallow=False), f"{file} differs"
-
-
-def submit(cluster: Cluster, folder: Path, *words: str, **settings) -> Job:
-    """A job that will stand still in the middle of an iteration; see `double.hold`."""
-    folder.mkdir()
-    return cluster.submit(folder / "run", *words, MODULE=MODULE, HOLD=folder, **settings)
-
-
-def held(job: Job) -> tuple[str, str]:
-    """Waits until the job stands still; node and process of the rank that the others wait for."""
-    file = job.run.with_name("held")
-    job.until(file.exists)
-    node, pid = file.read_text().split()
-    return node, pid
-
-
-def go_on(job: Job) -> None:
-    job.run.with_name("go").touch()
-
+from tests.slurm.training import (
+    BATCH,
+    IMAGES,
+    MODULE,
+    SAVE_EVERY,
+    go_on,
+    held,
+    losses,
+    options,
+    same_bytes,
+    submit,
+    without_slurm,
+)
 
 slow = pytest.mark.slow  # 20 s of CPU time for each start of four ranks, two starts each
 
@@ -143,34 +78,46 @@ def spare():
     made.close()
 
 
-def kill_a_rank(job: Job, node: str, pid: str) -> None:
+Repair = tuple[str, ...] | None
+
+
+def kill_a_rank(job: Job, node: str, pid: str) -> Repair:
     job.cluster.manage("exec", node, "kill", "-9", pid)
 
 
-def power_off(job: Job, node: str, pid: str) -> None:
+def power_off(job: Job, node: str, pid: str) -> Repair:
     job.cluster.manage("node-kill", node)
+    return "node-start", node
 
 
-def cut_the_network(job: Job, node: str, pid: str) -> None:
+def power_off_the_first(job: Job, node: str, pid: str) -> Repair:
+    """With it go rank 0, the place where ranks meet, srun, and the batch script itself."""
+    first = job.facts()["BatchHost"]
+    assert first != node
+    job.cluster.manage("node-kill", first)
+    go_on(job)
+    return "node-start", first
+
+
+def cut_the_network(job: Job, node: str, pid: str) -> Repair:
     """All processes live on, and the one that was waited for goes on."""
     job.cluster.manage("link", node, "down")
     go_on(job)
+    return "link", node, "up"
 
 
-def stop_a_rank(job: Job, node: str, pid: str) -> None:
+def stop_a_rank(job: Job, node: str, pid: str) -> Repair:
     """It is there and does nothing: no connection breaks, nobody is told."""
     job.cluster.manage("exec", node, "kill", "-STOP", pid)
 
 
-REPAIR: dict[Callable, tuple[str, ...]] = {
-    power_off: ("node-start", "{node}"),
-    cut_the_network: ("link", "{node}", "up"),
-}
-
-
 @pytest.mark.parametrize(
     "faults",
-    [(kill_a_rank, power_off), pytest.param((cut_the_network, stop_a_rank), marks=slow)],
+    [
+        (kill_a_rank, power_off),
+        pytest.param((cut_the_network, stop_a_rank), marks=slow),
+        pytest.param((power_off_the_first,), marks=slow),
+    ],
     ids=lambda faults: " ".join(fault.__name__ for fault in faults),
 )
 def test_after_a_fault_the_job_ends_by_itself_with_the_same_bytes(
@@ -180,11 +127,11 @@ def test_after_a_fault_the_job_ends_by_itself_with_the_same_bytes(
     words = options(**{"data.workers": 0, "parallel.timeout_s": 60})
     settings = {"LAUNCHER": "srun", "PROCESSES": 1, "sbatch": ("--exclusive",)}
     jobs = {f: submit(spare, tmp_path / f.__name__, *words, **settings) for f in faults}
-    places = {}
+    places, repairs = {}, []
     try:
         for fault, job in jobs.items():
             places[fault] = held(job)
-            fault(job, *places[fault])
+            repairs.append(fault(job, *places[fault]))
         for fault, job in jobs.items():
             job.complete()
             assert job.restarts() == 1 and "resuming from" in job.said(), job.report()
@@ -193,8 +140,28 @@ def test_after_a_fault_the_job_ends_by_itself_with_the_same_bytes(
                 node, pid = places[fault]
                 assert f"rank 1 (process {pid} on {node}) is stopped or gone" in job.said()
     finally:
-        for fault in places.keys() & REPAIR.keys():
-            spare.manage(*(word.format(node=places[fault][0]) for word in REPAIR[fault]))
+        for repair in filter(None, repairs):
+            spare.manage(*repair)
+
+
+@slow  # five starts of one process
+def test_what_always_fails_or_is_always_stopped_ends(cluster, tmp_path):
+    """Real training on one node: killed at the same step each time; told to stop each time."""
+    settings = {"PROCESSES": 1, "sbatch": ("--nodes=1",), "MODULE": MODULE}
+    words = options(**{"data.workers": 0})
+    killed = cluster.submit(tmp_path / "killed", *words, **settings, TROUBLE=9, MAX_FAILURES=2)
+    told = cluster.submit(tmp_path / "told", *words, **settings, TROUBLE=10, MAX_RESTARTS=2)
+    assert killed.end() == "FAILED" and killed.restarts() == 1, killed.report()
+    assert killed.facts()["ExitCode"] == "137:0"
+    here = f"{SAVE_EVERY * BATCH:09d}"
+    assert f"requeueing (exit code 137, failure 1 at {here})" in killed.said()
+    assert f"failed 2 times at {here} (exit code 137): giving up" in killed.said()
+    assert told.end() == "FAILED" and told.restarts() == 2, told.report()
+    assert told.facts()["ExitCode"] == "75:0"
+    assert "restarted 2 times: giving up" in told.said()
+    assert f"saved at {(double.HOLD_AT + 3) * BATCH} images" in told.said()
+    for job in (killed, told):
+        assert not (job.run / "DONE").exists() and "Traceback" not in job.said()
 
 
 @slow  # a minute of patience: network file systems show files late

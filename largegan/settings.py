@@ -1,0 +1,167 @@
+"""Every setting of a run but its recipe's: name, type, default, meaning.
+
+`config.py` reads them from files and the command line; `--help` shows the texts below.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class RunConfig:
+    """Where a run lives, and how it starts."""
+
+    dir: str | None = None
+    """Directory of this run. Default: runs/NAME-NNN, a new one each time."""
+    resume: str = "never"
+    """never: refuse a directory that already holds a run. auto: continue from its newest complete
+    checkpoint, or start. must: continue or fail. PATH: start from that checkpoint or run."""
+    init_from: str | None = None
+    """Fine-tuning: start with the weights of this run or checkpoint, on other images of the same
+    shape or other classes, with new optimizers and 0 images seen. Resuming ignores it."""
+
+
+@dataclass
+class DataConfig:
+    """What to train on."""
+
+    path: str = "bundled:noto32"
+    """Folder of shards, a .tar, a pattern, an index.json, URLs; bundled:noto32;
+    synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs."""
+    path_b: str | None = None
+    """For translation: shards of domain b, when they are not in PATH/b; data.path is domain a
+    then."""
+    resize: int | None = None
+    """Resize images so that the shorter side has this many pixels (bicubic, on the device)."""
+    crop: int | None = None
+    """Train on squares of this side, cut out at random (after resizing)."""
+    labels: bool = True
+    """Use class labels where the shards have them."""
+    resolution: int | None = None
+    """Side of the images that training sees: others are refused. --dry-run believes it where the
+    data are not."""
+    num_classes: int | None = None
+    """Number of classes: for labelled shards that are streamed without an index, and for
+    --dry-run where the data are not."""
+    mirror: bool = False
+    """Flip images left to right at random (doubles a small set; wrong for text)."""
+    workers: int = 1
+    """Reader processes per rank; 0 reads in the training process."""
+    mode: Literal["auto", "indexed", "stream"] = "auto"
+    """indexed: exact order and resume (local or cached shards); stream: remote shards as they
+    come."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """What to do with a damaged sample: stop and name it, or replace it and count it."""
+    max_skip_fraction: float = 1e-4
+    """Stop when more than this fraction of samples had to be skipped."""
+    cache_dir: str | None = None
+    """Folder that keeps copies of remote shards."""
+    allow_pipe: bool = False
+    """Allow `pipe:COMMAND` URLs, which run a shell command."""
+
+
+@dataclass
+class TrainConfig:
+    """How long, how much at once, and when to save and show."""
+
+    total_nimg: int = 1_000_000
+    """Images to train on (batch_size per iteration)."""
+    batch_size: int = 64
+    """Images per optimizer step, over all processes and micro-batches."""
+    micro_batch_size: int | None = None
+    """Images per forward pass. Default: batch_size / processes. State it to draw the same noise
+    with any number of processes."""
+    seed: int = 0
+    """Same seed, same configuration: same run."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """bf16: autocast in first-order phases, float32 weights; tf32: faster float32 matmuls."""
+    max_grad_norm: float | None = None
+    """Clip each player's gradient to this norm."""
+    max_bad_steps: int = 10
+    """Stop (exit code 5) after this many non-finite steps of a phase in a row."""
+    cpu_threads: int | None = None
+    """Threads per process without a GPU. Default: the cores of this machine, shared out."""
+    save_every_nimg: int = 100_000
+    """Images between checkpoints."""
+    keep_last: int = 3
+    """Checkpoints to keep."""
+    keep_every_nimg: int | None = None
+    """Also keep checkpoints at multiples of this many images."""
+    log_every_nimg: int = 10_000
+    """Images between lines of metrics.jsonl."""
+    sample_every_nimg: int = 50_000
+    """Images between sample grids."""
+    sample_rows: int = 8
+    """Rows and columns of a sample grid."""
+
+
+EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]
+
+
+@dataclass
+class EvaluateConfig:
+    """Scores while training, on all processes, of images from the averaged weights."""
+
+    every_nimg: int | None = None
+    """Images between evaluations; left out: never. Each of them saves a checkpoint."""
+    metrics: list[str] = field(default_factory=lambda: ["fid"])
+    """Of fid, kid, prdc, ifid, is (tools/fid.py explains them)."""
+    best: str = "fid"
+    """The score whose best checkpoint is never removed: fid, kid, precision, recall, ..."""
+    count: int = 10_000
+    """Images drawn per evaluation."""
+    reference: str | None = None
+    """Real images or a file of statistics. Default: the training data."""
+    reference_count: int | None = None
+    """Take the first so many real images. Default: all."""
+    backbone: str = "inception"
+    """Feature network: inception, efficientnet_lite0 or a timm model."""
+    weights_dir: str | None = None
+    """Look for its weights here first; see tools/weights.py."""
+    error_bars: bool = True
+    """Standard error and limit of the Fréchet distance: thirty times its calculation."""
+    batch: int = 64
+    """Images computed at once, on each process."""
+
+
+@dataclass
+class ParallelConfig:
+    """How a run is spread over processes."""
+
+    engine: EngineName | dict[str, EngineName] | None = None
+    """How a player's weights, gradients and optimizer lie on the processes, for all players or by
+    player ({G: fsdp2, D: replicated}). replicated: everybody holds all. zero1, zero2, zero3:
+    DeepSpeed shares out optimizer; gradients too; weights too. deepspeed: at the stage of
+    parallel.deepspeed. fsdp2: torch shares out all three. Default: as accelerate's configuration
+    says, else replicated."""
+    deepspeed: str | None = None
+    """DeepSpeed JSON file, such as configs/deepspeed/zero2.json."""
+    overlap: bool = True
+    """Replicated players: gradients leave while backward still runs (the result is the same)."""
+    processes: int | None = None
+    """Refuse to start unless exactly this many processes run together."""
+    timeout_s: float = 600.0
+    """How long a process may let the others wait before it is named and the run ends (exit code
+    4). Longer than rank 0 takes to write a checkpoint or a picture."""
+
+
+@dataclass
+class LogConfig:
+    """Trackers besides metrics.jsonl, which is always written."""
+
+    trackers: list[str] = field(default_factory=list)
+    """Names that Accelerate knows: tensorboard, wandb, trackio, mlflow, ..."""
+    project: str = "largegan"
+    """Project name for the trackers."""
+
+
+DEVICES = ("h100", "h200", "a100", "v100")  # that --dry-run knows
+
+GROUPS = {
+    "run": RunConfig,
+    "data": DataConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "parallel": ParallelConfig,
+    "log": LogConfig,
+}
