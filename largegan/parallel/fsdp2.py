@@ -131,10 +131,20 @@ def shard(net: nn.Module, mesh) -> None:
     for p in net.parameters():
         p.data = p.data.contiguous()  # torch cuts along rows, and refuses channels_last
     for module in units(net):
+        module.register_forward_hook(own_output)  # before torch's own hook
         fully_shard(module, mesh=mesh)
     # Now, with all weights trainable, and from the root: otherwise the first module that is
     # called (G.mapping, say) becomes the root, and the real one is refused.
     net._get_fsdp_state()._lazy_init()
+
+
+def own_output(module: nn.Module, inputs: tuple, output: object) -> object:
+    """A view (`x.squeeze(1)`) becomes a tensor of its own.
+
+    Torch hangs what gathers weights for backward on the output, and loses it in silence when
+    somebody changes a view in place (it warns of that, once for every network and rank).
+    """
+    return output.clone() if torch.is_tensor(output) and output._is_view() else output
 
 
 def units(net: nn.Module) -> list[nn.Module]:

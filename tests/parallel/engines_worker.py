@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -177,6 +178,7 @@ def check_uneven_use(world: World) -> None:
 def main(folder: Path) -> None:
     world = connect(processes=2)
     torch.set_num_threads(1)
+    warnings.filterwarnings("error", message="FSDP2-wrapped module")  # of views, see fsdp2.py
     check_uneven_use(world)
     results = {name: run_toy(name, folder, world) for name in ENGINES}
     for name, source in RESUMES.items():
