@@ -68,10 +68,10 @@ def redirected(launcher: Callable[[Plan], None]) -> Iterator[None]:
 
 
 def usable(x: Tensor) -> bool:
-    """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits."""
+    """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits, not empty."""
     if _launcher is None and (not x.is_cuda or torch.version.hip is not None):
         return False
-    return x.dtype in DTYPES and mode() != "eager"
+    return x.dtype in DTYPES and x.numel() > 0 and mode() != "eager"
 
 
 def launch(plan: Plan, device: torch.device) -> bool:

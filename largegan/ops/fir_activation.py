@@ -10,13 +10,14 @@ from torch import Tensor
 
 from largegan.ops import fir_kernel
 from largegan.ops.activation import bias_act, piecewise_linear
-from largegan.ops.filter import IDENTITY, Filter, as_filter
+from largegan.ops.constants import PASS, Pass
+from largegan.ops.filter import IDENTITY, Filter
 from largegan.ops.fir import Taps, fir, resampling
 from largegan.ops.fir_kernel import After, Before, usable
 from largegan.ops.fir_sloped import extras, fir_sloped, fir_sloped_sums, gradients_beside
 from largegan.ops.plan import dense
 from largegan.ops.registering import layout, needed
-from largegan.ops.slope import Leaky, empty_bits
+from largegan.ops.slope import empty_bits
 
 
 def fir_act(
@@ -49,7 +50,7 @@ def fir_act(
     if leaky is not None and fused(x, filtering):
         strength = None if noise_strength is None else noise_strength.reshape(())
         beside = scale, None if noise is None else noise.detach(), strength, bias
-        return fir_then_act(x, *beside, *filtering.arguments(), *leaky)[0]
+        return fir_then_act(x, *beside, *Pass(filtering, leaky).arguments())[0]
     y = x if filtering == IDENTITY else fir(x, *filtering.arguments())
     y = y if scale is None else y * scale[:, :, None, None].to(y.dtype)
     if noise is not None:
@@ -77,7 +78,7 @@ def act_fir(
     filtering = resampling(f, down=down, padding=padding, gain=fir_gain)
     leaky = piecewise_linear(act, alpha, gain, clamp)
     if leaky is not None and fused(x, filtering):
-        return act_then_fir(x, bias, *filtering.arguments(), *leaky)[0]
+        return act_then_fir(x, bias, *Pass(filtering, leaky).arguments())[0]
     y = bias_act(x, bias, act=act, alpha=alpha, gain=gain, clamp=clamp)
     return fir(y, *filtering.arguments())
 
@@ -87,28 +88,19 @@ def fused(x: Tensor, f: Filter) -> bool:
     return usable(x, f)
 
 
-@torch.library.custom_op("largegan::fir_act", mutates_args=())
-def fir_then_act(
-    x: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    fx: list[float],
-    fy: list[float],
-    size: list[int],
-    factors: list[int],
-    pads: list[int],
-    flip: bool,
-    fir_gain: float,
-    alpha: float,
-    gain: float,
-    clamp: float,
-) -> tuple[Tensor, Tensor]:
+BESIDE = "Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias"
+
+
+@torch.library.custom_op(
+    "largegan::fir_act",
+    mutates_args=(),
+    schema=f"(Tensor x, {BESIDE}, {PASS}) -> (Tensor, Tensor)",
+)
+def fir_then_act(x, scale, noise, strength, bias, *constants) -> tuple[Tensor, Tensor]:
     """(the result, its bits); with a scale, whose gradient needs the result, no bits."""
-    f, leaky = as_filter(fx, fy, size, factors, pads, flip, fir_gain), Leaky(alpha, gain, clamp)
+    f, leaky = does = Pass.of(*constants)
     if usable(x, f):
-        found = _fir_act_kernel(x, (scale, noise, strength, bias), f, leaky)
+        found = _fir_act_kernel(x, (scale, noise, strength, bias), does)
         if found is not None:
             return found
     z = fir(x, *f.arguments())
@@ -120,43 +112,41 @@ def fir_then_act(
 
 
 @fir_then_act.register_fake
-def _(x, scale, noise, strength, bias, fx, fy, size, factors, pads, flip, fir_gain, *leaky):
-    h, w = as_filter(fx, fy, size, factors, pads, flip, fir_gain).output_size(*x.shape[2:])
-    y = _empty(x, (*x.shape[:2], h, w))
+def _(x, scale, noise, strength, bias, *constants):
+    y = _empty(x, Pass.of(*constants).shape(x))
     return y, empty_bits(x, y.shape) if scale is None else _no_bits(x)
 
 
-def _fir_act_kernel(x, beside, f: Filter, leaky: Leaky) -> tuple[Tensor, Tensor] | None:
+def _fir_act_kernel(x, beside, does: Pass) -> tuple[Tensor, Tensor] | None:
     scale, noise, _, bias = beside
-    h, w = f.output_size(*x.shape[2:])
     x = dense(x, layout(x))
-    bits = empty_bits(x, (*x.shape[:2], h, w)) if scale is None else None
+    bits = empty_bits(x, does.shape(x)) if scale is None else None
     after = After.ACT | (After.KEEP if scale is None else After.SCALE)
     after |= After.NOISE if noise is not None else 0
     after |= After.BIAS if bias is not None else 0
-    after |= After.CLAMP if leaky.clamp >= 0 else 0
-    found = fir_kernel.run(x, f, after=after, extras=extras(None, bits, beside, leaky))
+    after |= After.CLAMP if does.leaky.clamp >= 0 else 0
+    around = extras(None, bits, beside, does.leaky)
+    found = fir_kernel.run(x, does.filter, after=after, extras=around)
     return None if found is None else (found[0], _no_bits(x) if bits is None else bits)
 
 
 def _keep_fir_act(ctx, inputs, output) -> None:
     x, scale, noise, strength, bias, *constants = inputs
-    ctx.filter, ctx.leaky, ctx.size = as_filter(*constants[:7]), Leaky(*constants[7:]), x.shape[2:]
+    ctx.does, ctx.size = Pass.of(*constants), x.shape[2:]
     ctx.save_for_backward(output[1 if scale is None else 0], scale, noise, strength, bias)
 
 
 def _fir_act_gradients(ctx, dy: Tensor, _):
     kept, *beside = ctx.saved_tensors
-    back, leaky = ctx.filter.adjoint(*ctx.size), ctx.leaky
+    back = ctx.does.adjoint(ctx.size).arguments()
     places = [1 + sum(t is not None for t in beside[:i]) for i in range(4)]
     wanted = [t is not None and needed(ctx, i + 1, places[i]) for i, t in enumerate(beside)]
     if any(wanted) and not torch.is_grad_enabled():
-        arguments = (dy, kept, *beside, True, *back.arguments(), *leaky)
-        dx, dbias, dscale, dstrength = fir_sloped_sums(*arguments)
+        dx, dbias, dscale, dstrength = fir_sloped_sums(dy, kept, *beside, True, *back)
         found = [dscale, None, dstrength, dbias]
     else:
-        beside_x = (beside[0], True, *back.arguments(), *leaky)
-        dx = fir_sloped(dy, kept, *beside_x) if needed(ctx, 0) else None
+        dx = fir_sloped(dy, kept, beside[0], True, *back) if needed(ctx, 0) else None
+        leaky = ctx.does.leaky
         found = gradients_beside(dy, kept, beside, leaky) if any(wanted) else [None] * 4
     found = [
         g.to(t.dtype) if want and g is not None else None
@@ -165,23 +155,14 @@ def _fir_act_gradients(ctx, dy: Tensor, _):
     return dx, *found, *[None] * 10
 
 
-@torch.library.custom_op("largegan::act_fir", mutates_args=())
-def act_then_fir(
-    x: Tensor,
-    bias: Tensor | None,
-    fx: list[float],
-    fy: list[float],
-    size: list[int],
-    factors: list[int],
-    pads: list[int],
-    flip: bool,
-    fir_gain: float,
-    alpha: float,
-    gain: float,
-    clamp: float,
-) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op(
+    "largegan::act_fir",
+    mutates_args=(),
+    schema=f"(Tensor x, Tensor? bias, {PASS}) -> (Tensor, Tensor)",
+)
+def act_then_fir(x: Tensor, bias: Tensor | None, *constants) -> tuple[Tensor, Tensor]:
     """(the result, the bits of the activation)."""
-    f, leaky = as_filter(fx, fy, size, factors, pads, flip, fir_gain), Leaky(alpha, gain, clamp)
+    f, leaky = Pass.of(*constants)
     if usable(x, f):
         x, bits = dense(x, layout(x)), empty_bits(x, x.shape)
         before = Before.ACT | Before.KEEP | (Before.BIAS if bias is not None else 0)
@@ -196,26 +177,26 @@ def act_then_fir(
 
 
 @act_then_fir.register_fake
-def _(x, bias, fx, fy, size, factors, pads, flip, fir_gain, *leaky):
-    h, w = as_filter(fx, fy, size, factors, pads, flip, fir_gain).output_size(*x.shape[2:])
-    return _empty(x, (*x.shape[:2], h, w)), empty_bits(x, x.shape)
+def _(x, bias, *constants):
+    return _empty(x, Pass.of(*constants).shape(x)), empty_bits(x, x.shape)
 
 
 def _keep_act_fir(ctx, inputs, output) -> None:
     x, bias, *constants = inputs
-    ctx.filter, ctx.leaky, ctx.size = as_filter(*constants[:7]), Leaky(*constants[7:]), x.shape[2:]
+    ctx.does, ctx.size = Pass.of(*constants), x.shape[2:]
     ctx.bias_type = None if bias is None else bias.dtype
     ctx.save_for_backward(output[1])
 
 
 def _act_fir_gradients(ctx, dy: Tensor, _):
     (bits,) = ctx.saved_tensors
-    constants = (False, *ctx.filter.adjoint(*ctx.size).arguments(), *ctx.leaky)
+    back = ctx.does.adjoint(ctx.size).arguments()
     wanted = ctx.bias_type is not None and needed(ctx, 1)
     if wanted and not torch.is_grad_enabled():
-        dx, dbias, *_ = fir_sloped_sums(dy, bits, None, None, None, None, *constants)
+        nothing = [None] * 4
+        dx, dbias, *_ = fir_sloped_sums(dy, bits, *nothing, False, *back)
         return dx, dbias.to(ctx.bias_type), *[None] * 10
-    dx = fir_sloped(dy, bits, None, *constants)
+    dx = fir_sloped(dy, bits, None, False, *back)
     exact = torch.promote_types(dy.dtype, torch.float32)
     dbias = dx.sum([0, 2, 3], dtype=exact).to(ctx.bias_type) if wanted else None
     return dx, dbias, *[None] * 10

@@ -59,7 +59,7 @@ class Sums(NamedTuple):
 
 def usable(x: Tensor, f: Filter) -> bool:
     """Whether a kernel should be tried."""
-    return backend.usable(x) and x.numel() > 0 and has_kernel(f)
+    return backend.usable(x) and has_kernel(f)
 
 
 def has_kernel(f: Filter) -> bool:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from largegan.ops import fir_kernel
-from largegan.ops.filter import IDENTITY, Filter, as_filter
+from largegan.ops.constants import PASS, Pass
+from largegan.ops.filter import IDENTITY
 from largegan.ops.fir import fir
 from largegan.ops.fir_kernel import After, Before, Extras, Sums, usable
 from largegan.ops.plan import dense, floats
@@ -16,110 +17,91 @@ from largegan.ops.registering import needed
 from largegan.ops.slope import Leaky, edge, layout_of
 
 
-@torch.library.custom_op("largegan::fir_sloped", mutates_args=())
-def fir_sloped(
-    x: Tensor,
-    kept: Tensor,
-    scale: Tensor | None,
-    before: bool,
-    fx: list[float],
-    fy: list[float],
-    size: list[int],
-    factors: list[int],
-    pads: list[int],
-    flip: bool,
-    fir_gain: float,
-    alpha: float,
-    gain: float,
-    clamp: float,
-) -> Tensor:
+@torch.library.custom_op(
+    "largegan::fir_sloped",
+    mutates_args=(),
+    schema=f"(Tensor x, Tensor kept, Tensor? scale, bool before, {PASS}) -> Tensor",
+)
+def fir_sloped(x, kept, scale, before, *constants) -> Tensor:
     """x times scale and the slopes of an activation that left `kept`, filtered; or filtered first.
 
     Linear in x and in the scale; piecewise constant in `kept`.
     """
-    f, leaky = as_filter(fx, fy, size, factors, pads, flip, fir_gain), Leaky(alpha, gain, clamp)
-    if usable(x, f):
-        found = _sloped_kernel(x, kept, (scale, None, None, None), before, f, leaky, sums=False)
+    does = Pass.of(*constants)
+    if usable(x, does.filter):
+        found = _sloped_kernel(x, kept, (scale, None, None, None), before, does, sums=False)
         if found is not None:
             return found[0]
-    return _sloped(x, kept, scale, before, f, leaky)
+    return _sloped(x, kept, scale, before, does)
 
 
 @fir_sloped.register_fake
-def _(x, kept, scale, before, fx, fy, size, factors, pads, flip, fir_gain, *leaky):
-    h, w = as_filter(fx, fy, size, factors, pads, flip, fir_gain).output_size(*x.shape[2:])
-    shape = torch.Size((*x.shape[:2], h, w))
-    form = layout_of(kept, x.shape if before else shape)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=form)
+def _(x, kept, scale, before, *constants):
+    return _empty(x, kept, before, Pass.of(*constants))
 
 
-@torch.library.custom_op("largegan::fir_sloped_sums", mutates_args=())
+@torch.library.custom_op(
+    "largegan::fir_sloped_sums",
+    mutates_args=(),
+    schema="(Tensor x, Tensor kept, Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias, "
+    f"bool before, {PASS}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
 def fir_sloped_sums(
-    x: Tensor,
-    kept: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    before: bool,
-    fx: list[float],
-    fy: list[float],
-    size: list[int],
-    factors: list[int],
-    pads: list[int],
-    flip: bool,
-    fir_gain: float,
-    alpha: float,
-    gain: float,
-    clamp: float,
+    x, kept, scale, noise, strength, bias, before, *constants
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`fir_sloped`, and the gradients of bias `[C]`, scale `[N, C]` and strength in the same pass.
 
     It has no derivative: where one is wanted, `fir_sloped` and sums are used.
     """
-    f, leaky = as_filter(fx, fy, size, factors, pads, flip, fir_gain), Leaky(alpha, gain, clamp)
-    beside, (n, c) = (scale, noise, strength, bias), x.shape[:2]
-    if usable(x, f):
-        found = _sloped_kernel(x, kept, beside, before, f, leaky, sums=True)
+    does, beside, (n, c) = Pass.of(*constants), (scale, noise, strength, bias), x.shape[:2]
+    if usable(x, does.filter):
+        found = _sloped_kernel(x, kept, beside, before, does, sums=True)
         if found is not None:
             return _totals(*found, scale)
-    y, zero = _sloped(x, kept, scale, before, f, leaky), _empty_sum(x, ()).zero_()
+    y, zero = _sloped(x, kept, scale, before, does), _empty_sum(x, ()).zero_()
     if not before:
         return y, y.sum([0, 2, 3], dtype=zero.dtype), zero.expand(n, c).clone(), zero
-    dscale, _, dstrength, dbias = gradients_beside(x, kept, beside, leaky)
+    dscale, _, dstrength, dbias = gradients_beside(x, kept, beside, does.leaky)
     dscale = zero.expand(n, c).clone() if dscale is None else dscale.to(zero.dtype)
     return y, dbias, dscale, zero if dstrength is None else dstrength.to(zero.dtype)
 
 
 @fir_sloped_sums.register_fake
-def _(x, kept, scale, noise, strength, bias, before, fx, fy, size, factors, pads, flip, *rest):
-    h, w = as_filter(fx, fy, size, factors, pads, flip, 1.0).output_size(*x.shape[2:])
-    shape, (n, c) = torch.Size((*x.shape[:2], h, w)), x.shape[:2]
-    form = layout_of(kept, x.shape if before else shape)
-    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=form)
+def _(x, kept, scale, noise, strength, bias, before, *constants):
+    y, (n, c) = _empty(x, kept, before, Pass.of(*constants)), x.shape[:2]
     return y, _empty_sum(x, (c,)), _empty_sum(x, (n, c)), _empty_sum(x, ())
 
 
-def _sloped(x, kept, scale, before: bool, f: Filter, leaky: Leaky) -> Tensor:
-    shape = x.shape if before else torch.Size((*x.shape[:2], *f.output_size(*x.shape[2:])))
-    factor = leaky.slopes(kept, shape, x.dtype)
+def _activated(x: Tensor, before: bool, does: Pass) -> torch.Size:
+    """The shape of what had the activation."""
+    return x.shape if before else does.shape(x)
+
+
+def _empty(x: Tensor, kept: Tensor, before: bool, does: Pass) -> Tensor:
+    form = layout_of(kept, _activated(x, before, does))
+    return torch.empty(does.shape(x), dtype=x.dtype, device=x.device, memory_format=form)
+
+
+def _sloped(x, kept, scale, before: bool, does: Pass) -> Tensor:
+    f, shape = does.filter, _activated(x, before, does)
+    factor = does.leaky.slopes(kept, shape, x.dtype)
     factor = factor if scale is None else factor * scale[:, :, None, None].to(x.dtype)
     y = fir(x * factor, *f.arguments()) if before else fir(x, *f.arguments()) * factor
     return y.contiguous(memory_format=layout_of(kept, shape))
 
 
 def _sloped_kernel(
-    x, kept, beside, before: bool, f: Filter, leaky: Leaky, *, sums: bool
+    x, kept, beside, before: bool, do: Pass, *, sums: bool
 ) -> tuple[Tensor, Sums | None] | None:
-    shape = x.shape if before else torch.Size((*x.shape[:2], *f.output_size(*x.shape[2:])))
+    shape, packed = _activated(x, before, do), kept.dtype == torch.uint8
     x, does = dense(x, layout_of(kept, shape)), Before if before else After
-    flags = does.BITS if kept.dtype == torch.uint8 else does.RESULT
-    flags |= does.CLAMP if leaky.clamp >= 0 else 0
+    flags = does.BITS if packed else does.RESULT
+    flags |= does.CLAMP if do.leaky.clamp >= 0 else 0
     flags |= does.SCALE if beside[0] is not None else 0
     flags |= does.SUMS if sums else 0
-    bits, result = (kept, None) if kept.dtype == torch.uint8 else (None, kept)
+    bits, result = (kept, None) if packed else (None, kept)
     flags = (flags, 0) if before else (0, flags)
-    return fir_kernel.run(x, f, *flags, extras(result, bits, beside, leaky))
+    return fir_kernel.run(x, do.filter, *flags, extras(result, bits, beside, do.leaky))
 
 
 def _totals(y: Tensor, sums: Sums, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -129,13 +111,13 @@ def _totals(y: Tensor, sums: Sums, scale: Tensor | None) -> tuple[Tensor, Tensor
 
 def _keep_sloped(ctx, inputs, output) -> None:
     x, kept, scale, ctx.before, *constants = inputs
-    ctx.filter, ctx.leaky, ctx.size = as_filter(*constants[:7]), constants[7:], x.shape[2:]
+    ctx.does, ctx.size = Pass.of(*constants), x.shape[2:]
     ctx.save_for_backward(x if scale is not None else None, kept, scale)
 
 
 def _sloped_gradients(ctx, dy: Tensor):
     x, kept, scale = ctx.saved_tensors
-    back = (*ctx.filter.adjoint(*ctx.size).arguments(), *ctx.leaky)
+    back = ctx.does.adjoint(ctx.size).arguments()
     dx = fir_sloped(dy, kept, scale, not ctx.before, *back) if needed(ctx, 0) else None
     dscale = None
     if scale is not None and needed(ctx, 2):
@@ -143,8 +125,8 @@ def _sloped_gradients(ctx, dy: Tensor):
         if ctx.before:  # <F M S x, dy> = S <x, M F' dy>
             product = x.to(exact) * fir_sloped(dy, kept, None, False, *back)
         else:
-            there = (*ctx.filter.arguments(), *ctx.leaky)
-            product = dy.to(exact) * fir_sloped(x, kept, None, False, *there)
+            there = fir_sloped(x, kept, None, False, *ctx.does.arguments())
+            product = dy.to(exact) * there
         dscale = product.sum([2, 3]).to(scale.dtype)
     return dx, None, dscale, *[None] * 11
 
@@ -160,7 +142,7 @@ def gradients_beside(dy: Tensor, kept: Tensor, beside, leaky: Leaky) -> list[Ten
     """
     scale, noise, strength, bias = beside
     exact = torch.promote_types(dy.dtype, torch.float32)
-    dz = fir_sloped(dy, kept, None, True, *IDENTITY.arguments(), *leaky).to(exact)
+    dz = fir_sloped(dy, kept, None, True, *Pass(IDENTITY, leaky).arguments()).to(exact)
     dstrength = None if noise is None else (dz * noise).sum()
     dscale = None
     if scale is not None:

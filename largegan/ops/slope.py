@@ -29,13 +29,17 @@ class Leaky(NamedTuple):
         y = torch.where(x > 0, x, x * self.alpha) * self.gain
         return y.clamp(-self.clamp, self.clamp) if self.clamp >= 0 else y
 
-    def bits(self, x: Tensor) -> Tensor:
-        """Of the activation of x, in the layout of x."""
+    def flags(self, x: Tensor) -> Tensor:
+        """The two bits of the activation of x, not packed."""
         bits = (~(x > 0)).to(torch.uint8)
         if self.clamp >= 0:
             y = torch.where(x > 0, x, x * self.alpha) * self.gain
             bits = bits + 2 * (y.abs() >= self.clamp).to(torch.uint8)
-        bits = bits.contiguous(memory_format=layout(x))
+        return bits
+
+    def bits(self, x: Tensor) -> Tensor:
+        """Of the activation of x, in the layout of x."""
+        bits = self.flags(x).contiguous(memory_format=layout(x))
         if vector(x) == 1:
             return bits
         quads = bits.permute(0, 2, 3, 1).unflatten(3, (-1, 4))  # [N, H, W, C / 4, 4]

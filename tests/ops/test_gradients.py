@@ -23,6 +23,8 @@ def image(*shape: int, layout: str = "contiguous") -> torch.Tensor:
         x = torch.randn(*shape[:3], 2 * shape[3] + 1, dtype=torch.float64)[..., 1::2]
     elif layout == "transposed":
         x = torch.randn(*shape[:2], shape[3], shape[2], dtype=torch.float64).mT
+    elif layout == "expanded":
+        x = torch.randn(1, 1, *shape[2:], dtype=torch.float64).expand(shape)
     return x.detach().requires_grad_()
 
 

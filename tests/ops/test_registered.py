@@ -4,11 +4,22 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from largegan.ops import activation, conv, fir, fir_activation, fir_sloped, grid, modulated, norm
+from largegan.ops import (
+    activation,
+    conv,
+    filtered,
+    fir,
+    fir_activation,
+    fir_sloped,
+    grid,
+    modulated,
+    norm,
+)
 from tests.ops.test_gradients import LAYOUTS, image
 
 TAPS = [0.5, 1.0, -0.25]
 FILTER = (TAPS, TAPS, [3, 3], [2, 1, 1, 1], [1, 2, 1, 1], False, 2.0)  # doubles the width
+SECOND = ([1.0, 0.5], [1.0, 0.5], [2, 2], [1, 1, 2, 2], [0, 1, 0, 0], True, 1.0)
 LEAKY = (0.2, 1.5, 1.0)
 NOTHING = (None, None, None)  # no noise, strength or bias
 CALLS = {
@@ -48,6 +59,18 @@ CALLS = {
     "fir_sloped_sums": lambda x: (
         fir_sloped.fir_sloped_sums,
         (*[t.detach() for t in (x, x.clone(), beside(x))], *NOTHING, True, *FILTER, *LEAKY),
+    ),
+    "filtered_lrelu": lambda x: (
+        filtered.between_filters,
+        (x, beside(x)[0], True, *FILTER, *SECOND, *LEAKY),
+    ),
+    "filtered_lrelu without bits": lambda x: (
+        filtered.between_filters,
+        (x.detach(), None, False, *FILTER, *SECOND, *LEAKY),
+    ),
+    "filtered_slopes": lambda x: (
+        filtered.slopes_between,
+        (x, bits(x)[:, :, :2], *FILTER, *SECOND, *LEAKY),
     ),
     "modulate": lambda x: (modulated.modulated, (x, beside(x))),
     "modulate_grad": lambda x: (
@@ -100,7 +123,7 @@ def places(x: torch.Tensor) -> torch.Tensor:
     return torch.rand(2, 6, 5, 2, dtype=x.dtype) * 2 - 1
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [*LAYOUTS, "expanded"])
 @pytest.mark.parametrize("name", CALLS)
 def test_opcheck(name, layout):
     operator, arguments = CALLS[name](image(2, 4, 6, 5, layout=layout))
@@ -118,6 +141,8 @@ def test_every_operator_is_checked():
         "largegan::act_fir",
         "largegan::fir_sloped",
         "largegan::fir_sloped_sums",
+        "largegan::filtered_lrelu",
+        "largegan::filtered_slopes",
         "largegan::modulate",
         "largegan::modulate_grad",
         "largegan::conv",

@@ -38,6 +38,22 @@ INLINE T from_float(float v) { return float_to_bfloat(v); }
 // The number that is left of v in memory.
 INLINE float rounded(float v) { return to_float(from_float(v)); }
 
+// Memory that no thread of the launch writes, by its own instruction: the compiler loses track of
+// which memory it is where loads are conditional, and would look for it at run time.
+template <typename V> INLINE V read_only(const void* p) {
+#ifdef EMULATED
+    return *(const V*)p;
+#else
+    static_assert(sizeof(V) == 16 || sizeof(V) == 4 || sizeof(V) == 2 || sizeof(V) == 1, "a word");
+    union { V value; uint4 four; u32 one; u16 half; u8 byte; } word;
+    if (sizeof(V) == 16) word.four = __ldg((const uint4*)p);
+    if (sizeof(V) == 4) word.one = __ldg((const u32*)p);
+    if (sizeof(V) == 2) word.half = __ldg((const u16*)p);
+    if (sizeof(V) == 1) word.byte = __ldg((const u8*)p);
+    return word.value;
+#endif
+}
+
 #ifdef VECTOR
 // VECTOR elements as one word of memory: registers between a load and its use.
 #if VECTOR == 1
@@ -74,7 +90,8 @@ INLINE Word pack(const float* v) {
 }
 #endif
 
-INLINE Word load(const T* p) { return *(const Word*)p; }
+// Of what no thread of the launch writes.
+INLINE Word load(const T* p) { return read_only<Word>(p); }
 INLINE void store(T* p, const float* v) { *(Word*)p = pack(v); }
 
 // Two bits an element tell where an activation was: bit 0 below zero, bit 1 clamped. Those of a
