@@ -4,14 +4,15 @@
     python benchmarks/ops.py                                  # results/gpu-ops-NAME.json and .md
     python benchmarks/ops.py --device cpu --out FOLDER        # dry run: everything, in tiny sizes
 
-First the two ceilings of this very machine: copying memory, and a bfloat16 matrix product. Then
-every op in bfloat16 and channels_last, forward, backward (the gradients alone) and double backward
-(the gradients of the images' gradient): milliseconds, GB/s over the bytes that the op cannot do
-without, and that as a percentage of copying. `eager` is the same op on PyTorch's operations,
-`compiled` torch.compile of that, `kernel` the fused kernel (in a dry run eager again). Beside each
-stand the relative errors of result and gradients against float64, on smaller images. Last come
-whole iterations of StyleGAN2 at 256 pixels (batch 32) and BigGAN at 128 (batch 64), see
-networks.py.
+First the ceilings of this very machine: copying memory, a bfloat16 matrix product, and a float32
+one, which is what its ordinary cores multiply and add; `percent_of_fma` is of the latter. Then
+every op in bfloat16, channels_last (filtered_lrelu contiguous), forward, backward (the gradients
+alone) and double backward (the gradients of the images' gradient): milliseconds, GB/s over the
+bytes that the op cannot do without, and that as a percentage of copying. `eager` is the same op on
+PyTorch's operations, `compiled` torch.compile of that, `kernel` the fused kernel (in a dry run
+eager again). Beside each stand the relative errors of result and gradients against float64, on
+smaller images. Last come whole iterations of StyleGAN2 at 256 pixels (batch 32) and BigGAN at 128
+(batch 64), see networks.py.
 
 What is worth most comes first: sections that would begin after --budget seconds are left out, and
 said to be. What fails is a row with the reason.
@@ -51,6 +52,8 @@ class Case(NamedTuple):
     bytes: tuple[float, float, float | None]
     half: bool = False  # the op's input has half the side
     others: Callable[[Tensor], list[Tensor]] = lambda x: []
+    fmas: float = 0.0  # multiply-adds for each pixel of that image, where they may be what binds
+    planes: bool = False  # the op's kernel is for contiguous images
 
 
 def per_channel(x: Tensor, *, count: int = 1, images: bool = False) -> list[Tensor]:
@@ -84,8 +87,10 @@ CASES = {
     "instance_norm_act": Case(lambda x: ops.instance_norm_act(x), (3, 5, None)),
     "filtered_lrelu": Case(
         lambda x, b: ops.filtered_lrelu(x, LONG, LONG, b, up=2, down=2, padding=(11, 10)),
-        (2, 2, 2),
+        (2, 2.5, 2.5),  # with two bits for each of four pixels between the filters
         others=per_channel,
+        fmas=4 * (12 / 4 + 12 / 2 + 12 / 2 + 12 / 4),  # along x, y, y, x; 12 taps in each
+        planes=True,
     ),
 }
 
@@ -108,7 +113,7 @@ class Bench:
 
     def __init__(self, device: str, guard: Guard):
         self.device, self.guard, self.rows, self.left_out = torch.device(device), guard, [], []
-        self.cuda, self.copy_gbs = self.device.type == "cuda", 0.0
+        self.cuda, self.copy_gbs, self.fma_tflops = self.device.type == "cuda", 0.0, 0.0
 
     def add(self, op: str, variant: str, way: str, **figures) -> None:
         self.rows.append({"op": op, "variant": variant, "way": way} | figures)
@@ -157,6 +162,11 @@ class Bench:
         a = torch.randn(m, m, device=self.device, dtype=torch.bfloat16)
         ms = self.ms(lambda: a @ a)
         self.add(f"matmul {m}", "eager", "forward", ms=ms, tflops=2 * m**3 / ms / 1e9)
+        m //= 2
+        a = torch.randn(m, m, device=self.device)  # without TF32, as is PyTorch's default
+        ms = self.ms(lambda: a @ a)
+        self.fma_tflops = 2 * m**3 / ms / 1e9
+        self.add(f"float32 matmul {m}", "eager", "forward", ms=ms, tflops=self.fma_tflops)
 
     def op(self, name: str, shape: tuple[int, int, int], variant: str) -> None:
         """Three rows: a case at one size in one variant."""
@@ -172,6 +182,10 @@ class Bench:
                 percent = 100 * gbs / self.copy_gbs
                 size = "x".join(map(str, shape))
                 figures = {"ms": ms, "gbs": gbs, "percent_of_copy": percent}
+                if case.fmas:
+                    tflops = 2 * case.fmas * shape[0] * shape[1] * shape[2] ** 2 / ms / 1e9
+                    figures |= {"tflops": tflops}
+                    figures |= {"percent_of_fma": 100 * tflops / self.fma_tflops}
                 figures |= {"error": errors[0], "gradient_error": errors[1]}
                 self.add(name, variant, way, shape=size, **figures)
 
@@ -211,6 +225,7 @@ def image(shape: tuple[int, int, int], device: torch.device, dtype=torch.bfloat1
 def leaves_of(case: Case, shape: tuple[int, int, int], device: torch.device) -> list[Tensor]:
     n, c, side = shape
     x = image((n, c, side // 2 if case.half else side), device)
+    x = x.contiguous() if case.planes else x
     return [t.requires_grad_() for t in (x, *case.others(x))]
 
 

@@ -306,7 +306,7 @@ def check_step(run: Run) -> None:
     run.reset()
     before = {net: run.tensors(net) for net in "GD"}
     made = recipe(run)
-    engine = Engine(World(0, 1, torch.device("cpu")))
+    engine = Engine(World(0, 1, run.z.device))
     engine.setup(made)
     trainer = Trainer(
         made,

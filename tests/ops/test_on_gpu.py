@@ -29,6 +29,9 @@ FUNCTIONS = {
     ),
     "act_fir": lambda x, w, s: ops.act_fir(x, F, down=2, padding=1, bias=s[0], clamp=2.0),
     "modulate": lambda x, w, s: ops.modulate(x, s),
+    "filtered_lrelu": lambda x, w, s: ops.filtered_lrelu(
+        x, F, F, s[0], up=2, down=2, padding=3, clamp=2.0
+    ),
     "ada": lambda x, w, s: augment(x[:, :3], 1.0, QUANTILES, quantile=0.6),
 }
 

@@ -21,14 +21,19 @@ OPTIONS = ("-std=c++17", "-O1", "-w", "-shared", "-fPIC")
 compiler = shutil.which("g++")
 
 
-def launch(plan: Plan, device=None) -> bool:
-    """In place of `backend.launch`; AssertionError if a plan is not what its kernel expects."""
+def launch(plan: Plan, device=None, first=(0, 0, 0), end=None) -> bool:
+    """In place of `backend.launch`; AssertionError if a plan is not what its kernel expects.
+
+    Runs the blocks from `first` up to `end`: all by default.
+    """
     library = _library(plan.source, plan.defines)
     assert library.params_size() == len(plan.params), "Params is not what the plan packs"
     threads = plan.block[0] * plan.block[1] * plan.block[2]
     assert 1 <= threads <= 1024 and min(plan.grid) >= 1 and max(plan.grid[1:]) <= 65535
     assert 0 <= plan.shared <= 232448
-    sizes = [(ctypes.c_uint * 3)(*values) for values in (plan.grid, plan.block)]
+    sizes = [
+        (ctypes.c_uint * 3)(*values) for values in (plan.grid, plan.block, first, end or plan.grid)
+    ]
     library.emulate(plan.params, *sizes)
     return True
 

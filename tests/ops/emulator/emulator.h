@@ -115,14 +115,16 @@ static Params parameters;
 
 extern "C" int params_size() { return (int)sizeof(Params); }
 
-extern "C" void emulate(const void* params, const unsigned* grid, const unsigned* block) {
+// Runs the blocks from `first` up to `end` (x, y, z) of the grid.
+extern "C" void emulate(const void* params, const unsigned* grid, const unsigned* block,
+                        const unsigned* first, const unsigned* end) {
     memcpy(&parameters, params, sizeof parameters);
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     emulator::body = [] { kernel(parameters); };
-    for (unsigned z = 0; z < grid[2]; z++)
-        for (unsigned y = 0; y < grid[1]; y++)
-            for (unsigned x = 0; x < grid[0]; x++) {
+    for (unsigned z = first[2]; z < end[2]; z++)
+        for (unsigned y = first[1]; y < end[1]; y++)
+            for (unsigned x = first[0]; x < end[0]; x++) {
                 blockIdx = {x, y, z};
                 memset(shared, 0xff, sizeof shared);  // NaN: what a block finds is not its own
                 emulator::block();
