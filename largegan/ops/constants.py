@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from largegan.ops.filter import Filter
+from largegan.ops.filter import Filter, as_filter
 from largegan.ops.slope import Leaky
 
 FILTER = "float[] fx, float[] fy, int[] size, int[] factors, int[] pads, bool flip, float fir_gain"
@@ -27,7 +27,7 @@ class Pass(NamedTuple):
     @staticmethod
     def of(*constants) -> "Pass":
         """From the arguments of an operator."""
-        return Pass(Filter.of(*constants[:7]), Leaky(*constants[7:]))
+        return Pass(as_filter(*constants[:7]), Leaky(*constants[7:]))
 
     def arguments(self) -> list:
         return [*self.filter.arguments(), *self.leaky]
@@ -51,7 +51,7 @@ class Sandwich(NamedTuple):
     @staticmethod
     def of(*constants) -> "Sandwich":
         """From the arguments of an operator."""
-        return Sandwich(Filter.of(*constants[:7]), *Pass.of(*constants[7:]))
+        return Sandwich(as_filter(*constants[:7]), *Pass.of(*constants[7:]))
 
     def arguments(self) -> list:
         return [*self.first.arguments(), *self.second.arguments(), *self.leaky]

@@ -1,6 +1,5 @@
 """`Filter`: what `upfirdn2d` does, spelled out, and what its adjoint does."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -17,11 +16,6 @@ class Filter(NamedTuple):
     pads: tuple[int, int, int, int]
     flip: bool
     gain: float
-
-    @staticmethod
-    def of(*constants) -> "Filter":
-        """From the arguments of an operator, as `arguments` gives them."""
-        return Filter(*(tuple(c) if isinstance(c, Sequence) else c for c in constants))
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the result; ValueError if it has no pixel."""
@@ -52,3 +46,8 @@ class Filter(NamedTuple):
 
 
 IDENTITY = Filter((1.0,), (1.0,), (1, 1), (1, 1, 1, 1), (0, 0, 0, 0), False, 1.0)
+
+
+def as_filter(fx, fy, size, factors, pads, flip, gain) -> Filter:
+    """From the arguments of an operator."""
+    return Filter(tuple(fx), tuple(fy), tuple(size), tuple(factors), tuple(pads), flip, gain)

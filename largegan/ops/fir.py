@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.ops import fir_kernel
-from largegan.ops.filter import Filter
+from largegan.ops.filter import Filter, as_filter
 from largegan.ops.plan import dense
 from largegan.ops.registering import layout
 
@@ -128,7 +128,7 @@ def fir(
     `size` is (width, height) of the filter, whose taps are fx times fy, or all rows of it in fx
     when fy is empty; `factors` are up x, up y, down x, down y.
     """
-    f = Filter.of(fx, fy, size, factors, pads, flip, gain)
+    f = as_filter(fx, fy, size, factors, pads, flip, gain)
     shape = list(f.output_size(*x.shape[2:]))
     if fir_kernel.usable(x, f):
         found = fir_kernel.run(dense(x, layout(x)), f)
@@ -146,14 +146,14 @@ def fir(
 
 @fir.register_fake
 def _(x, fx, fy, size, factors, pads, flip, gain):
-    f = Filter.of(fx, fy, size, factors, pads, flip, gain)
+    f = as_filter(fx, fy, size, factors, pads, flip, gain)
     shape = (*x.shape[:2], *f.output_size(*x.shape[2:]))
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
 
 
 def _remember(ctx, inputs, output) -> None:
     x, *arguments = inputs
-    ctx.filter, ctx.size = Filter.of(*arguments), x.shape[2:]
+    ctx.filter, ctx.size = as_filter(*arguments), x.shape[2:]
 
 
 def _adjoint(ctx, dy: Tensor):
