@@ -134,6 +134,9 @@ def fir(
         found = fir_kernel.run(dense(x, layout(x)), f)
         if found is not None:
             return found[0]
+    wanted = layout(x)
+    if x.shape[1] <= 4 and x.device.type == "cpu":  # depthwise convolutions of few planes are slow
+        x = x.contiguous(memory_format=torch.channels_last)
     if fy and size[0] * size[1] > 36:  # long filters go along one direction after the other
         (ux, uy, dx, dy), (kx, ky) = factors, size
         across, along = ((fx, [1.0]), (kx, 1), flip, gain), (([1.0], fy), (1, ky), flip, 1.0)
@@ -141,7 +144,7 @@ def fir(
         y = _filtered(x, along, (1, uy, 1, dy), [0, 0, *pads[2:]], shape)
     else:
         y = _filtered(x, ((fx, fy), tuple(size), flip, gain), factors, pads, shape)
-    return y.contiguous(memory_format=layout(x))
+    return y.contiguous(memory_format=wanted)
 
 
 @fir.register_fake
