@@ -65,6 +65,11 @@ def test_bare_srun_becomes_ranks():
     adopt_slurm(env)
     assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"]) == ("3", "4", "1")
     assert env["MASTER_PORT"] == "20007"
+    step = env | {"SLURM_STEP_ID": "2"}
+    for name in ("RANK", "MASTER_PORT"):
+        del step[name]
+    adopt_slurm(step)
+    assert step["MASTER_PORT"] == "20009", "steps of one job that run at once do not meet"
 
 
 def test_srun_without_names_of_nodes_is_refused(monkeypatch):

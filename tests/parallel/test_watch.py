@@ -69,6 +69,20 @@ def test_waiting_for_less_than_the_limit_is_nothing():
         one.close()
 
 
+def test_waiting_within_waiting_is_waiting():
+    """Batch norm over ranks, within FSDP2's backward: the outer one has not ended."""
+    store = TCPStore("127.0.0.1", free_port(), is_master=True, wait_for_workers=False)
+    one = Watch(0, 1, timeout_s=60, store=store, end=lambda: None)
+    try:
+        with one.wait():
+            with one.wait():
+                assert one.waiting
+            assert one.waiting
+        assert not one.waiting
+    finally:
+        one.close()
+
+
 def test_nobody_watches_a_process_that_is_alone():
     watch.at("somewhere")
     with watch.waiting():
