@@ -3,12 +3,16 @@
 processes against each other on the same batch.
 
     python benchmarks/overlap.py --machine "NAME OF THE CPU" [--worlds 1 2 4]
+    python benchmarks/overlap.py --machine "NAME OF THE CPU" --parts
 
 Processes over gloo on this machine, one thread each, WGAN-GP's networks. The two ways take turns
 within one run, so that other load disturbs both. Printed per way: seconds of an iteration (median
 of rank 0), and of each phase the bytes that travel, when each bucket left (fraction of the
 backward pass that had been done), and how long was waited after backward. Weights are compared
 bit by bit: the two ways must give the same.
+
+`--parts` is one process, in CPU time: what smaller parts of the batch and the optimizer's steps,
+which each process takes whole, cost by themselves.
 """
 
 import argparse
@@ -25,7 +29,7 @@ from pathlib import Path
 import torch
 
 from largegan.parallel.engine import Engine
-from largegan.parallel.launch import connect, disconnect, leave
+from largegan.parallel.launch import World, connect, disconnect, leave
 from largegan.parallel.replicated import Replicated
 from largegan.recipe import DataSpec
 from largegan.recipes.wgan_gp import WGANGP
@@ -106,6 +110,35 @@ def phases(trainer: Trainer) -> dict:
     return found
 
 
+def parts(arguments) -> dict:
+    """CPU seconds of one batch in 1, 2 and 4 iterations, in turn; and of the optimizers' steps."""
+    torch.set_num_threads(1)
+    alone, trainers = World(0, 1, torch.device("cpu")), {}
+    for n in (1, 2, 4):
+        setting = argparse.Namespace(**{**vars(arguments), "batch": arguments.batch // n})
+        trainers[n] = build(alone, setting, overlap=False)
+    seconds: dict[int, list[float]] = {n: [] for n in trainers}
+    for turn in range(arguments.rounds + 1):
+        for n in list(trainers)[:: 1 if turn % 2 else -1]:
+            start = time.process_time()
+            for _ in range(n):
+                trainers[n].iteration()
+            if turn:
+                seconds[n].append(time.process_time() - start)
+    steps = []
+    for _ in range(arguments.rounds):
+        start = time.process_time()
+        for optimizer in trainers[1].engine.optimizers.values():
+            optimizer.step()
+        steps.append(time.process_time() - start)
+    whole = {n: statistics.median(found) for n, found in seconds.items()}
+    return {
+        "cpu_seconds": whole,
+        "against_whole": {n: round(found / whole[1], 3) for n, found in whole.items()},
+        "optimizer_steps": statistics.median(steps),
+    }
+
+
 def launch(world: int, words: list[str]) -> dict:
     """`world` processes of this program; what rank 0 found."""
     with socket.socket() as s:
@@ -132,12 +165,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--bucket-kib", type=int, default=512, help="networks here are small")
+    parser.add_argument("--parts", action="store_true", help="one process: where time could go")
     parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rank:
         rank(arguments)
         leave(0)
-    results = [launch(world, sys.argv[1:]) for world in arguments.worlds]
+    if arguments.parts:
+        results = parts(arguments)
+    else:
+        results = [launch(world, sys.argv[1:]) for world in arguments.worlds]
     document = {
         "machine": arguments.machine,
         "cores": len(os.sched_getaffinity(0)),
@@ -147,7 +184,8 @@ def main() -> None:
     }
     print(json.dumps(document, indent=1))
     name = "-".join(arguments.machine.lower().replace(",", "").split())
-    (RESULTS / f"overlap-{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    kind = "overlap-parts" if arguments.parts else "overlap"
+    (RESULTS / f"{kind}-{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

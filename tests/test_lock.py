@@ -91,6 +91,7 @@ def test_a_requeued_job_takes_over_from_its_earlier_start(lock, tmp_path, monkey
     earlier.release()
     later.check()  # the loser's release must not give away what is not its own
     monkeypatch.setenv("SLURM_JOB_ID", "8")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")  # of another job: more starts are no claim
     with pytest.raises(EnvironmentFault, match="job 7, process"):
         other.acquire(tmp_path)
 

@@ -1,4 +1,6 @@
-"""One rank of two; a loss is NaN on rank 1 only, once. Prints what happened."""
+"""One rank of two; on rank 1 only a loss is NaN in one step of G, and a term is infinite whose
+gradient is not in two steps of D. Prints what happened.
+"""
 
 import hashlib
 
@@ -8,11 +10,26 @@ from largegan.parallel.launch import connect, disconnect, leave
 from tests.recipes.common import iterate, make_recipe, make_trainer, weights
 from tests.test_health import poison
 
+
+def add_infinite_term(trainer, phase_index: int, step: int) -> None:
+    """Nothing in the gradients says that this step is bad."""
+    phase = trainer.recipe.phases[phase_index]
+    loss = phase.loss
+
+    def odd(batch, at):
+        extra = {"odd": torch.tensor(float("inf"))} if at.step == step else {}
+        return loss(batch, at) | extra
+
+    odd.__name__ = loss.__name__
+    object.__setattr__(phase, "loss", odd)
+
+
 world = connect(processes=2)
 torch.set_num_threads(1)
 trainer = make_trainer(make_recipe("sngan"), "sngan", world=world)
 if world.rank == 1:
     poison(trainer, 1, {2})
+    add_infinite_term(trainer, 0, 3)
 iterate(trainer, 5)
 state = weights(trainer.recipe)
 digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in state.values())).hexdigest()

@@ -1,7 +1,8 @@
 """A recipe with everything that makes distribution hard, in few numbers.
 
 Spectral norm, averages, notes from phase to phase, and lazy second-order phases of both players
-(R1 on D; path length on G, whose parts are called one by one and whose last layer it leaves out).
+(R1 on D; path length on G, whose parts are called one by one and whose last layer it leaves out,
+and which differentiates through D, too).
 """
 
 import torch
@@ -87,7 +88,11 @@ class Toy(Recipe):
         (slope,) = torch.autograd.grad(
             (image * torch.randn(image.shape)).sum(), w, create_graph=True
         )
-        return {"pl": (slope.square().sum(1).sqrt() - 0.3).square().mean()}
+        (at_fake,) = torch.autograd.grad(self.D(image).sum(), image, create_graph=True)
+        return {
+            "pl": (slope.square().sum(1).sqrt() - 0.3).square().mean(),
+            "at_fake": at_fake.square().sum((1, 2, 3)).mean(),  # twice through a frozen player
+        }
 
     def r1(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"].detach().requires_grad_(True)
