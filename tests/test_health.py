@@ -22,6 +22,19 @@ def poison(trainer, phase_index: int, steps: set[int]) -> None:
     object.__setattr__(phase, "loss", poisoned)
 
 
+def add_infinite_term(trainer, phase_index: int, step: int) -> None:
+    """Nothing in the gradients says that this step is bad."""
+    phase = trainer.recipe.phases[phase_index]
+    loss = phase.loss
+
+    def with_odd(batch, at):
+        extra = {"odd": torch.tensor(float("inf"))} if at.step == step else {}
+        return loss(batch, at) | extra
+
+    with_odd.__name__ = loss.__name__
+    object.__setattr__(phase, "loss", with_odd)
+
+
 def test_a_bad_step_leaves_no_trace_but_a_count():
     """Not in weights, optimizer state, batch-norm statistics or spectral-norm vectors."""
     trainer = iterate(make_trainer(make_recipe("sngan"), "sngan", max_bad_steps=10), 2)

@@ -19,7 +19,7 @@ from largegan.recipe import Player, Progress, Recipe
 from largegan.trainer import Trainer
 from tests.parallel.toy import Toy
 from tests.recipes.common import IMAGES, make_recipe, make_trainer
-from tests.test_health import poison
+from tests.test_health import add_infinite_term, poison
 
 MIXED = {"G": "fsdp2", "D": "zero2"}
 ENGINES = {
@@ -43,11 +43,23 @@ RECIPES = {
 HALF = 5  # iterations to a checkpoint, and from there to the end
 
 
-def make(recipe: Recipe, name: str, *, world: World | None = None, engine=None) -> Trainer:
+def make(
+    recipe: Recipe,
+    name: str,
+    *,
+    world: World | None = None,
+    engine=None,
+    max_grad_norm: float | None = 0.3,
+) -> Trainer:
     shares = choose(engine, recipe, world) if engine else None
     return make_trainer(
-        recipe, name, world=world, shares=shares, micro_batch_size=2, max_grad_norm=0.3
+        recipe, name, world=world, shares=shares, micro_batch_size=2, max_grad_norm=max_grad_norm
     )
+
+
+def make_real(recipe: str, **options) -> Trainer:
+    """Not clipped: nor may an engine clip of its own accord."""
+    return make(make_recipe(recipe, exact=True), recipe, max_grad_norm=None, **options)
 
 
 def toy(engine: str, seed: int = 0) -> Toy:
@@ -96,19 +108,33 @@ def moment_bytes(trainer: Trainer) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def skip_one(trainer: Trainer, world: World) -> bool:
-    """A loss that is NaN on rank 1 only: no engine may step, nor forget what it knew."""
-    before = snapshot(trainer)
-    if world.rank == 1:
-        poison(trainer, 0, {trainer.at.step})
+def skip_two(trainer: Trainer, world: World) -> bool:
+    """Both on rank 1 only, a loss that is NaN, and an infinite term of which no gradient tells: no
+    engine may step, nor forget what it knew.
+    """
+    same = []
     phase = trainer.recipe.phases[0]
-    trainer.run_phase(phase, trainer.draw(), (0, 0))
-    after = snapshot(trainer)
-    same = all(torch.equal(before[k], after[k]) for k in before)
-    once = trainer.bad_steps.total == 1
-    train(trainer, 2)  # the first meets the poison once more; then all is well
+    for spoil in (poison_now, add_infinite_term_now):
+        before = snapshot(trainer)
+        loss = phase.loss
+        if world.rank == 1:
+            spoil(trainer)
+        trainer.run_phase(phase, trainer.draw(), (0, 0))
+        object.__setattr__(phase, "loss", loss)
+        after = snapshot(trainer)
+        same += [torch.equal(before[k], after[k]) for k in before]
+    twice = trainer.bad_steps.total == 2
+    train(trainer, 2)
     finite = all(v.isfinite().all() for v in snapshot(trainer).values())
-    return same and once and finite
+    return all(same) and twice and finite
+
+
+def poison_now(trainer: Trainer) -> None:
+    poison(trainer, 0, {trainer.at.step})
+
+
+def add_infinite_term_now(trainer: Trainer) -> None:
+    add_infinite_term(trainer, 0, trainer.at.step)
 
 
 def snapshot(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -137,7 +163,7 @@ def run_toy(name: str, folder: Path, world: World) -> dict:
         "history": history,
         "moment_bytes": moment_bytes(trainer),
         "picture": picture,
-        "skipped": skip_one(trainer, world),
+        "skipped": skip_two(trainer, world),
     }
 
 
@@ -188,7 +214,7 @@ def main(folder: Path) -> None:
         keep(folder / f"{source}-to-{name}.safetensors", trainer, world)
     for recipe, engines in RECIPES.items():
         for name in engines:
-            trainer = make(make_recipe(recipe, exact=True), recipe, world=world, engine=name)
+            trainer = make_real(recipe, world=world, engine=name)
             train(trainer, 2)
             keep(folder / f"{recipe}-{name}.safetensors", trainer, world)
     (folder / f"rank{world.rank}.json").write_text(json.dumps(results))

@@ -8,21 +8,7 @@ import torch
 
 from largegan.parallel.launch import connect, disconnect, leave
 from tests.recipes.common import iterate, make_recipe, make_trainer, weights
-from tests.test_health import poison
-
-
-def add_infinite_term(trainer, phase_index: int, step: int) -> None:
-    """Nothing in the gradients says that this step is bad."""
-    phase = trainer.recipe.phases[phase_index]
-    loss = phase.loss
-
-    def odd(batch, at):
-        extra = {"odd": torch.tensor(float("inf"))} if at.step == step else {}
-        return loss(batch, at) | extra
-
-    odd.__name__ = loss.__name__
-    object.__setattr__(phase, "loss", odd)
-
+from tests.test_health import add_infinite_term, poison
 
 world = connect(processes=2)
 torch.set_num_threads(1)

@@ -15,13 +15,13 @@ from tests.parallel.engines_worker import (
     RESUMES,
     keep,
     make,
+    make_real,
     restore,
     save,
     toy,
     train,
 )
 from tests.parallel.launching import run_ranks
-from tests.recipes.common import make_recipe
 
 ALONE = World(0, 1, torch.device("cpu"))
 each_engine = pytest.mark.parametrize("name", ENGINES)
@@ -77,7 +77,7 @@ def test_it_ends_where_one_process_ends(ranks, alone, name):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_real_recipes(ranks, tmp_path, recipe):
-    trainer = make(make_recipe(recipe, exact=True), recipe)
+    trainer = make_real(recipe)
     train(trainer, 2)
     keep(tmp_path / "a", trainer, ALONE)
     wanted = load_file(tmp_path / "a")
