@@ -1,8 +1,8 @@
 """A recipe with everything that makes distribution hard, in few numbers.
 
 Spectral norm, averages, notes from phase to phase, and lazy second-order phases of both players
-(R1 on D; path length on G, whose parts are called one by one and whose last layer it leaves out,
-and which differentiates through D, too).
+(R1 on D, which also differentiates twice through G, frozen then; path length on G, whose parts are
+called one by one and whose last layer it leaves out).
 """
 
 import torch
@@ -65,9 +65,10 @@ class Toy(Recipe):
             "G": Player([self.G], adam(2e-3, 0.5, 0.99, eps=1e-4)),
             "D": Player([self.D], adam(2e-3, 0.5, 0.99, eps=1e-4)),
         }
+        # R1 first: where it needs G, G's own phase before it was one of first order.
         penalties = [
-            Phase("G", self.path_length, every=2, fresh=False, second_order=True),
             Phase("D", self.r1, every=2, fresh=False, second_order=True),
+            Phase("G", self.path_length, every=2, fresh=False, second_order=True),
         ]
         self.phases = [Phase("D", self.discriminator), Phase("G", self.generator, fresh=False)]
         self.phases += penalties if second_order else []
@@ -88,16 +89,14 @@ class Toy(Recipe):
         (slope,) = torch.autograd.grad(
             (image * torch.randn(image.shape)).sum(), w, create_graph=True
         )
-        (at_fake,) = torch.autograd.grad(self.D(image).sum(), image, create_graph=True)
-        return {
-            "pl": (slope.square().sum(1).sqrt() - 0.3).square().mean(),
-            "at_fake": at_fake.square().sum((1, 2, 3)).mean(),  # twice through a frozen player
-        }
+        return {"pl": (slope.square().sum(1).sqrt() - 0.3).square().mean()}
 
     def r1(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"].detach().requires_grad_(True)
         (slope,) = torch.autograd.grad(self.D(real).sum(), real, create_graph=True)
-        return {"r1": slope.square().sum((1, 2, 3)).mean()}
+        z = torch.randn(len(real), 4).requires_grad_(True)
+        (to_z,) = torch.autograd.grad(self.D(self.G(z)).sum(), z, create_graph=True)
+        return {"r1": slope.square().sum((1, 2, 3)).mean(), "through": to_z.square().sum(1).mean()}
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
