@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,13 @@ class Job:
 
     def said(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
+
+    def crashed(self) -> bool:
+        """Whether training printed a traceback.
+
+        Torch's launcher prints its own, with a time before it, when another node's was done first.
+        """
+        return bool(re.search(r"^\d+: (\[rank\d+\]: )?Traceback", self.said(), re.MULTILINE))
 
     def report(self) -> str:
         return f"{self.facts()}\n{self.said()}"
