@@ -98,6 +98,13 @@ class SharedNorm(nn.Module):
         self.mean, self.var = self.moments.mean.float(), self.moments.var.float()
         self.moments = Moments()
 
+    def extrapolate(self, coarse: Moments, further: float) -> None:
+        """What is frozen goes on by `further` times the way it came from `coarse`."""
+        mean, var = coarse.mean.float(), coarse.var.float()
+        self.mean = self.mean + further * (self.mean - mean)
+        # As a power: a variance stays positive.
+        self.var = self.var * ((self.var + self.eps) / (var + self.eps)) ** further
+
     def drift(self) -> float:
         """How far what was watched is from what was frozen, in standard deviations (0: not)."""
         spread = self.moments.var.clamp_min(self.eps).sqrt()

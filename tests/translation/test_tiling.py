@@ -98,6 +98,22 @@ def test_thumbnail_is_closer_than_tiles_of_their_own():
     assert done.drift < 1e-3, "statistics of the image itself do not drift"
 
 
+def test_a_thumbnail_is_better_for_what_half_of_it_adds(monkeypatch):
+    net, image = network(blocks=1), photograph(512, 640, grain=0)
+    tiler = Tiler(net, tile=256, thumbnail=320)
+    whole, _ = translated(tiler, "full", image)
+    near, _ = translated(tiler, "thumbnail", image)
+    monkeypatch.setattr(tiling, "_further", lambda factor: 0.0)
+    plain, _ = translated(tiler, "thumbnail", image)
+    assert psnr(near, whole) > psnr(plain, whole) + 1
+
+
+def test_how_far_a_thumbnail_is_from_the_image():
+    assert tiling._further(0.5) == tiling._further(1.0) == 0.0
+    errors = {factor: factor**1.5 - 1 for factor in (2.0, 4.0)}
+    assert tiling._further(2.0) == pytest.approx(errors[2.0] / (errors[4.0] - errors[2.0]))
+
+
 def test_statistics_are_forgotten_between_images():
     first, second = photograph(120, 150), -photograph(120, 150).flip(3)
     for mode in ("thumbnail", "exact"):
