@@ -1,11 +1,15 @@
 """benchmarks/ops.py, dry: every row it would measure on a GPU, in tiny sizes on the CPU."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch._functorch.config as autograd_config
+
+from largegan.ops import backend
+from tests.ops import emulator
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -56,6 +60,25 @@ def test_a_dry_run_measures_everything(whole, bench, monkeypatch, tmp_path):
     assert all(row["gradient_error"] < 0.1 for row in rows if "error" in row)
     text = path.with_suffix(".md").read_text()
     assert "| bias_act | kernel | forward |" in text and "longest kernels" in text
+
+
+@pytest.mark.slow
+def test_the_rows_of_kernels(bench, monkeypatch):
+    """As on a GPU but for the driver, for which the emulator stands in."""
+
+    @contextlib.contextmanager
+    def using(variant: str):
+        with backend.using("require"), backend.redirected(emulator.launch):
+            yield
+
+    one = bench.Bench("cpu", bench.Guard(3600.0))
+    one.ceilings()
+    monkeypatch.setattr(bench, "using", using)
+    bench.per_op(one, bench.TINY, ("kernel",))
+    assert not [row for row in one.rows if "failed" in row]
+    assert len({row["op"] for row in one.rows}) == len(bench.CASES) + 3
+    errors = [(row["error"], row["gradient_error"]) for row in one.rows if "error" in row]
+    assert errors and max(a for a, _ in errors) < 2e-2 and max(b for _, b in errors) < 0.1
 
 
 def test_the_guard_leaves_out_what_would_begin_too_late(bench, tmp_path):

@@ -57,8 +57,8 @@ class Layer(NamedTuple):
 
 
 LAYERS = {
-    "stylegan3": Layer(12, 12, 2, 2, (11, 10, 9, 12), torch.bfloat16),
-    "four times": Layer(24, 12, 4, 2, (23, 21, 22, 20), torch.float16, flip=True),
+    "stylegan3": Layer(12, 12, 2, 2, (10, 11, 9, 12), torch.bfloat16),
+    "four times": Layer(24, 12, 4, 2, (21, 23, 20, 22), torch.float16, flip=True),
     "uneven": Layer(5, 3, 2, 1, (-1, 4, 3, 2), form=NHWC, channels=4, clamp=None),
     "shrinks": Layer(2, 7, 1, 4, (11, 12, 14, 13)),
     "gaps": Layer(3, 2, 4, 4, (5, -2, -1, 2), torch.bfloat16),
@@ -142,7 +142,7 @@ def test_differentiated_twice(name, launches):
 
 def test_bits_are_those_of_the_activation(launches):
     """Also of rows and columns that no result reads, and of the rows that the last byte lacks."""
-    first = resampling((0.5, 1.0, -1.0), up=2, padding=(3, 4, 2, 3))
+    first = resampling((0.5, 1.0, -1.0), up=2, padding=(2, 4, 2, 3))
     second = resampling((1.0, 0.7), down=4)
     s = Sandwich(first, second, Leaky(0.2, 1.3, 1.0))
     for size in ((9, 10), (36, 71)):
@@ -154,6 +154,18 @@ def test_bits_are_those_of_the_activation(launches):
         flags = filtered._unpacked(exact, h) & 3
         assert set(flags.unique().tolist()) == {0, 1, 2, 3}
     assert len(launches) == 2
+
+
+def test_padding_between_the_filters_is_zeros(launches):
+    """Whatever the first filter has there; no public call pads there but backwards."""
+    taps, x = (0.5, 1.0, -1.0, 0.7), image(2, 3, 9, 12)
+    first = resampling(taps, up=2, padding=(5, 6, 4, 7))
+    s = Sandwich(first, resampling(taps, padding=(3, 2, 1, 6), down=2), Leaky(0.2, 1.3, 1.0))
+    h, w = s.sizes((9, 12))[0]
+    bits = filtered._packed(torch.randint(0, 3, (2, 3, h, w), dtype=torch.uint8))
+    found = filtered.slopes_between(x, bits, *s.arguments())
+    assert_near(found, filtered.slopes_between(x.double(), bits, *s.arguments()), 2e-6)
+    assert len(launches) == 1
 
 
 def test_nan_stays_where_the_filters_carry_it(launches):

@@ -60,11 +60,13 @@ def test_a_device_computes_what_the_cpu_does(name, layout, device="cuda"):
             assert error < 1e-4
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # with kernels, and without
 @pytest.mark.parametrize("name", CALLS)
-def test_opcheck(name):
+def test_opcheck(name, dtype):
     torch.manual_seed(0)
     with torch.device("cuda"):
-        x = torch.randn(2, 4, 6, 5, dtype=torch.float64).requires_grad_()
+        x = torch.randn(2, 4, 6, 5, dtype=dtype).to(memory_format=torch.channels_last)
+        x.requires_grad_()
         operator, arguments = CALLS[name](x)
         opcheck(operator, [a.cuda() if isinstance(a, torch.Tensor) else a for a in arguments])
 

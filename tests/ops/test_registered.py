@@ -6,6 +6,7 @@ from torch.library import opcheck
 
 from largegan.ops import (
     activation,
+    backend,
     conv,
     filtered,
     fir,
@@ -15,6 +16,7 @@ from largegan.ops import (
     modulated,
     norm,
 )
+from tests.ops import emulator
 from tests.ops.test_gradients import LAYOUTS, image
 
 TAPS = [0.5, 1.0, -0.25]
@@ -32,7 +34,7 @@ CALLS = {
         fir.fir,
         (x, TAPS * 3, TAPS * 3, [9, 9], [2, 2, 1, 1], [8] * 4, False, 1.0),
     ),
-    "leaky": lambda x: (activation.leaky, (x, torch.randn(8).double()[::2], 1, 0.2, 1.5, 1.0)),
+    "leaky": lambda x: (activation.leaky, (x, torch.randn(8).to(x.dtype)[::2], 1, 0.2, 1.5, 1.0)),
     "relu": lambda x: (activation.leaky, (x, None, 1, 0.0, 1.5, -1.0)),
     "leaky_slope": lambda x: (activation.leaky_slope, (x, x.detach().clone(), 0.2, 1.5, 1.0)),
     "leaky_slope_sum": lambda x: (
@@ -128,6 +130,35 @@ def places(x: torch.Tensor) -> torch.Tensor:
 def test_opcheck(name, layout):
     operator, arguments = CALLS[name](image(2, 4, 6, 5, layout=layout))
     opcheck(operator, arguments)
+
+
+WITHOUT_KERNEL = {"conv", "transposed", "conv_weight", "gather", "scatter"}
+QUICK = {"act_fir", "filtered_lrelu", "norm_act"}
+KERNELS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in CALLS
+    if name not in WITHOUT_KERNEL | {"fir"}  # which has a factor of 3
+]
+
+
+@pytest.mark.skipif(emulator.compiler is None, reason="needs g++")
+@pytest.mark.parametrize("layout", ["channels_last", "sliced"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_opcheck_with_kernels(name, layout):
+    """What the emulated kernels return has the strides that the fake kernels promise."""
+    torch.manual_seed(0)
+    x = image(2, 4, 6, 5, layout=layout).detach()
+    x = torch.empty_strided(x.shape, x.stride()).copy_(x).requires_grad_()  # float32
+    operator, arguments = CALLS[name](x)
+    launched = []
+
+    def launch(plan) -> None:
+        launched.append(plan)
+        emulator.launch(plan)
+
+    with backend.redirected(launch), backend.using("require"):
+        opcheck(operator, arguments)
+    assert launched
 
 
 def test_every_operator_is_checked():
