@@ -140,16 +140,16 @@ def test_path_length_inside_and_backward_outside():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["r1", "path_length"])
-def test_inductor(penalty, monkeypatch):
+def test_inductor(penalty):
     """With a C++ compiler, the code it writes; strides of fake kernels show here."""
     import torch._inductor.config as inductor
 
-    monkeypatch.setattr(inductor, "force_disable_caches", True)
     net, x = (Critic(), images()) if penalty == "r1" else (Synthesis(), torch.randn(4, 5))
     x = x.detach().requires_grad_()
     function = r1 if penalty == "r1" else path_length
     compiled = compile(function, "inductor")
-    assert_exact(net, lambda: compiled(net, x), lambda: function(net, x))
+    with inductor.patch(force_disable_caches=True):
+        assert_exact(net, lambda: compiled(net, x), lambda: function(net, x))
 
 
 def test_a_compiled_network_differentiated_twice_outside_raises():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from largegan import ops
-from largegan.ops import backend, filtered
+from largegan.ops import backend, filtered, filtered_kernel
 from largegan.ops.constants import Sandwich
 from largegan.ops.fir import resampling
 from largegan.ops.slope import Leaky
@@ -183,6 +183,15 @@ def test_it_is_the_published_one(launches):
     compare(golden())
     sources = [plan.source for plan in launches]
     assert sources.count("filtered_lrelu.cu") == 4 and sources.count("fir.cu") == 2
+
+
+@pytest.mark.parametrize("down", [1, 2, 4])
+def test_tiles_are_as_wide_as_a_warp(down):
+    for skip in range(4):
+        for taps in range(1, 8 * down + 1):
+            width, more = filtered_kernel.widest(skip, taps, down), 4 // down
+            columns = skip + (width - 1) * down + max(taps, down)
+            assert width % more == 0 and columns <= 128 < columns + more * down
 
 
 def test_what_has_no_kernel_is_computed_all_the_same(launches, monkeypatch):

@@ -14,6 +14,7 @@ from torch import Tensor
 from largegan import ops
 from largegan.ops import backend, fir_kernel
 from largegan.ops.filter import Filter
+from largegan.ops.fir import resampling
 from tests.ops import bands, emulator
 
 pytestmark = pytest.mark.skipif(emulator.compiler is None, reason="needs g++")
@@ -116,6 +117,18 @@ def test_upfirdn2d(name, launches):
     assert len(launches) == 4
 
 
+def test_an_address_that_16_bytes_do_not_divide(launches):
+    """It is copied first: the emulator refuses plans that a GPU would."""
+    x = torch.randn(2 * 8 * 5 * 7 + 1)[1:].view(2, 5, 7, 8).permute(0, 3, 1, 2).requires_grad_()
+    assert x.data_ptr() % 16
+    assert_near(ops.filter2d(x, BINOMIAL), ops.filter2d(x.double(), BINOMIAL), 1e-6)
+    assert_near(ops.bias_act(x), ops.bias_act(x.double()), 1e-6)
+    y = ops.modulate(x, torch.full((2, 8), 2.0))
+    assert_near(y, 2 * x.double(), 1e-6)
+    y.sum().backward()
+    assert len(launches) == 4
+
+
 def test_taps_in_rows_and_images_far_apart(launches):
     """A filter that does not separate; many blocks; a batch with gaps."""
     rows = ((1.0, 2.0, -0.5), (0.3, 0.0, 1.0))
@@ -138,7 +151,7 @@ class Layer(NamedTuple):
     channels: int = 16
     act: str = "lrelu"
     alpha: float = 0.2
-    clamp: float = 1.5
+    clamp: float = 1.3  # which no type of 16 bits has
 
 
 BLUR, UP = {"f": BINOMIAL, "padding": 2}, {"f": BINOMIAL, "up": 2, "padding": (2, 1, 2, 1)}
@@ -146,9 +159,10 @@ LAYERS = {
     "generator": Layer("fir_act", "snb", BLUR, torch.bfloat16),
     "no filter": Layer("fir_act", "snb", {"f": (1.0,)}, torch.float16),
     "doubled": Layer("fir_act", "nb", UP, torch.float32),
-    "planes": Layer("fir_act", "sb", UP, torch.float16, NCHW, channels=3),
+    "planes": Layer("fir_act", "snb", UP, torch.float16, NCHW, channels=3),
     "discriminator": Layer("act_fir", "b", BLUR, torch.bfloat16),
     "halved": Layer("act_fir", "b", {**BLUR, "down": 2}, torch.float32, channels=8),
+    "many channels": Layer("act_fir", "b", BLUR, torch.float32, channels=268),
     "colours": Layer("act_fir", "b", BLUR, torch.float32, channels=3, act="relu", alpha=0.0),
 }
 
@@ -247,19 +261,41 @@ POINTWISE = [(torch.bfloat16, NHWC, 24), (torch.float32, NCHW, 3)]
 
 @pytest.mark.parametrize("dtype, form, channels", POINTWISE)
 def test_bias_act(dtype, form, channels, launches):
-    for size in ((1, 3), (7, 5), (12, 36)):
-        x = image(2, channels, *size, dtype=dtype, form=form)
+    for n, *size in ((1, 1, 1), (2, 1, 3), (2, 7, 5), (2, 12, 36)):
+        x = image(n, channels, *size, dtype=dtype, form=form)
         b = (0.3 * torch.randn(channels)).to(dtype).requires_grad_()
         xe, be = double(x), double(b)
-        found, want = ops.bias_act(x, b, clamp=1.5), ops.bias_act(xe, be, clamp=1.5)
-        act = Leaky(dtype, 0.2, 2**0.5, 1.5)
+        found, act = ops.bias_act(x, b, clamp=1.3), Leaky(dtype, 0.2, 2**0.5, 1.3)
         want = act(xe + be[:, None, None])
         assert_near(found, want, TOLERANCE[dtype])
         dy = torch.randn_like(want).to(dtype)
         got = torch.autograd.grad(found, (x, b), dy)
         for g, r in zip(got, torch.autograd.grad(want, (xe, be), dy.double()), strict=True):
             assert_near(g, r, TOLERANCE[dtype])
-    assert [plan.source for plan in launches] == ["bias_act.cu"] * 6
+    assert [plan.source for plan in launches] == ["bias_act.cu"] * 8
+
+
+def test_what_clamping_left_in_memory_has_no_slope():
+    """PyTorch's operations, too: 1.3 is 1.296875 in bfloat16."""
+    x = torch.linspace(-5, 5, 101).bfloat16().view(1, 1, 1, -1).requires_grad_()
+    y = ops.bias_act(x, act="linear", gain=1.0, clamp=1.3)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(slope == 0, x.abs() >= 1.296875) and set(slope.unique().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("form", [NHWC, NCHW])
+def test_bits_of_kernels_are_those_of_pytorch(form, launches):
+    """Either may read what the other left."""
+    x, b = image(2, 8, 7, 5, form=form).detach(), 0.3 * torch.randn(8)
+    for name, nothing in (("act_fir", []), ("fir_act", [None] * 3)):
+        operator = getattr(torch.ops.largegan, name)
+        constants = *resampling(BINOMIAL, padding=2).arguments(), 0.2, 2**0.5, 1.3
+        _, bits = operator(x, *nothing, b, *constants)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backend, "usable", lambda x: False)
+            _, want = operator(x, *nothing, b, *constants)
+        assert len(bits.unique()) > 2 and bits.shape == want.shape and torch.equal(bits, want)
+    assert len(launches) == 2
 
 
 def test_bias_act_of_vectors(launches):

@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from functools import cache
@@ -29,8 +30,11 @@ def launch(plan: Plan, device=None, first=(0, 0, 0), end=None) -> bool:
     library = _library(plan.source, plan.defines)
     assert library.params_size() == len(plan.params), "Params is not what the plan packs"
     threads = plan.block[0] * plan.block[1] * plan.block[2]
-    assert 1 <= threads <= 1024 and min(plan.grid) >= 1 and max(plan.grid[1:]) <= 65535
+    assert 1 <= threads <= (1024 if plan.source == "norm.cu" else 256)  # their launch bounds
+    assert min(plan.grid) >= 1 and max(plan.grid[1:]) <= 65535
     assert 0 <= plan.shared <= 232448
+    if int(dict(plan.defines).get("VECTOR", 1)) > 1:  # words of x, y, and a third image
+        assert not any(address % 16 for address in struct.unpack_from("<3Q", plan.params))
     sizes = [
         (ctypes.c_uint * 3)(*values) for values in (plan.grid, plan.block, first, end or plan.grid)
     ]
