@@ -159,7 +159,7 @@ def test_bits_are_those_of_the_activation(launches):
 def test_padding_between_the_filters_is_zeros(launches):
     """Whatever the first filter has there; no public call pads there but backwards."""
     taps, x = (0.5, 1.0, -1.0, 0.7), image(2, 3, 9, 12)
-    first = resampling(taps, up=2, padding=(5, 6, 4, 7))
+    first = resampling(taps, up=2, padding=(0, 1, 1, 0))
     s = Sandwich(first, resampling(taps, padding=(3, 2, 1, 6), down=2), Leaky(0.2, 1.3, 1.0))
     h, w = s.sizes((9, 12))[0]
     bits = filtered._packed(torch.randint(0, 3, (2, 3, h, w), dtype=torch.uint8))
