@@ -145,6 +145,10 @@ def contact() -> Iterator[None]:
         with watch.waiting():
             yield
     except RuntimeError as fault:  # what gloo raises, and the base of what NCCL raises
+        import torch
+
+        if isinstance(fault, torch.OutOfMemoryError):  # in a backward that also gathers: our own
+            raise
         raise EnvironmentFault(
             f"lost contact with another process of this run ({str(fault).splitlines()[0][:160]}); "
             "its own message says why; continue with --run.resume auto"

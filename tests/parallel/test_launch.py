@@ -12,7 +12,14 @@ import torch
 
 from largegan.errors import EnvironmentFault
 from largegan.parallel import launch
-from largegan.parallel.launch import World, adopt_slurm, agree, check_size, refuse_lonely
+from largegan.parallel.launch import (
+    World,
+    adopt_slurm,
+    agree,
+    check_size,
+    contact,
+    refuse_lonely,
+)
 from tests import forked
 from tests.parallel.launching import (
     ROOT,
@@ -79,6 +86,13 @@ def test_srun_without_names_of_nodes_is_refused(monkeypatch):
     monkeypatch.setattr(launch.subprocess, "run", lambda *a, **k: Empty)
     with pytest.raises(EnvironmentFault, match="export MASTER_ADDR"):
         adopt_slurm({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"})
+
+
+def test_a_lost_peer_is_a_sentence_and_a_full_gpu_is_not_a_lost_peer():
+    with pytest.raises(EnvironmentFault, match="lost contact with another process"), contact():
+        raise RuntimeError("Connection closed by peer")
+    with pytest.raises(torch.OutOfMemoryError), contact():
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_agreeing_alone():
