@@ -70,12 +70,12 @@ def test_switched_off_and_evaluating_it_asks_nobody():
 @pytest.mark.parametrize("make", [BatchNorm2d, together], ids=["alone", "together"])
 def test_standing_statistics_are_plain_means(make):
     norm = nn.BatchNorm2d(3) if make is BatchNorm2d else together()
-    norm.eval()
     batches = torch.randn(4, 5, 3, 2, 2)
-    norm(batches[0])
+    norm(batches[0] + 7)  # what training has seen does not count
+    norm.eval()
     with standing_statistics(nn.ModuleList([norm])):
         for x in batches:
             norm(x)
     torch.testing.assert_close(norm.running_mean, batches.mean((0, 1, 3, 4)))
     torch.testing.assert_close(norm.running_var, batches.var((1, 3, 4)).mean(0))
-    assert not norm.training and norm.momentum == 0.1 and norm.num_batches_tracked == 0
+    assert not norm.training and norm.momentum == 0.1 and norm.num_batches_tracked == 1
