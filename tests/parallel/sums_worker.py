@@ -1,4 +1,6 @@
-"""One rank of two: the signs that ADA counts and its p. Prints what it ends with."""
+"""One rank of two: the signs that ADA counts and its p, and batch norm's running statistics. Prints
+what it ends with.
+"""
 
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ class Signs(Recipe):
     def __init__(self):
         super().__init__()
         self.D = nn.Linear(1, 1)
+        self.norm = nn.BatchNorm1d(1, momentum=0.5, affine=False)
         self.ada = ADA("blit", every=1, nimg_to_full=100)
         self.players, self.phases = {"D": Player([self.D], adam(1e-2, 0.0, 0.9))}, []
 
@@ -38,5 +41,9 @@ phase(engine, [0.5, 0.5])
 print("second", ada.signs.tolist())
 ada.adapt(1, batch_size=8)
 print("p", round(float(ada.p), 6), ada.signs.tolist())
+# Two images on each rank: means 1 and 5, variances 2 and 2; running ones begin at 0 and 1.
+engine.recipe.norm(torch.tensor([[0.0], [2.0]]) + 4 * world.rank)
+phase(engine, [0.5])
+print("running", engine.recipe.norm.running_mean.item(), engine.recipe.norm.running_var.item())
 disconnect()
 leave(0)

@@ -194,10 +194,13 @@ def test_nan_on_one_rank_skips_the_step_on_both():
     assert len(digests) == 1, "ranks parted"
 
 
-def test_signs_that_ada_counts_are_those_of_all_ranks():
-    """Counted once each, however many phases follow; p moves alike everywhere."""
+def test_what_layers_count_is_that_of_all_ranks():
+    """ADA's signs, once each, however many phases follow; p moves alike everywhere. Of batch norm's
+    running statistics all take the mean.
+    """
     for output in run_ranks(["-m", "tests.parallel.sums_worker"], world=2):
         assert "first [2.0, 4.0]\nsecond [6.0, 8.0]\np 0.08 [0.0, 0.0]" in output, output
+        assert "running 1.5 1.5" in output, output
 
 
 def test_ranks_that_do_not_end_say_where_they_stand(monkeypatch):
