@@ -43,7 +43,7 @@ def kernels_in(device: str, launched: set[str]):
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.device(device))
-        stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
         stack.enter_context(backend.using("require"))
         if device == "cpu":
             stack.enter_context(backend.redirected(emulator.launch))

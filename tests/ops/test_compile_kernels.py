@@ -13,7 +13,6 @@ from tests.ops import emulator
 from tests.ops.test_compile import adversarial_and_r1, assert_exact, compile, compiler
 
 __all__ = ["compiler"]  # a fixture
-pytestmark = pytest.mark.skipif(emulator.compiler is None, reason="needs g++")
 F = ops.BINOMIAL
 KERNELS = {"fir.cu", "filtered_lrelu.cu", "norm.cu", "modulate.cu", "bias_act.cu"}
 OPERATORS = {"fir", "fir_act", "act_fir", "filtered_lrelu", "norm_act", "modulate", "leaky"}
@@ -36,7 +35,7 @@ class Critic(nn.Module):
         x = ops.conv2d(x, self.w, padding=1).contiguous(memory_format=torch.channels_last)
         x = ops.act_fir(x, F, down=2, padding=1, bias=self.b[0])
         x = ops.modulate(ops.instance_norm_act(x, act="lrelu"), self.style)
-        noise = torch.linspace(-1, 1, 64).view(8, 8)
+        noise = torch.linspace(-1, 1, 64, device=x.device).view(8, 8)
         x = ops.fir_act(
             x, F, up=2, padding=(2, 1), fir_gain=4.0, scale=self.style + 0.1,
             noise=noise, noise_strength=self.strength, bias=self.b[1],
@@ -45,6 +44,7 @@ class Critic(nn.Module):
         return x.square().mean([1, 2, 3])
 
 
+@pytest.mark.skipif(emulator.compiler is None, reason="needs g++")
 @pytest.mark.parametrize("loss", [lambda net, x: net(x).sum(), adversarial_and_r1])
 def test_one_graph_with_kernels_in_it(loss, compiler):
     critic, launched, seen = Critic(), set(), set()
@@ -64,4 +64,15 @@ def test_one_graph_with_kernels_in_it(loss, compiler):
         compiled(critic, x).backward()
         assert launched == KERNELS and seen >= OPERATORS
         critic.zero_grad(set_to_none=True)
+        assert_exact(critic, lambda: compiled(critic, x), lambda: loss(critic, x))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loss", [lambda net, x: net(x).sum(), adversarial_and_r1])
+def test_inductor_on_a_gpu(loss, compiler):
+    import torch._inductor.config as inductor
+
+    critic, x = Critic().cuda(), torch.randn(4, 3, 8, 8, device="cuda").requires_grad_()
+    compiled = compile(loss, "inductor")
+    with inductor.patch(force_disable_caches=True), backend.using("require"):
         assert_exact(critic, lambda: compiled(critic, x), lambda: loss(critic, x))

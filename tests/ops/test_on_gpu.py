@@ -107,7 +107,11 @@ def test_fused_layers(name, form, dtype, kernels):
             test_kernels.assert_near(g.cpu(), r, 3 * limit)
 
 
-@pytest.mark.parametrize("function", [ops.fir_act, ops.act_fir])
+def filtered(x, f, *, padding, bias):
+    return ops.filtered_lrelu(x, f, f, bias, up=2, down=2, padding=padding - 1)
+
+
+@pytest.mark.parametrize("function", [ops.fir_act, ops.act_fir, filtered])
 def test_second_derivatives_of_kernels(function, kernels):
     """By differences of the kernels' own first derivatives, in float32 and therefore coarsely."""
     torch.manual_seed(0)
