@@ -65,8 +65,10 @@ LAYERS = {
     "long": Layer(15, 16, 2, 2, (-3, 25, 28, -2), flip=True),
 }
 SIZES = ((7, 5), (9, 12), (40, 70))
-FEW = ("stylegan3", "four times", "uneven")
-MORE = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in LAYERS]
+
+
+def slow_but(*names: str) -> list:
+    return [n if n in names else pytest.param(n, marks=pytest.mark.slow) for n in LAYERS]
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def leaves_of(layer: Layer, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return x, (0.3 * torch.randn(layer.channels)).requires_grad_()
 
 
-@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("name", slow_but("stylegan3", "four times", "uneven"))
 def test_forward_and_backward(name, launches):
     layer = LAYERS[name]
     call, limit = layer.call(), TOLERANCE[layer.dtype]
@@ -119,7 +121,7 @@ def test_forward_and_backward(name, launches):
     assert macros == [(1, 1), (1, 0), (0, 0)] * len(SIZES)
 
 
-@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("name", slow_but("stylegan3", "uneven"))
 def test_differentiated_twice(name, launches):
     """A penalty on the gradient, as R1 is, and a third order: x's part in the penalty is a sum."""
     layer = LAYERS[name]._replace(dtype=torch.float32)

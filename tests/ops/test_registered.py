@@ -142,7 +142,9 @@ KERNELS = [
 
 
 @pytest.mark.skipif(emulator.compiler is None, reason="needs g++")
-@pytest.mark.parametrize("layout", ["channels_last", "sliced"])
+@pytest.mark.parametrize(
+    "layout", ["channels_last", pytest.param("sliced", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", KERNELS)
 def test_opcheck_with_kernels(name, layout):
     """What the emulated kernels return has the strides that the fake kernels promise."""
