@@ -98,6 +98,28 @@ def test_a_phase_moves_only_its_player(name):
                 assert not p.requires_grad, f"{n} was not frozen during {phase.name}"
 
 
+def running_statistics(recipe) -> dict[str, torch.Tensor]:
+    """Of batch norms in networks that make images."""
+    named = recipe.named_buffers()
+    return {n: b for n, b in named if ".running_" in n and not n.startswith(("D", "G_ema"))}
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if running_statistics(make_recipe(n))])
+def test_running_statistics_follow_their_own_steps(name):
+    """A discriminator's step draws images too: they do not count."""
+    trainer = make_trainer(make_recipe(name), name)
+    recipe, micro = trainer.recipe, trainer.draw()
+    followed = set()
+    for index, phase in enumerate(recipe.phases):
+        before = {n: b.clone() for n, b in running_statistics(recipe).items()}
+        trainer.run_phase(phase, micro, (index, 0))
+        after = running_statistics(recipe)
+        moved = {n for n, b in before.items() if not torch.equal(b, after[n])}
+        assert not (phase.player.startswith("D") and moved), f"{phase.name} moved {sorted(moved)}"
+        followed |= moved
+    assert followed
+
+
 @each_recipe
 def test_every_parameter_has_one_owner(name):
     """A player, an EMA, or a net that is declared frozen by never requiring gradients."""
