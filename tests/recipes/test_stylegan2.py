@@ -115,3 +115,18 @@ def test_no_path_lengths_no_phase():
 def test_p_outside_of_0_to_1_is_refused():
     with pytest.raises(ConfigError, match=r"ada_p is 1\.5"):
         StyleGAN2(IMAGES, ada_p=1.5)
+
+
+class Twice(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def test_r1_is_the_slope_at_images_that_are_not_augmented():
+    recipe = make_recipe("stylegan2")
+    recipe.augment = Twice()
+    batch = make_trainer(recipe, "stylegan2").draw()[0]
+    x = batch["image"].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(recipe.D(2 * x, recipe.condition(batch)).sum(), x)
+    expected = recipe.gamma(x) / 2 * slope.square().sum((1, 2, 3)).mean()
+    torch.testing.assert_close(recipe.r1(batch, Progress())["r1"], expected)
