@@ -129,4 +129,4 @@ def test_r1_is_the_slope_at_images_that_are_not_augmented():
     x = batch["image"].clone().requires_grad_()
     (slope,) = torch.autograd.grad(recipe.D(2 * x, recipe.condition(batch)).sum(), x)
     expected = recipe.gamma(x) / 2 * slope.square().sum((1, 2, 3)).mean()
-    torch.testing.assert_close(recipe.r1(batch, Progress())["r1"], expected)
+    torch.testing.assert_close(recipe.r1(batch, Progress())["r1"], expected, atol=0, rtol=1e-4)
