@@ -130,3 +130,26 @@ def test_r1_is_the_slope_at_images_that_are_not_augmented():
     (slope,) = torch.autograd.grad(recipe.D(2 * x, recipe.condition(batch)).sum(), x)
     expected = recipe.gamma(x) / 2 * slope.square().sum((1, 2, 3)).mean()
     torch.testing.assert_close(recipe.r1(batch, Progress())["r1"], expected, atol=0, rtol=1e-4)
+
+
+def test_p_counts_the_signs_of_reals():
+    recipe = make_recipe("stylegan2")
+    batch = make_trainer(recipe, "stylegan2").draw()[0]
+    real, fake = torch.full((8, 1), 5.0), torch.full((8, 1), -5.0)
+    # D is asked about the reals, or about the fakes: whoever comes with the batch's own images.
+    same = lambda images, c: real if images is batch["image"] else fake  # noqa: E731
+    with mock.patch.object(recipe, "judge", same):
+        recipe.discriminator(batch, Progress())
+    assert recipe.augment.pending.tolist() == [8.0, 8.0]
+
+
+def test_the_mean_w_is_of_first_latents_and_is_not_averaged_again():
+    recipe = make_recipe("stylegan2")
+    recipe.style_mixing = 1.0
+    trainer = make_trainer(recipe, "stylegan2")
+    batch = trainer.draw()[0]
+    recipe.fake(batch)
+    assert recipe.G.mapping.w_avg.pending[-1] == len(batch["image"])
+    iterate(trainer, 3)
+    assert recipe.G.mapping.w_avg.mean.any()
+    assert torch.equal(recipe.G_ema.net.mapping.w_avg.mean, recipe.G.mapping.w_avg.mean)
