@@ -123,3 +123,12 @@ def test_p_and_its_sums_are_resumed_exactly():
 def test_what_makes_no_sense_is_refused(arguments):
     with pytest.raises(ValueError):
         ADA(**arguments)
+
+
+def test_noise_is_half_normal_in_strength():
+    """Appendix B: sigma is |N(0, 0.1^2)|, one for each image."""
+    torch.manual_seed(0)
+    x = torch.zeros(4000, 1, 12, 12)
+    sigma = (augment(x, 1.0, {"noise": 1.0}) - x).std((1, 2, 3))
+    torch.testing.assert_close(sigma.square().mean().sqrt(), torch.tensor(0.1), rtol=0.05, atol=0)
+    torch.testing.assert_close(sigma.median(), torch.tensor(0.0674), rtol=0.05, atol=0)

@@ -136,9 +136,11 @@ def test_p_counts_the_signs_of_reals():
     recipe = make_recipe("stylegan2")
     batch = make_trainer(recipe, "stylegan2").draw()[0]
     real, fake = torch.full((8, 1), 5.0), torch.full((8, 1), -5.0)
-    # D is asked about the reals, or about the fakes: whoever comes with the batch's own images.
-    same = lambda images, c: real if images is batch["image"] else fake  # noqa: E731
-    with mock.patch.object(recipe, "judge", same):
+
+    def judge(images, c):
+        return real if images is batch["image"] else fake
+
+    with mock.patch.object(recipe, "judge", judge):
         recipe.discriminator(batch, Progress())
     assert recipe.augment.pending.tolist() == [8.0, 8.0]
 
