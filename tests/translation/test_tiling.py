@@ -11,7 +11,7 @@ from largegan.layers.plain_norm import use_own_statistics
 from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.nets.unet_translation import UNetGenerator
 from largegan.translation import tiling
-from largegan.translation.shared_norm import Moments
+from largegan.translation.shared_norm import Moments, share_norms
 from largegan.translation.tiling import Box, Tiler, plan
 
 SIZE = (122, 151)  # odd, and no multiple of 4
@@ -106,6 +106,17 @@ def test_a_thumbnail_is_better_for_what_half_of_it_adds(monkeypatch):
     monkeypatch.setattr(tiling, "_further", lambda factor: 0.0)
     plain, _ = translated(tiler, "thumbnail", image)
     assert psnr(near, whole) > psnr(plain, whole) + 1
+
+
+def test_statistics_go_on_the_way_they_came():
+    norm = share_norms(nn.Sequential(nn.InstanceNorm2d(1)))[0][0]
+    coarse, norm.moments = Moments(10, torch.tensor([1.0]), torch.tensor([10.0])), Moments()
+    norm.moments.count, norm.moments.mean = 10, torch.tensor([3.0])
+    norm.moments.m2 = torch.tensor([40.0])
+    norm.freeze()
+    norm.extrapolate(coarse, 0.5)
+    assert norm.mean.item() == pytest.approx(4.0)
+    assert norm.var.item() == pytest.approx(4.0 * 4**0.5, rel=1e-4)
 
 
 def test_how_far_a_thumbnail_is_from_the_image():
