@@ -28,3 +28,19 @@ def test_truncation_draws_again_what_is_far_out(name):
     inside = z.abs() <= 0.5
     assert near.abs().max() <= 0.5 and torch.equal(near[inside], z[inside])
     assert near[~inside].unique().numel() > 0.9 * (~inside).sum(), "drawn, not cut off"
+
+
+@pytest.mark.parametrize("name", ["biggan", "sagan"])
+def test_watched_logits_have_their_names(name):
+    recipe = make_recipe(name)
+    batch = make_trainer(recipe, name).draw()[0]
+
+    def only_reals_please(images, *classes):
+        return torch.stack([image.eq(image[0, 0, 0]).all().float() * 6 - 3 for image in images])
+
+    # Reals of one colour, which no generator draws.
+    batch["image"] = torch.full_like(batch["image"], 0.25)
+    recipe.D.forward = only_reals_please
+    recipe.discriminator(batch, Progress())
+    watched = recipe.take_watched()
+    assert watched["logit_real"] == 3 and watched["logit_fake"] == -3
