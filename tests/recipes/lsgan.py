@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import least_squares_d, least_squares_g
 from largegan.nets.dcgan import Discriminator, Generator
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
@@ -32,7 +33,9 @@ class LSGAN(Recipe):
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"]
-        return {"adv": least_squares_d(self.D(real), self.D(self.fake(real)))}
+        with frozen_statistics(self.G):  # running averages of batch norm: of G's own steps
+            fake = self.fake(real)
+        return {"adv": least_squares_d(self.D(real), self.D(fake))}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         return {"adv": least_squares_g(self.D(self.fake(batch["image"])))}
