@@ -8,7 +8,8 @@ of it, keep every second result. It stands below, made of PyTorch's fastest conv
 purpose, and its values are compared with ours before anything is timed. The sizes are those of
 StyleGAN2 at 64 and 128 pixels with channel_base 8192 and batches of 8. The two take turns, and a
 figure is the median of the ratios of neighbours. Memory is what one call adds to the process at its
-highest, as Linux counts it.
+highest, as Linux counts it. The floor of a forward call is the time to copy as many bytes as it
+has to read and to write.
 """
 
 import argparse
@@ -108,7 +109,17 @@ def compare(name: str, shape: tuple[int, ...], layout: torch.memory_format, turn
             "ours_mib": round(peak_bytes(calls[0]) / 2**20, 1),
             "zeros_mib": round(peak_bytes(calls[1]) / 2**20, 1),
         }
+    row["forward"]["floor_ms"] = round(floor(x, pair[0](x, ops.BINOMIAL), turns) * 1e3, 2)
     return row
+
+
+def floor(x: Tensor, y: Tensor, turns: int) -> float:
+    """Seconds to copy half the bytes of x and y: each is read or written once."""
+    whole = torch.empty(x.numel() + y.numel())
+    source, target = whole.chunk(2)
+    return statistics.median(
+        seconds(lambda: target.copy_(source[: len(target)])) for _ in range(turns + 1)
+    )
 
 
 def main() -> None:
