@@ -328,6 +328,8 @@ def main() -> None:
     add("--budget", type=float, default=420, help="seconds in which sections may begin (420)")
     add("--out", type=Path, help="folder for the results (default: results; a dry run: nowhere)")
     arguments = parser.parse_args()
+    if arguments.device != "cpu" and not torch.cuda.is_available():
+        parser.error("there is no GPU here; --device cpu tries the script, in tiny sizes")
     if arguments.device == "cpu":
         torch.set_num_threads(1)
     machine = arguments.machine or (

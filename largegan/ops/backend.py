@@ -2,7 +2,7 @@
 
 `LARGEGAN_OPS`, as it is when the package is imported, chooses: `auto` (default) takes kernels where
 they can be had and says once why not, `require` makes that an error, `eager` takes PyTorch's
-operations.
+operations. Tensors that are on no NVIDIA GPU take those under every choice.
 """
 
 import os
@@ -69,9 +69,10 @@ def redirected(launcher: Callable[[Plan], None]) -> Iterator[None]:
 
 def usable(x: Tensor) -> bool:
     """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits, not empty."""
-    if _launcher is None and (not x.is_cuda or torch.version.hip is not None):
+    if mode() == "eager":  # asked first: a word that is none must not pass where there is no GPU
         return False
-    return x.dtype in DTYPES and x.numel() > 0 and mode() != "eager"
+    here = _launcher is not None or (x.is_cuda and torch.version.hip is None)
+    return here and x.dtype in DTYPES and x.numel() > 0
 
 
 def launch(plan: Plan, device: torch.device) -> bool:

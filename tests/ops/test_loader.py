@@ -327,3 +327,9 @@ def test_plans_go_where_they_are_redirected():
     with backend.redirected(plans.append):
         assert backend.launch(PLAN, torch.device("cpu"))
     assert plans == [PLAN]
+
+
+def test_a_word_that_is_none_is_refused_without_a_gpu_too(monkeypatch):
+    monkeypatch.setattr(backend, "_environment", "fast")
+    with pytest.raises(ConfigError, match="LARGEGAN_OPS is 'fast'"):
+        backend.usable(torch.ones(1))
