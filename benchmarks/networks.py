@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from train import Row, build
 
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 
 TOP = 15
 

@@ -4,18 +4,16 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from largegan.ops import (
-    activation,
-    backend,
-    conv,
-    filtered,
-    fir,
-    fir_activation,
-    fir_sloped,
-    grid,
-    modulated,
-    norm,
-)
+from largegan.ops.bias_act import operators as activation
+from largegan.ops.conv import operators as conv
+from largegan.ops.filtered_lrelu import operators as filtered
+from largegan.ops.fir import operators as fir
+from largegan.ops.fir_act import operators as fir_activation
+from largegan.ops.fir_act import sloped as fir_sloped
+from largegan.ops.grid_sample import operators as grid
+from largegan.ops.modulate import operators as modulated
+from largegan.ops.norm import operators as norm
+from largegan.ops.runtime import backend
 from tests.ops import emulator
 from tests.ops.test_gradients import LAYOUTS, image
 
