@@ -96,7 +96,7 @@ def _composite(dy, x, gamma, beta, per_image: bool, eps: float, alpha: float):
     _, variance, normal = normalized(x, per_image, eps)
     over = (2, 3) if per_image else (0, 2, 3)
     h = scaled(normal, gamma, beta).detach()
-    g = dy.to(h.dtype) * torch.where(h > 0, 1.0, alpha).to(h.dtype)
+    g = dy.to(h.dtype) * torch.where(h > 0, h.new_ones(()), alpha)  # two numbers: float32
     part = g if gamma is None else g * gamma[..., None, None]
     spread = part.mean(over, keepdim=True) + normal * (part * normal).mean(over, keepdim=True)
     dx = ((variance + eps).rsqrt() * (part - spread)).to(x.dtype)
