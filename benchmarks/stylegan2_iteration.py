@@ -41,7 +41,7 @@ from largegan.ops.fir_act import operators as fir_act
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
-from largegan.recipes.stylegan2 import StyleGAN2
+from largegan.recipes.stylegan2 import StyleGAN2, StyleGAN2Options
 from largegan.trainer import Trainer
 
 modulated_conv2d = importlib.import_module("largegan.ops.modulated_conv2d")  # not the function
@@ -144,7 +144,8 @@ class Images:
 def make_trainer(size: int, channel_max: int = 512) -> Trainer:
     torch.manual_seed(0)
     recipe = StyleGAN2(
-        DataSpec(3, size, size), channel_base=8192, channel_max=channel_max, augment="none"
+        DataSpec(3, size, size),
+        StyleGAN2Options(channel_base=8192, channel_max=channel_max, augment="none"),
     )
     engine = Engine(World(0, 1, torch.device("cpu")))
     engine.setup(recipe)
@@ -163,7 +164,7 @@ def gradients(trainer: Trainer, index: int) -> Tensor:
     phase = trainer.recipe.phases[index]
     trainer.engine.begin(phase.player, second_order=phase.second_order)
     trainer.reseed(index, 0, 0)
-    sum(phase.loss(trainer.draw()[0], trainer.at).values()).backward()
+    sum(phase.loss(trainer.next_micro_batches()[0], trainer.at).values()).backward()
     params = trainer.recipe.players[phase.player].parameters()
     return torch.cat([p.grad.flatten() for p in params if p.grad is not None])
 
@@ -180,7 +181,7 @@ def largest_difference() -> float:
 
 def measure(trainer: Trainer, index: int, turns: int) -> dict[str, dict[str, float]]:
     """Seconds and bytes of one phase in every variant."""
-    phase, micro = trainer.recipe.phases[index], trainer.draw()
+    phase, micro = trainer.recipe.phases[index], trainer.next_micro_batches()
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     peaks = {}
     for _ in range(turns):
