@@ -225,3 +225,12 @@ TABLE = {
         Op(ops.grid_sample, grid_sample.grid_sample, {"beyond": Example({}, fixed=places)}),
     )
 }
+
+
+def markdown() -> str:
+    """The table as the documentation shows it; `python -m largegan.ops table` prints it."""
+    lines = ["| op | what it computes | kernel |", "|---|---|---|"]
+    for name, op in TABLE.items():
+        first = op.public.__doc__.splitlines()[0].rstrip(".").replace("|", "\\|")
+        lines.append(f"| `{name}` | {first} | {f'`{op.source}`' if op.source else ''} |")
+    return "\n".join(lines) + "\n"

@@ -18,11 +18,11 @@ def bias_act(
     clamp: float | None = None,
     dim: int = 1,
 ) -> Tensor:
-    """`clip(act(x + b) * gain, -clamp, clamp)`; `b` `[C]` lies along `dim` of `x`.
+    """Bias, activation, gain and clamp: `clip(act(x + b) * gain, -clamp, clamp)`.
 
-    `alpha`, the slope of lrelu below zero, and `gain` have defaults that belong to `act`. The
-    piecewise-linear activations, which image networks are made of, are one operator and keep
-    their result alone for the backward pass; the smooth ones are PyTorch's. Raises ValueError for
-    an `act` that is not in `ACTIVATIONS`.
+    `b` `[C]` lies along `dim` of `x`. `alpha`, the slope of lrelu below zero, and `gain` have
+    defaults that belong to `act`. The piecewise-linear activations, which image networks are made
+    of, are one operator and keep their result alone for the backward pass; the smooth ones are
+    PyTorch's. Raises ValueError for an `act` that is not in `ACTIVATIONS`.
     """
     return operators.bias_act(x, b, Activation.of(act, alpha, gain, clamp), dim)

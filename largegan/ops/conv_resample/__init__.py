@@ -14,7 +14,10 @@ __all__ = ["act_conv2d_down", "conv2d_resample"]
 def act_conv2d_down(
     x: Tensor, w: Tensor, f: Taps, *, down: int, padding=0, bias=None, act, gain, clamp
 ) -> Tensor:
-    """`conv2d_resample(bias_act(x, bias, ...), w, f, down=down)`, activation and filter in one."""
+    """Bias and activation, and behind them a down-sampling convolution.
+
+    `conv2d_resample(bias_act(x, bias, ...), w, f, down=down)`, activation and filter in one pass.
+    """
     filtering = resampling(f, padding=downsampling_padding(f, down, padding))
     x = act_fir(x, filtering, bias, Activation.of(act, None, gain, clamp))
     return conv2d(x, w, stride=down)

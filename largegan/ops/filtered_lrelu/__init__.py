@@ -35,8 +35,9 @@ def filtered_lrelu(
     clamp: float | None = None,
     flip: bool = False,
 ) -> Tensor:
-    """`[N, C, H, W]` -> `[N, C, (up H + top + bottom - taps of fu - taps of fd + 2) / down, ...]`.
+    """Bias, and a leaky ReLU between an up-sampling and a down-sampling filter.
 
+    `[N, C, H, W]` -> `[N, C, (up H + top + bottom - taps of fu - taps of fd + 2) / down, ...]`.
     Adds `b` `[C]`, up-samples by `fu`, applies a leaky ReLU of `slope`, times `gain`, within
     `clamp`, and down-samples by `fd`. `padding` is counted at the high resolution, in front of the
     first filter; None is no filter. Up-sampling has the gain that zero insertion loses. Gradients

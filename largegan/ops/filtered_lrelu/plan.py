@@ -12,7 +12,7 @@ from largegan.ops.runtime.plan import Plan, defines, pack
 COLUMNS, MIDDLE, WARPS = 4, 128, 4  # as filtered_lrelu.cu has them
 MOST_TAPS = 8  # for each factor
 ENOUGH_TILES = 4096  # of a warp each
-LEAST_ROWS = 16  # of a tile, which begins with rows that its neighbour has too
+LEAST_ROWS = 16  # of a tile, which begins with rows that its neighbor has too
 
 
 class Launch(NamedTuple):

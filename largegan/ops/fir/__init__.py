@@ -22,12 +22,13 @@ __all__ = ["BINOMIAL", "Taps", "downsample2d", "filter2d", "taps", "upfirdn2d", 
 
 
 def upfirdn2d(x, fx, fy=None, *, up=1, down=1, padding=0, flip=False, gain=1.0) -> Tensor:
-    """`[N, C, H, W]` -> `[N, C, (H up + top + bottom - taps) // down + 1, ...]`.
+    """Up-sample, filter and down-sample.
 
-    `fx` alone filters both directions; `fx` as rows is a filter of two dimensions. The filter is
-    convolved with the image (its taps run backwards); `flip` correlates instead. `up`, `down` and
-    `padding` are one number or (x, y), `padding` also (left, right, top, bottom). Raises ValueError
-    where no pixel would be left.
+    `[N, C, H, W]` -> `[N, C, (H up + top + bottom - taps) // down + 1, ...]`. `fx` alone filters
+    both directions; `fx` as rows is a filter of two dimensions. The filter is convolved with the
+    image (its taps run backwards); `flip` correlates instead. `up`, `down` and `padding` are one
+    number or (x, y), `padding` also (left, right, top, bottom). Raises ValueError where no pixel
+    would be left.
     """
     return filtered(x, resampling(fx, fy, up, down, padding, flip, gain))
 
@@ -38,10 +39,17 @@ def filter2d(x: Tensor, f: Taps, *, padding=0, flip: bool = False, gain: float =
 
 
 def upsample2d(x: Tensor, f: Taps, factor=2, *, padding=0, flip=False, gain=1.0) -> Tensor:
-    """`[N, C, H, W]` -> `[N, C, factor H, factor W]`, with the gain that zero insertion loses."""
+    """Enlarge: `[N, C, H, W]` -> `[N, C, factor H, factor W]`.
+
+    `gain` comes on top of the one that makes up for inserted zeros; `padding` is added to what
+    centers the filter.
+    """
     return filtered(x, upsampling(f, factor, padding, flip, gain))
 
 
 def downsample2d(x: Tensor, f: Taps, factor=2, *, padding=0, flip=False, gain=1.0) -> Tensor:
-    """`[N, C, H, W]` -> `[N, C, H / factor, W / factor]`."""
+    """Shrink: `[N, C, H, W]` -> `[N, C, H / factor, W / factor]`.
+
+    `padding` is added to what centers the filter.
+    """
     return filtered(x, downsampling(f, factor, padding, flip, gain))

@@ -26,8 +26,9 @@ def fir_act(
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Tensor:
-    """`bias_act(scale * upfirdn2d(x, f) + noise_strength * noise, bias)`; gradients of any order.
+    """FIR resampling, and behind it scale, noise, bias and activation.
 
+    `bias_act(scale * upfirdn2d(x, f) + noise_strength * noise, bias)`, with gradients of any order.
     `scale` `[N, C]`, `bias` `[C]`, `noise` `[N, 1, H, W]` or `[H, W]` of the result's size, which
     is a constant, and `noise_strength` of one number. A kernel finds the gradient of `scale` by
     dividing by it: where scale is 0 that gradient is not finite.
@@ -50,9 +51,10 @@ def act_fir(
     gain: float | None = None,
     clamp: float | None = None,
 ) -> Tensor:
-    """`upfirdn2d(bias_act(x, bias), f)`; gradients of any order. Padding is zeros, not activated.
+    """Bias and activation, and behind them FIR resampling: `upfirdn2d(bias_act(x, bias), f)`.
 
-    A kernel keeps two bits of each activation for the backward pass, not the activation.
+    Gradients are of any order. Padding is zeros, not activated. A kernel keeps two bits of each
+    activation for the backward pass, not the activation.
     """
     filtering = resampling(f, down=down, padding=padding, gain=fir_gain)
     return operators.act_fir(x, filtering, bias, Activation.of(act, alpha, gain, clamp))

@@ -8,8 +8,9 @@ __all__ = ["grid_sample"]
 
 
 def grid_sample(x: Tensor, grid: Tensor) -> Tensor:
-    """`[N, C, H, W]` read at `grid` `[N, h, w, 2]` (x, y in [-1, 1]) -> `[N, C, h, w]`.
+    """Read images at the places of a grid.
 
-    Bilinear, zero outside, corners not aligned. The grid is a constant: no gradient goes to it.
+    `[N, C, H, W]`, `grid` `[N, h, w, 2]` (x, y in [-1, 1]) -> `[N, C, h, w]`. Bilinear, zero
+    outside, corners not aligned. The grid is a constant: no gradient goes to it.
     """
     return operators.gather(x, grid.detach())

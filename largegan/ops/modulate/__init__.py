@@ -9,8 +9,8 @@ __all__ = ["modulate"]
 
 
 def modulate(x: Tensor, s: Tensor) -> Tensor:
-    """`[N, C, H, W]` times `s` `[N, C]`, in x's type; gradients of any order.
+    """Scale the channels of every image: `[N, C, H, W]` times `s` `[N, C]`, in x's type.
 
-    A kernel finds the gradients of both in one pass over the image.
+    Gradients are of any order. A kernel finds the first ones of both in one pass over the image.
     """
     return operators.modulated(x, s) if backend.usable(x) else reference.modulate(x, s)

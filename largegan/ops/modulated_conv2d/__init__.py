@@ -26,13 +26,14 @@ def modulated_conv2d(
     flip_weight: bool = True,
     form: str = "auto",
 ) -> Tensor:
-    """`x` `[N, I, H, W]`, `w` `[O, I, h, w]`, `s` `[N, I]` -> `[N, O, ...]`.
+    """Convolution whose input channels every image scales for itself.
 
-    Weights of image n are `w[o, i] s[n, i]`, and with `demodulate` each output channel's weights
-    have norm 1 (Karras et al., 2020, Eq. 1 and 3). `noise` is added to the result and must
-    broadcast with it. `form` chooses how: "activations" scales what goes in and comes out of one
-    shared convolution, "weights" builds every image's weights and convolves in groups. They agree
-    up to rounding; "auto" takes "activations".
+    `x` `[N, I, H, W]`, `w` `[O, I, h, w]`, `s` `[N, I]` -> `[N, O, ...]`. Weights of image n are
+    `w[o, i] s[n, i]`, and with `demodulate` each output channel's weights have norm 1 (Karras et
+    al., 2020, Eq. 1 and 3). `noise` is added to the result and must broadcast with it. `form`
+    chooses how: "activations" scales what goes in and comes out of one shared convolution,
+    "weights" builds every image's weights and convolves in groups. They agree up to rounding;
+    "auto" takes "activations".
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}: give one of {', '.join(FORMS)}")

@@ -17,12 +17,13 @@ def batch_norm_act(
     alpha: float | None = None,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`act((x - mean) / sqrt(variance + eps) * gamma + beta)`, mean and biased variance `[C]`.
+    """Batch norm, gain, bias and activation; and the statistics of this batch.
 
-    Statistics are those of this batch. `gamma` and `beta` are `[C]`, or `[N, C]` where a condition
-    decides; None is 1 and 0. `act` is linear, relu or lrelu (slope `alpha` below zero), without
-    gain. Mean and variance are for running averages: no gradient goes through them. Raises
-    ValueError for another `act` or other shapes.
+    Returns `act((x - mean) / sqrt(variance + eps) * gamma + beta)`, mean and biased variance `[C]`.
+    `gamma` and `beta` are `[C]`, or `[N, C]` where a condition decides; None is 1 and 0. `act` is
+    linear, relu or lrelu (slope `alpha` below zero), without gain. Mean and variance are for
+    running averages: no gradient goes through them. Raises ValueError for another `act` or other
+    shapes.
     """
     return norm_act(x, *gain_and_bias(x, gamma, beta), False, eps, slope(act, alpha))
 
@@ -36,5 +37,8 @@ def instance_norm_act(
     alpha: float | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """As `batch_norm_act`, with the statistics of each image and channel by itself."""
+    """Instance norm, gain, bias and activation.
+
+    The result of `batch_norm_act`, with the statistics of each image and channel by itself.
+    """
     return norm_act(x, *gain_and_bias(x, gamma, beta), True, eps, slope(act, alpha))[0]

@@ -1,4 +1,4 @@
-// Normalisation with a gain and a bias for every channel, or for every image and channel, and a
+// Normalization with a gain and a bias for every channel, or for every image and channel, and a
 // leaky activation behind it:
 //
 //     y = act((x - mean) * rsqrt(variance + eps) * gamma + beta),   act(h) = h > 0 ? h : alpha * h

@@ -96,7 +96,8 @@ def _composite(dy, x, gamma, beta, per_image: bool, eps: float, alpha: float):
     _, variance, normal = normalized(x, per_image, eps)
     over = (2, 3) if per_image else (0, 2, 3)
     h = scaled(normal, gamma, beta).detach()
-    g = dy.to(h.dtype) * torch.where(h > 0, h.new_ones(()), alpha)  # two numbers: float32
+    one = h.new_ones(())  # of two Python numbers the slopes would be float32
+    g = dy.to(h.dtype) * torch.where(h > 0, one, alpha)
     part = g if gamma is None else g * gamma[..., None, None]
     spread = part.mean(over, keepdim=True) + normal * (part * normal).mean(over, keepdim=True)
     dx = ((variance + eps).rsqrt() * (part - spread)).to(x.dtype)
