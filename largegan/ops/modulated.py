@@ -15,6 +15,7 @@ def modulated_conv2d(
     s: Tensor,
     *,
     demodulate: bool = True,
+    gain: Tensor | float = 1.0,
     noise: Tensor | None = None,
     up: int = 1,
     down: int = 1,
@@ -34,11 +35,8 @@ def modulated_conv2d(
     if form not in ("auto", "activations", "weights"):
         raise ValueError(f'form is {form!r}: give "auto", "activations" or "weights"')
     how = {"f": f, "up": up, "down": down, "padding": padding, "flip_weight": flip_weight}
-    y = (
-        _weights(x, w, s, demodulate, how)
-        if form == "weights"
-        else (_activations(x, w, s, demodulate, how))
-    )
+    compute = _weights if form == "weights" else _activations
+    y = compute(x, w, s, demodulate, gain, how)
     return y if noise is None else y + noise
 
 
@@ -75,14 +73,14 @@ def demodulation(w: Tensor, s: Tensor) -> Tensor:
     return (s.square() @ w.square().sum([2, 3]).t() + 1e-8).rsqrt()
 
 
-def _activations(x, w, s, demodulate, how) -> Tensor:
-    y = conv2d_resample(modulate(x, s), w.to(x.dtype), **how)
+def _activations(x, w, s, demodulate, gain, how) -> Tensor:
+    y = conv2d_resample(modulate(x, s * gain), w.to(x.dtype), **how)
     return y * demodulation(w, s)[:, :, None, None].to(x.dtype) if demodulate else y
 
 
-def _weights(x, w, s, demodulate, how) -> Tensor:
+def _weights(x, w, s, demodulate, gain, how) -> Tensor:
     n, channels = x.shape[:2]
-    per_image = w * s[:, None, :, None, None]  # [N, O, I, h, w]
+    per_image = w * (s * gain)[:, None, :, None, None]  # [N, O, I, h, w]
     if demodulate:
         per_image = per_image * demodulation(w, s)[:, :, None, None, None]
     x = x.reshape(1, n * channels, *x.shape[2:])

@@ -176,7 +176,7 @@ def recipe(run: Run) -> R3GAN:
 
 def check_step(run: Run) -> None:
     """One iteration of the recipe in the trainer: both phases, both optimizers, the average."""
-    case, (G, D) = run.case, run.nets.values()
+    case, G = run.case, run.nets["G"]
     run.reset()
     before = {net: run.tensors(net) for net in "GD"}
     made = recipe(run)
