@@ -12,6 +12,7 @@ from largegan.augment.blur import fading, gaussian_blur
 from largegan.ema import Ema
 from largegan.layers.lowpass import lowpass
 from largegan.losses import sq_grad_norm
+from largegan.metrics import equivariance as eq
 from largegan.nets.stylegan2 import Mapping
 from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
@@ -255,7 +256,7 @@ def recipe(run: Run) -> StyleGAN3:
 
 def check_step(run: Run) -> None:
     """One iteration of the recipe in the trainer: three phases, both optimizers."""
-    case, (G, D) = run.case, run.nets.values()
+    case, G = run.case, run.nets["G"]
     run.reset()
     before = {net: run.tensors(net) for net in "GD"}
     made = recipe(run)
@@ -288,6 +289,8 @@ def check_step(run: Run) -> None:
 
 
 def check(case: Case) -> None:
+    if "metric" in case.meta["args"]:
+        return check_metric(case)
     run = Run(case)
     check_forward(run)
     check_gradients(run)
@@ -386,3 +389,65 @@ def check_blur_ema(case: Case) -> None:
     case.check("ema_beta", torch.tensor(betas, dtype=torch.float64))
     case.check("ema", torch.stack(seen))
     case.check("ema_buffers", average.net.b)
+
+
+def check_equivariance(case: Case) -> None:
+    """The operators, from `args`: shifts, filters, rotations, affine maps, and their masks."""
+    args, x, smooth = case.meta["args"], case.input("x"), case.image("smooth_u8")
+    a = args["a"]
+    for i, (tx, ty) in enumerate(args["shifts"]):
+        keep(case, f"int_{i}", eq.shift_integer(x, tx, ty))
+        keep(case, f"frac_{i}", eq.shift_fractional(x, tx, ty, a=a))
+    for i, angle in enumerate(args["angles"]):
+        matrix = eq.rotation_matrix(angle)
+        case.check(f"rotation_matrix_{i}", matrix)
+        limits = {"a": a, "reach": 2 * a}
+        found = eq.bandlimit_filter(matrix, up=4, **limits)
+        case.check(f"filter_up4_{i}", found[::2, ::2])
+        found = eq.bandlimit_filter(eq.rotation_matrix(-angle), up=1, **limits)
+        case.check(f"filter_up1_{i}", found)
+        keep(case, f"rot_{i}", eq.rotate(smooth, angle, a=a))
+        keep(case, f"pseudo_{i}", eq.pseudo_rotate(smooth, angle, a=a))
+    matrix = torch.tensor(args["affine"], dtype=torch.float64)
+    limits = {"reach": 2 * a + 1, "cutoff_in": 0.8, "cutoff_out": 0.9}
+    keep(case, "affine", eq.move(smooth, matrix, up=2, a=a, **limits))
+
+
+def keep(case: Case, name: str, found: tuple[Tensor, Tensor]) -> None:
+    """An image, or as many of its channels as the file has, and its mask."""
+    case.check(name, found[0][:, : case.expected(name).shape[1]])
+    case.check(f"{name}_mask", found[1])
+
+
+def check_metric(case: Case) -> None:
+    """EQ-T, EQ-T_frac and EQ-R of a generator whose weights are made from names."""
+    args = case.meta["args"]
+    G = generator(args, case.expected("img").shape[1]).eval()
+    load_generator(G, filled(case, G))
+    z, identity = case.input("z"), torch.eye(3)
+    labels = case.input("c") if "in.c" in case.keys else [None] * args["batches"]
+    ratios = {name: eq.Ratio() for name in args["which"]}
+    for i in range(args["batches"]):
+        with torch.no_grad():
+
+            def draw(transform: Tensor, i: int = i) -> Tensor:
+                return G(z[i], labels[i], transform=transform)
+
+            still = draw(identity)
+            if i == 0:
+                rows = case.expected("img").shape[0]
+                case.check("img", still[:rows, :, ::2, ::2])
+            for name, ratio in ratios.items():
+                drawn = 2 * case.input(f"u_{name}")[i].double() - 1
+                if name == "rot":
+                    angle = float(drawn) * args["rotate_max"] * math.pi
+                    eq.compare_rotated(ratio, draw, still, angle)
+                else:
+                    shift = (drawn * args["translate_max"]).tolist()
+                    SHIFTS[name](ratio, draw, still, *shift)
+    for name, ratio in ratios.items():
+        case.check(OUTPUTS[name], torch.tensor(ratio.decibel(), dtype=torch.float64))
+
+
+SHIFTS = {"int": eq.compare_integer, "frac": eq.compare_fractional}
+OUTPUTS = {"int": "eqt", "frac": "eqt_frac", "rot": "eqr"}

@@ -47,10 +47,10 @@ CLAIMED = {
     "full-size NVlabs/stylegan3": stylegan3.check_full,
     "ops NVlabs/stylegan3": stylegan3.check_ops,
     "ops blur-ema": stylegan3.check_blur_ema,
+    "ops equivariance": stylegan3.check_equivariance,
     "inception": metrics.check_inception,
 }
 PENDING = {  # families that later work brings: what will build each
-    "ops equivariance": "the metrics EQ-T and EQ-R",
     "srgan": "recipes/srgan.py with the generators and discriminators of super-resolution",
     "full-size Lornatang/SRGAN-PyTorch": "SRResNet of recipes/srgan.py at its published size",
     "full-size open-mmlab/mmagic": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
