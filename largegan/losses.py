@@ -57,6 +57,16 @@ def wasserstein_g(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(D(x) - D(G(z)))), in pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024)."""
+    return F.softplus(fake - real).mean()
+
+
+def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(D(G(z)) - D(x))): the generator's side of the same pairs."""
+    return F.softplus(real - fake).mean()
+
+
 def input_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """d scores_n / d inputs_n as float32 `[N, ...]`, itself differentiable.
 

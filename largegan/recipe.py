@@ -1,5 +1,6 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -299,6 +300,28 @@ def adam(
     """
     c = 1.0 if lazy is None else lazy / (lazy + 1)
     return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+
+
+def cosine_decay(
+    base: float,
+    final: float,
+    nimg: float,
+    *,
+    total_nimg: float,
+    warmup_nimg: float = 0,
+    warmup_value: float = 0.0,
+    hold_nimg: float = 0,
+) -> float:
+    """`base`, then along half a cosine to `final`, reached at `total_nimg` images and kept.
+
+    Before that it may rise linearly from `warmup_value` for `warmup_nimg` images, and stay at
+    `base` for `hold_nimg`; the cosine has what is left.
+    """
+    if nimg < warmup_nimg:
+        return warmup_value + (base - warmup_value) * nimg / warmup_nimg
+    start = warmup_nimg + hold_nimg
+    done = (nimg - start) / (total_nimg - start) if nimg < total_nimg else 1.0
+    return base + (final - base) * (1 - math.cos(math.pi * max(0.0, done))) / 2
 
 
 def linear_decay(
