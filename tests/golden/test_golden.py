@@ -6,7 +6,20 @@ to a family that is named in `PENDING`. Nothing is skipped for being unknown.
 
 import pytest
 
-from tests.golden import ada, biggan, cyclegan, goldcheck, metrics, nvlabs_ops, studiogan, stylegan2
+from tests.golden import (
+    ada,
+    ali,
+    biggan,
+    cyclegan,
+    goldcheck,
+    lapgan,
+    metrics,
+    mmd,
+    nvlabs_ops,
+    studiogan,
+    stylegan2,
+    superres,
+)
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
 # the shared collection pass at 1; of 26 further ones made by running the peer, all passed at 1.2.
@@ -29,6 +42,11 @@ CLAIMED = {
     "ops NVlabs/stylegan2-ada-pytorch": nvlabs_ops.check,
     "ops NVlabs/stylegan2-ada-pytorch ada": ada.check,
     "ops GaParmar/clean-fid": metrics.check,
+    "srgan": superres.check,
+    "full-size Lornatang/SRGAN-PyTorch": superres.check_full,
+    "ali": ali.check,
+    "mmd": mmd.check,
+    "lapgan": lapgan.check,
     "inception": metrics.check_inception,
 }
 PENDING = {  # families that later work brings
