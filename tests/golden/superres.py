@@ -6,6 +6,7 @@ Whole optimisation steps go through the trainer, as training does.
 import ast
 import math
 import re
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -125,14 +126,6 @@ def call(text: str) -> tuple[str, list, dict]:
     return node.func.id, [ast.literal_eval(a) for a in node.args], keywords
 
 
-def given(args: list, keywords: dict, order: list[str], defaults: dict) -> dict:
-    """A call's values by name: positions first, then keywords, then the peer's defaults."""
-    unknown = set(keywords) - set(order)
-    if unknown:
-        raise NotImplementedError(f"{unknown} is not built here")
-    return defaults | dict(zip(order, args, strict=False)) | keywords
-
-
 class Clamped(SRResNet):
     """The peer clamps what its network makes, also while it learns."""
 
@@ -140,63 +133,75 @@ class Clamped(SRResNet):
         return super().forward(x).clamp(0, 1)
 
 
-def mmagics_generator(args: dict, channels: int) -> nn.Module:
-    shape = {"channels": args["mid_channels"], "image_channels": channels}
-    shape |= {"blocks": args["num_blocks"], "scale": args["upscale_factor"]}
-    if args["generator"] == "RRDBNet":
-        return RRDBNet(growth=args.get("growth_channels", 32), **shape)
-    if args["generator"] == "MSRResNet":
-        return MSRResNet(**shape)
-    raise NotImplementedError(args["generator"])
+# The constructors of the peers: their parameters in order, with defaults, under our names.
+FIRST = {"image_channels": 3, "_outputs": None}
+CONSTRUCTORS = {
+    ("Lornatang", "SRResNet"): FIRST | {"channels": 64, "blocks": 16, "scale": 4},
+    ("Lornatang", "DiscriminatorForVGG"): FIRST | {"channels": 64},
+    ("open-mmlab", "MSRResNet"): FIRST | {"channels": 64, "blocks": 16, "scale": 4},
+    ("open-mmlab", "RRDBNet"): FIRST
+    | {"channels": 64, "blocks": 23, "growth": 32, "scale": 4},
+    ("open-mmlab", "ModifiedVGG"): {"image_channels": 3, "channels": 64},
+    ("XPixelGroup", "MSRResNet"): FIRST | {"channels": 64, "blocks": 16, "scale": 4},
+    ("XPixelGroup", "RRDBNet"): FIRST
+    | {"scale": 4, "channels": 64, "blocks": 23, "growth": 32},
+    ("XPixelGroup", "VGGStyleDiscriminator"): {"image_channels": 3, "channels": 64, "size": 128},
+    ("XPixelGroup", "UNetDiscriminatorSN"): {"image_channels": 3, "channels": 64, "_skip": True},
+}  # fmt: skip
+KEYWORDS = {
+    "in_channels": "image_channels",
+    "num_in_ch": "image_channels",
+    "out_channels": "_outputs",
+    "num_out_ch": "_outputs",
+    "mid_channels": "channels",
+    "num_feat": "channels",
+    "num_blocks": "blocks",
+    "num_block": "blocks",
+    "num_rcb": "blocks",
+    "growth_channels": "growth",
+    "num_grow_ch": "growth",
+    "upscale_factor": "scale",
+    "upscale": "scale",
+    "input_size": "size",
+    "skip_connection": "_skip",
+}
+NETWORKS = {
+    ("Lornatang", "SRResNet"): Clamped,
+    ("Lornatang", "DiscriminatorForVGG"): Discriminator,
+    ("open-mmlab", "ModifiedVGG"): VGGDiscriminator,
+    ("XPixelGroup", "MSRResNet"): partial(MSRResNet, activate_ups=True),
+    ("XPixelGroup", "VGGStyleDiscriminator"): VGGDiscriminator,
+    ("XPixelGroup", "UNetDiscriminatorSN"): UNetDiscriminator,
+}
+BY_NAME = {"MSRResNet": MSRResNet, "RRDBNet": RRDBNet}
 
 
-def lornatangs_generator(args: dict, channels: int) -> nn.Module:
-    return Clamped(
-        image_channels=channels,
-        channels=args["channels"],
-        blocks=args["num_rcb"],
-        scale=args["upscale"],
-    )
-
-
-def basicsrs_generator(text: str) -> nn.Module:
+def construct(peer: str, text: str, **more: int) -> nn.Module:
+    """Our network for `Name(3, 3, num_feat=8)` in a peer's words; `more` are in ours."""
     name, values, keywords = call(text)
-    first = ["num_in_ch", "num_out_ch"]
-    if name == "MSRResNet":
-        order = [*first, "num_feat", "num_block", "upscale"]
-        defaults = {"num_in_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4}
-        o = given(values, keywords, order, defaults)
-        o |= {"scale": o["upscale"], "kind": lambda **k: MSRResNet(activate_ups=True, **k)}
-    elif name == "RRDBNet":
-        order = [*first, "scale", "num_feat", "num_block", "num_grow_ch"]
-        defaults = {"num_in_ch": 3, "scale": 4, "num_feat": 64, "num_block": 23}
-        o = given(values, keywords, order, defaults | {"num_grow_ch": 32})
-        o["kind"] = lambda **k: RRDBNet(growth=o["num_grow_ch"], **k)
-    else:
-        raise NotImplementedError(name)
-    return o["kind"](
-        image_channels=o["num_in_ch"],
-        channels=o["num_feat"],
-        blocks=o["num_block"],
-        scale=o["scale"],
-    )
+    if (peer, name) not in CONSTRUCTORS:
+        raise NotImplementedError(f"{name} of {peer}")
+    options = CONSTRUCTORS[peer, name].copy()
+    options |= dict(zip(options, values, strict=False))
+    for keyword, value in keywords.items():
+        ours = KEYWORDS.get(keyword, keyword)
+        if ours not in options:
+            raise NotImplementedError(f"{keyword} of {name} is not built here")
+        options[ours] = value
+    if options.pop("_skip", True) is not True:
+        raise NotImplementedError("a U-Net without skips")
+    options.pop("_outputs", None)
+    return NETWORKS.get((peer, name), BY_NAME.get(name))(**options | more)
 
 
-def basicsrs_discriminator(text: str) -> nn.Module:
-    name, values, keywords = call(text)
-    if name == "UNetDiscriminatorSN":
-        order = ["num_in_ch", "num_feat", "skip_connection"]
-        o = given(values, keywords, order, {"num_feat": 64, "skip_connection": True})
-        if not o["skip_connection"]:
-            raise NotImplementedError("a U-Net without skips")
-        return UNetDiscriminator(image_channels=o["num_in_ch"], channels=o["num_feat"])
-    if name == "VGGStyleDiscriminator":
-        order = ["num_in_ch", "num_feat", "input_size"]
-        o = given(values, keywords, order, {"num_feat": 64, "input_size": 128})
-        return VGGDiscriminator(
-            o["input_size"], image_channels=o["num_in_ch"], channels=o["num_feat"]
-        )
-    raise NotImplementedError(name)
+def from_args(args: dict, name: str, keywords: dict[str, str]) -> str:
+    """A constructor's call from the entries of `args` that belong to it; absent ones default."""
+    found = [f"{k}={args[v]}" for k, v in keywords.items() if v in args]
+    return f"{name}({', '.join(found)})"
+
+
+LORNATANGS = {"channels": "channels", "num_rcb": "num_rcb", "upscale": "upscale"}
+MMAGICS = {k: k for k in ("mid_channels", "num_blocks", "upscale_factor", "growth_channels")}
 
 
 class Run:
@@ -244,19 +249,22 @@ class Run:
         return recipe
 
     def generator(self) -> nn.Module:
+        channels, keywords = self.hr.shape[1], {}
         if self.peer == "XPixelGroup":
-            return basicsrs_generator(self.args["generator"])
-        if self.peer == "Lornatang":
-            return lornatangs_generator(self.args, self.hr.shape[1])
-        return mmagics_generator(self.args, self.hr.shape[1])
+            return construct(self.peer, self.args["generator"])
+        keywords = LORNATANGS if self.peer == "Lornatang" else MMAGICS
+        text = from_args(self.args, self.args["generator"], keywords)
+        return construct(self.peer, text, image_channels=channels)
 
     def discriminator(self) -> nn.Module:
-        shape = {"image_channels": self.hr.shape[1]}
         if self.peer == "XPixelGroup":
-            return basicsrs_discriminator(self.args["discriminator"])
+            return construct(self.peer, self.args["discriminator"])
+        more = {"size": self.hr.shape[-1], "image_channels": self.hr.shape[1]}
         if self.peer == "Lornatang":
-            return Discriminator(self.args["hr"], channels=self.args["D_channels"], **shape)
-        return VGGDiscriminator(self.args["hr"], channels=self.args["D_mid_channels"], **shape)
+            text = from_args(self.args, "DiscriminatorForVGG", {"channels": "D_channels"})
+        else:
+            text = from_args(self.args, "ModifiedVGG", {"mid_channels": "D_mid_channels"})
+        return construct(self.peer, text, **more)
 
     def content(self) -> nn.Module:
         last = self.args.get("perceptual_layer")
@@ -540,12 +548,18 @@ def check_lornatangs_step(run: Run, name: str) -> None:
 
 
 def check_full(case: Case) -> None:
-    """Published size, weights from the peer's names: one picture and its logits."""
-    G, D = Clamped().eval(), Discriminator().eval()
-    for peer, net in (("G", G), ("D", D)):
-        fill(case, peer, net)
-        assert sum(p.numel() for p in net.parameters()) == case.meta["num_params"][peer]
-        assert len(names_of(net)) == case.meta["num_state_tensors"][peer]
-    with torch.no_grad():
-        case.check("sr", G(case.input("lr_u8").float() / 255))
-        case.check("logits", D(case.input("hr_u8").float() / 255))
+    """Published sizes by the words of `build`, weights from names: one picture and its logits."""
+    peer = case.meta["peer"].split("/")[0]
+    nets = {n: construct(peer, text.split(":")[0]).eval() for n, text in case.meta["build"].items()
+            if n in "GD"}  # fmt: skip
+    for name, net in nets.items():
+        fill(case, name, net)
+        assert sum(p.numel() for p in net.parameters()) == case.meta["num_params"][name]
+        assert len(names_of(net)) == case.meta["num_state_tensors"][name]
+    inputs = {"G": "lr_u8", "D": "hr_u8"}
+    for output in case.outputs():
+        kind, _, step = output.partition("_s")
+        net = "G" if kind == "sr" else "D"
+        with torch.no_grad():
+            found = nets[net](case.input(inputs[net]).float() / 255)
+        case.check(output, found[..., :: int(step), :: int(step)] if step else found)
