@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
+from largegan.layers.resample import pad_to_multiple
 from largegan.nets.msrresnet import MSRResNet
 from largegan.nets.rrdb import RRDBNet
 from largegan.nets.srresnet import Discriminator, SRResNet
@@ -72,14 +73,17 @@ def check_scale(scale: int, size: tuple[int, int]) -> None:
 class Upscaler(nn.Module):
     """A network for images in [0, 1], on images in [-1, 1], clamped: what `translator` returns.
 
-    `scale` is how many times larger the result is; `multiple` and `halo` count input pixels.
+    `scale` is how many times larger the result is; `multiple` and `halo` count input pixels. Sides
+    that are no multiples are continued by their mirror image, and the result is cut.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net, self.scale = net, net.scale
+        self.net, self.scale, self.image_channels = net, net.scale, net.to_image.out_channels
         self.multiple = getattr(net, "multiple", 1)
         self.halo = -(-net.halo // self.multiple) * self.multiple
 
     def forward(self, images: Tensor) -> Tensor:
-        return (self.net((images + 1) / 2) * 2 - 1).clamp(-1, 1)
+        h, w = (self.scale * side for side in images.shape[-2:])
+        whole = pad_to_multiple((images + 1) / 2, self.multiple)
+        return (self.net(whole)[..., :h, :w] * 2 - 1).clamp(-1, 1)
