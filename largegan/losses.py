@@ -158,12 +158,17 @@ PATCH_LOSSES = {
 }
 
 
-def relativistic_average(loss: PatchLoss, better: Tensor, worse: Tensor) -> tuple[Tensor, Tensor]:
-    """How far `better` is from looking more real than `worse` on average, and the reverse.
+def relativistic(
+    loss: PatchLoss, better: Tensor, worse: Tensor, *, average: bool = True
+) -> tuple[Tensor, Tensor]:
+    """How far `better` is from looking more real than `worse`, and `worse` from less so.
 
-    Both sides of Jolicoeur-Martineau (2018, Eq. 17) on logits of any shape; a generator wants its
-    fakes to be better than reals.
+    The two halves of Jolicoeur-Martineau (2018) for logits of any shape: compared with the average
+    of the other kind in the batch (Eq. 17), or, without `average`, one by one (Eq. 14). A generator
+    wants its fakes to be better than reals.
     """
+    if not average:
+        return loss.real(better - worse), loss.fake(worse - better)
     return loss.real(better - worse.mean()), loss.fake(worse - better.mean())
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.evaluation import features, weights
+from largegan.metrics import features, weights
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 CONV5_4 = 34  # its place among torchvision's features; 35 is the ReLU behind it

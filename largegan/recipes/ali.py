@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
-from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import minimax_d
 from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, init_weights
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class ALIOptions:
+class ALIOptions(NoiseToImageOptions):
     """Options of `ali`."""
 
     z_dim: int = 64
@@ -37,18 +37,14 @@ class ALIOptions:
     """Adam's learning rate, both players."""
     beta2: float = 0.999
     """Adam's second beta (published: 0.001)."""
-    ema_halflife_nimg: float = 10_000
-    """Half-life of the averaged generator and encoder, in images."""
 
 
-class ALI(Recipe):
+class ALI(NoiseToImage):
     """Adversarially learned inference (Dumoulin et al., 2017)."""
 
     def __init__(self, data: DataSpec, options: ALIOptions):
         super().__init__()
-        if data.height != data.width:
-            raise ConfigError(f"recipe ali needs square images, not {data.height}x{data.width}")
-        self.z_dim, size = options.z_dim, data.height
+        self.z_dim, size = options.z_dim, square_side(data, "ali")
         shape = {"image_channels": data.channels, "channels": options.channels}
         shape |= {"z_dim": options.z_dim, "norm": options.norm}
         self.G, self.E = Decoder(size, **shape), Encoder(size, **shape)
@@ -68,7 +64,7 @@ class ALI(Recipe):
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits `[N]` of real images with their codes, and of made images with theirs."""
-        z = torch.randn(len(images), self.z_dim, device=images.device)
+        z = self.noise(len(images), self.z_dim, device=images.device)
         mean, log_std = self.E(images)
         code = mean + log_std.exp() * torch.randn(mean.shape, device=images.device)
         made = self.G(z)
@@ -85,15 +81,8 @@ class ALI(Recipe):
         return {"adv": minimax_d(on_made, on_data)}
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
+        super().after_iteration(at, batch_size)
         self.E_ema.update(self.E, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.G_ema(z)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

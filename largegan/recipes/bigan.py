@@ -16,13 +16,15 @@ from torch import Tensor, optim
 
 from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
+from largegan.layers.latents import uniform
 from largegan.losses import minimax_d
 from largegan.nets.bigan import BiGANGenerator, Trunk
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiGANOptions:
+class BiGANOptions(NoiseToImageOptions):
     """Options of `bigan`."""
 
     z_dim: int = 50
@@ -35,12 +37,12 @@ class BiGANOptions:
     """Adam's learning rate, both players."""
     weight_decay: float = 2.5e-5
     """L2 penalty on all weights."""
-    ema_halflife_nimg: float = 10_000
-    """Half-life of the averaged generator and encoder, in images."""
 
 
-class BiGAN(Recipe):
+class BiGAN(NoiseToImage):
     """Bidirectional GAN (Donahue et al., 2017), with perceptrons."""
+
+    noise = staticmethod(uniform)
 
     def __init__(self, data: DataSpec, options: BiGANOptions):
         super().__init__()
@@ -65,7 +67,7 @@ class BiGAN(Recipe):
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits `[N, 1]` of real images with their codes, and of made images with theirs."""
-        z = torch.rand(len(images), self.z_dim, device=images.device) * 2 - 1
+        z = self.noise(len(images), self.z_dim, device=images.device)
         code, made = self.E(images), self.G(z)
         # Two forwards: batch norm must not mix real and fake images.
         return self.D(images, code), self.D(made, z)
@@ -80,15 +82,8 @@ class BiGAN(Recipe):
         return {"adv": minimax_d(on_made, on_data) / 2}
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
+        super().after_iteration(at, batch_size)
         self.E_ema.update(self.E, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(n, self.z_dim, generator=generator, device=generator.device) * 2 - 1
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.G_ema(z)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

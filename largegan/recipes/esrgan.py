@@ -7,8 +7,11 @@ adversarial loss are halved, as in MMagic and BasicSR.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
-from largegan.losses import relativistic_average
+from torch import Tensor
+
+from largegan.losses import relativistic
 from largegan.nets.upscalers import Generator, Judge
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.srgan import SRGAN, SRGANOptions
@@ -23,6 +26,8 @@ class ESRGANOptions(SRGANOptions):
     """The paper's dense blocks, or SRGAN's networks."""
     discriminator: Judge = "vgg"
     """The paper's (vgg), SRGAN's, or one that judges every pixel (unet)."""
+    compare: Literal["average", "pairs"] = "average"
+    """Logits with the mean of the other kind in the micro-batch, or one by one."""
 
 
 class ESRGAN(SRGAN):
@@ -36,13 +41,18 @@ class ESRGAN(SRGAN):
         fake = self.G(unit(self.sources(batch)))
         batch["fake"] = fake.detach()
         on_real = self.D(real)
-        to_real, to_fake = relativistic_average(self.gan, self.D(fake), on_real)
+        to_real, to_fake = self.judged(self.D(fake), on_real)
         gan = self.options.gan_weight * (to_real + to_fake) / 2
         return self.distances(fake, real) | {"gan": gan}
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         on_fake = self.D(batch["fake"])
         on_real = self.D(unit(batch["image"]))
-        real = self.gan.real(on_real - on_fake.mean().detach())
-        fake = self.gan.fake(on_fake - on_real.mean().detach())
+        # As published, what a logit is compared with is not learned from.
+        real, _ = self.judged(on_real, on_fake.detach())
+        _, fake = self.judged(on_real.detach(), on_fake)
         return {"real": real / 2, "fake": fake / 2}
+
+    def judged(self, better: Tensor, worse: Tensor) -> tuple[Tensor, Tensor]:
+        average = self.options.compare == "average"
+        return relativistic(self.gan, better, worse, average=average)

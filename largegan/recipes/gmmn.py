@@ -17,9 +17,11 @@ from torch import Tensor
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.latents import uniform
 from largegan.losses import gaussian_mmd2, root
 from largegan.nets.gmmn import MomentGenerator
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 MNIST_PIXELS = 784
 
@@ -39,7 +41,7 @@ class MomentMatchingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GMMNOptions(MomentMatchingOptions):
+class GMMNOptions(MomentMatchingOptions, NoiseToImageOptions):
     """Options of `gmmn`."""
 
     variances: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
@@ -50,8 +52,6 @@ class GMMNOptions(MomentMatchingOptions):
     """Units of the first hidden layer; the others have 4, 4 and 16 times as many."""
     lr: float = 1e-3
     """Adam's learning rate."""
-    ema_halflife_nimg: float = 10_000
-    """Half-life of the averaged generator, in images."""
 
 
 def moment_loss(options: MomentMatchingOptions) -> Callable[[Tensor, Tensor], Tensor]:
@@ -83,8 +83,10 @@ def on_mnists_scale(images: Tensor) -> Tensor:
     return pixels * (MNIST_PIXELS / pixels.shape[1]) ** 0.5
 
 
-class GMMN(Recipe):
+class GMMN(NoiseToImage):
     """Generative moment matching network (Li et al., 2015), on pixels."""
+
+    noise = staticmethod(uniform)
 
     def __init__(self, data: DataSpec, options: GMMNOptions):
         super().__init__()
@@ -97,15 +99,5 @@ class GMMN(Recipe):
 
     def moments(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"]
-        fake = self.G(torch.rand(len(real), self.z_dim, device=real.device) * 2 - 1)
+        fake = self.fake(batch)
         return {"mmd": self.distance(on_mnists_scale(real), on_mnists_scale(fake))}
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(n, self.z_dim, generator=generator, device=generator.device) * 2 - 1
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.G_ema(z)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from largegan.evaluation import mmd
 from largegan.losses import gaussian_mmd2, mmd2, root, squared_distances
+from largegan.metrics import mmd
 from tests.golden.goldcheck import Case
 
 SMOOTHING = 1e-5  # torch-two-sample adds it to squared distances

@@ -72,7 +72,7 @@ def test_no_such_network():
 
 def test_local_weights_are_taken(monkeypatch, tmp_path):
     """VGG19 from a file of its classifier's kind, as torchvision publishes it."""
-    from largegan.evaluation import weights
+    from largegan.metrics import weights
 
     network = vgg19(34)
     state = {f"features.{k}": torch.full_like(v, 0.01) for k, v in network.state_dict().items()}
