@@ -146,8 +146,9 @@ class Generator(nn.Module):
 class Discriminator(resnet_sn.Discriminator):
     """Images `[N, C, R, R]` (and labels `[N]`) -> logits `[N]`: SNGAN's, with BigGAN's start.
 
-    Wide: the hidden width of a block is its output's. `widths` are those of the blocks, instead of
-    the published multiples of `channels`; for the other options see `resnet_sn.Discriminator`.
+    As published the hidden width of a block is its output's; when not `wide` it is its input's.
+    `widths` are those of the blocks, instead of the published multiples of `channels`; for the
+    other options see `resnet_sn.Discriminator`.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class Discriminator(resnet_sn.Discriminator):
         activation: Activation = F.relu,
         activated_shortcut: bool = False,
         widths: Sequence[int] | None = None,
+        wide: bool = True,
         fold: bool = False,
         start: Start = "orthogonal",
     ):
@@ -179,6 +181,7 @@ class Discriminator(resnet_sn.Discriminator):
             activation=activation,
             activated_shortcut=activated_shortcut,
             widths=widths or [channels * m for m in D_WIDTHS[resolution]],
+            wide=wide,
             fold=fold,
         )
         init_weights(self, start)

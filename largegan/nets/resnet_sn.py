@@ -169,7 +169,10 @@ class Generator(nn.Module):
 
 
 class FirstBlock(nn.Module):
-    """3x3 - act - 3x3 - pool, plus pool - 1x1: images are not activated before the first layer."""
+    """3x3 - act - 3x3 - pool, plus pool - 1x1: images are not activated before the first layer.
+
+    `wide` says whose width is between the two: the output's, or the input's.
+    """
 
     def __init__(
         self,
@@ -179,13 +182,15 @@ class FirstBlock(nn.Module):
         norm: Callable[[int], nn.Module],
         conv: Callable[..., nn.Conv2d],
         activation: Activation,
+        wide: bool = True,
         fold: bool = False,
     ):
         super().__init__()
         self.activation, self.fold = activation, fold
-        self.norm1, self.shortcut_norm = norm(outputs), norm(inputs)
-        self.conv1 = conv(inputs, outputs, 3, 1, 1)
-        self.conv2 = conv(outputs, outputs, 3, 1, 1)
+        hidden = outputs if wide else inputs
+        self.norm1, self.shortcut_norm = norm(hidden), norm(inputs)
+        self.conv1 = conv(inputs, hidden, 3, 1, 1)
+        self.conv2 = conv(hidden, outputs, 3, 1, 1)
         self.shortcut = conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -197,7 +202,8 @@ class FirstBlock(nn.Module):
 class DownBlock(nn.Module):
     """norm - act - 3x3 - norm - act - 3x3 (- pool), plus norm - 1x1 (- pool) or the input itself.
 
-    `activated_shortcut` feeds the shortcut with act(x) instead of x.
+    `activated_shortcut` feeds the shortcut with act(x) instead of x. `wide` says whose width is
+    between the two: the output's, or the input's.
     """
 
     def __init__(
@@ -210,14 +216,16 @@ class DownBlock(nn.Module):
         conv: Callable[..., nn.Conv2d],
         activation: Activation,
         activated_shortcut: bool,
+        wide: bool = True,
         fold: bool = False,
     ):
         super().__init__()
         self.down, self.activation, self.fold = down, activation, fold
         self.activated_shortcut = activated_shortcut
-        self.norm1, self.norm2 = norm(inputs), norm(outputs)
-        self.conv1 = conv(inputs, outputs, 3, 1, 1)
-        self.conv2 = conv(outputs, outputs, 3, 1, 1)
+        hidden = outputs if wide else inputs
+        self.norm1, self.norm2 = norm(inputs), norm(hidden)
+        self.conv1 = conv(inputs, hidden, 3, 1, 1)
+        self.conv2 = conv(hidden, outputs, 3, 1, 1)
         learned = down or inputs != outputs
         self.shortcut_norm = norm(inputs) if learned else nn.Identity()
         self.shortcut = conv(inputs, outputs, 1) if learned else nn.Identity()
@@ -240,7 +248,8 @@ class Discriminator(nn.Module):
     Classes act by projection. `attention` lists the blocks, counted from 0, that self-attention
     follows; `second_order` says that a penalty differentiates the input gradient.
     `activated_shortcut` reproduces networks trained with an in-place activation, whose shortcuts
-    saw act(x). `widths` are those of the blocks, instead of the published multiples of `channels`.
+    saw act(x). `widths` are those of the blocks, instead of the published multiples of `channels`;
+    the hidden width of a block is that of its output, or of its input when not `wide`.
     """
 
     def __init__(
@@ -258,6 +267,7 @@ class Discriminator(nn.Module):
         activation: Activation = F.relu,
         activated_shortcut: bool = False,
         widths: Sequence[int] | None = None,
+        wide: bool = True,
         fold: bool = False,
     ):
         super().__init__()
@@ -271,7 +281,8 @@ class Discriminator(nn.Module):
             return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
 
         self.pool, self.activation = pool, activation
-        common = {"norm": block_norm, "conv": conv, "activation": activation, "fold": fold}
+        common = {"norm": block_norm, "conv": conv, "activation": activation}
+        common |= {"wide": wide, "fold": fold}
         self.blocks = nn.ModuleList([FirstBlock(image_channels, widths[0], **common)])
         for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
             down = i < num_down

@@ -53,8 +53,18 @@ DEFAULTS = {
     "output_dim": 1,
     "G_param": "SN",
     "D_param": "SN",
+    "norm_style": "bn",
 }
-WITHOUT_EFFECT = {"G_init", "D_init", "skip_init", "no_optim"}
+WITHOUT_EFFECT = {
+    "G_init",
+    "D_init",
+    "G_nl",  # ReLU, in place or not, where nothing else reads its input
+    "D_nl",
+    "G_kernel_size",  # 3 whatever is said
+    "D_kernel_size",
+    "skip_init",
+    "no_optim",
+}
 FULL_SIZE = {
     "G_ch": 96,
     "D_ch": 96,
@@ -93,8 +103,10 @@ def settings(given: dict) -> dict:
         if key not in DEFAULTS and key not in WITHOUT_EFFECT:
             raise NotImplementedError(f"{key} = {value!r} is not built here")
     cfg = DEFAULTS | {k: v for k, v in given.items() if k in DEFAULTS}
-    if not cfg["D_wide"] or cfg["output_dim"] != 1 or (cfg["hier"] and not cfg["G_shared"]):
-        raise NotImplementedError("a narrow D, several outputs, or parts of z without shared")
+    if cfg["output_dim"] != 1 or (cfg["hier"] and not cfg["G_shared"]):
+        raise NotImplementedError("several outputs, or parts of z without shared")
+    if cfg["D_param"] != "SN" or cfg["norm_style"] not in NORMS:
+        raise NotImplementedError("a D without spectral norm, or groups: the peer has neither")
     if cfg["cross_replica"]:
         raise NotImplementedError("alone, the peer's synchronised norm adds the gain: a mistake")
     return cfg
@@ -116,8 +128,17 @@ def spectral(cfg: dict, which: str) -> Spectral | None:
     )
 
 
+def instance_norm(features: int, *, eps: float, affine: bool) -> nn.Module:
+    """With running averages, which evaluation uses."""
+    return nn.InstanceNorm2d(features, eps, affine=affine, track_running_stats=True)
+
+
+NORMS = {"bn": BatchNorm2d, "in": instance_norm, "nonorm": BatchNorm2d}
+
+
 def build(cfg: dict) -> tuple[nn.Module, nn.Module]:
-    size = cfg["resolution"]
+    size, style = cfg["resolution"], cfg["norm_style"]
+    batch_norm = partial(BatchNorm2d, biased=True) if cfg["mybn"] else NORMS[style]
     G = biggan.Generator(
         size,
         z_dim=cfg["dim_z"],
@@ -126,18 +147,20 @@ def build(cfg: dict) -> tuple[nn.Module, nn.Module]:
         shared_dim=(cfg["shared_dim"] or cfg["dim_z"]) if cfg["G_shared"] else None,
         hierarchical=cfg["hier"],
         attention=after(cfg["G_attn"], G_SIZES[size]),
-        batch_norm=partial(BatchNorm2d, biased=cfg["mybn"]),
+        norm="none" if style == "nonorm" and not cfg["mybn"] else "batch",
+        batch_norm=batch_norm,
         bn_eps=cfg["BN_eps"],
         spectral=spectral(cfg, "G"),
     )
-    G.norm.eps = 1e-5  # the peer's last norm knows no other
+    # The peer's last norm knows no other eps, and no other style.
+    G.norm = BatchNorm2d(G.to_rgb.in_channels, eps=1e-5, biased=cfg["mybn"])
     D = biggan.Discriminator(
         size,
         channels=cfg["D_ch"],
         num_classes=cfg["n_classes"],
         attention=after(cfg["D_attn"], D_SIZES[size]),
-        norm="none" if cfg["D_param"] != "SN" else "spectral",
-        spectral=spectral(cfg, "D") or Spectral(),
+        spectral=spectral(cfg, "D"),
+        wide=cfg["D_wide"],
     )
     return G, D
 
@@ -205,15 +228,17 @@ class Run:
         names = [re.sub(r"\.u(\d+)$", rf".{kind}\1", n) for n in self.names[f"{which}_u"]]
         return self.nets[which].joined(names)
 
-    def discriminator_losses(self, step: int) -> tuple[Tensor, Tensor]:
-        """On real and on fake images, which go through D together."""
+    def discriminator_losses(self, step: int, *, apart: bool) -> tuple[Tensor, Tensor]:
+        """On real and on fake images, which go through D together or `apart`."""
         with torch.no_grad():
             fake = self.G(self.z[step], self.y[step])
         part = slice(step * self.count, (step + 1) * self.count)
-        images = torch.cat([fake, self.real[part]])
-        on_fake, on_real = self.D(images, torch.cat([self.y[step], self.real_y[part]])).split(
-            [len(fake), self.count]
-        )
+        real, real_y = self.real[part], self.real_y[part]
+        if apart:
+            on_fake, on_real = self.D(fake, self.y[step]), self.D(real, real_y)
+        else:
+            logits = self.D(torch.cat([fake, real]), torch.cat([self.y[step], real_y]))
+            on_fake, on_real = logits.split([len(fake), len(real)])
         return torch.relu(1 - on_real).mean(), torch.relu(1 + on_fake).mean()
 
     def generator_loss(self, step: int) -> Tensor:
@@ -249,7 +274,7 @@ def check_losses(run: Run) -> None:
     """Losses and every parameter's gradient, each from the initial state."""
     case = run.case
     run.reset()
-    on_real, on_fake = run.discriminator_losses(0)
+    on_real, on_fake = run.discriminator_losses(0, apart=False)
     case.check("loss_D_real", on_real)
     case.check("loss_D_fake", on_fake)
     (on_real + on_fake).backward()
@@ -283,7 +308,7 @@ def check_step(run: Run) -> None:
     steps = run.args["dsteps"]
     for step in range(steps):
         run.D.zero_grad()
-        on_real, on_fake = run.discriminator_losses(step)
+        on_real, on_fake = run.discriminator_losses(step, apart=run.args.get("split", False))
         (on_real + on_fake).backward()
         adam["D"].step()
     case.check("step_D_loss_real", on_real)

@@ -4,6 +4,8 @@ The whole optimisation step goes through the trainer, as training does.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -100,24 +102,23 @@ def build(case: Case) -> Recipe:
     spec = DataSpec(images[0].shape[1], *images[0].shape[2:], channels_b=images[1].shape[1])
     kind = CUT if "F" in case.meta["names"] else CycleGAN
     kind = kind if "G_A" in case.meta["names"] or kind is CUT else Pix2Pix
-    layers = args.get("n_layers_D", 3) if args.get("netD", "basic") != "pixel" else 0
     options = {
         "g_channels": args["ngf"],
         "d_channels": args["ndf"],
-        "d_layers": layers,
+        "d_layers": _halvings(args),
         "norm": args["norm"],
         "antialias": not args.get("no_aa", kind is Pix2Pix),
         "dropout": args.get("use_dropout", False),
     }
     mode = args.get("gan_mode", "vanilla" if kind is Pix2Pix else "lsgan")
     options["gan_loss"] = GAN_LOSSES.get(mode, mode)
-    size = args["netG"].removeprefix("unet_")
-    unet = {"architecture": "unet", "depth": int(size).bit_length() - 1} if size.isdigit() else {}
-    blocks = int(re.search(r"\d*", args["netG"].removeprefix("resnet_"))[0] or 0)
+    generator = _generator(args["netG"])
     if kind is CUT:
-        options |= {"blocks": blocks} | _contrast(args)
+        if generator["architecture"] != "resnet":
+            raise NotImplementedError(f"netG = {args['netG']!r} for CUT is not built here")
+        options |= {"blocks": generator["depth"]} | _contrast(args)
     else:
-        options |= unet or {"architecture": "resnet", "depth": blocks}
+        options |= generator
     if kind is CycleGAN:
         options |= {
             "cycle_a": args.get("lambda_A", 10.0),
@@ -130,6 +131,25 @@ def build(case: Case) -> Recipe:
     recipe = recipes.build(NAMES[kind], spec, options)
     reset(case, recipe)
     return recipe
+
+
+def _generator(name: str) -> dict:
+    """`resnet_9blocks`, `unet_256`: our recipes' options."""
+    found = re.fullmatch(r"resnet_(\d+)blocks|unet_(\d+)", name)
+    if not found:
+        raise NotImplementedError(f"netG = {name!r} is not built here")
+    if found[2]:
+        return {"architecture": "unet", "depth": int(found[2]).bit_length() - 1}
+    return {"architecture": "resnet", "depth": int(found[1])}
+
+
+def _halvings(args: dict) -> int:
+    """Of the discriminator: `basic` has 3 whatever else is said, `pixel` none."""
+    kinds = {"basic": 3, "n_layers": args.get("n_layers_D", 3), "pixel": 0}
+    name = args.get("netD", "n_layers" if "n_layers_D" in args else "basic")
+    if name not in kinds:
+        raise NotImplementedError(f"netD = {name!r} is not built here")
+    return kinds[name]
 
 
 def _contrast(args: dict) -> dict:
@@ -197,6 +217,11 @@ class Run:
         else:
             self.case.check(name, image[: len(self.case.expected(name))])
 
+    def check_statistics(self, name: str, peer: str) -> None:
+        """The running statistics of a network, one after the other."""
+        buffers = self.tensors(peer, f"{peer}_bn").values()
+        self.case.check(name, torch.cat([b.flatten() for b in buffers]))
+
     def trainer(self) -> Trainer:
         reset(self.case, self.recipe)
         engine = Engine(World(0, 1, torch.device("cpu")))
@@ -220,6 +245,18 @@ class Run:
             new = self.tensors(peer)
             moved = {name: new[name] - old[name] for name in old}
             self.case.check_rows(f"delta.step.{peer}", moved)
+
+
+@contextmanager
+def running_statistics(*nets: nn.Module) -> Iterator[None]:
+    """Within it, networks evaluate, and batch norm by its running averages, as in the peer."""
+    modules = [module for net in nets for module in net.modules()]
+    own = [getattr(module, "own_statistics", False) for module in modules]
+    for module in modules:
+        module.training, module.own_statistics = False, False
+    yield
+    for module, before in zip(modules, own, strict=True):
+        module.training, module.own_statistics = True, before
 
 
 class _Same:
@@ -250,11 +287,15 @@ CYCLEGAN_TERMS = {
 
 def check_cyclegan(run: Run) -> None:
     case, recipe = run.case, run.recipe
-    with torch.no_grad():
+    with torch.no_grad(), running_statistics(*(run.net(peer) for peer in run.nets)):
         fake_b, fake_a = recipe.G_ab(run.a), recipe.G_ba(run.b)
         run.check_picture("fake_B", fake_b)
         case.check("pred_A", recipe.D_b(run.b))
         case.check("pred_B_of_fake", recipe.D_a(fake_a))
+    if "fake_B_train" in case.outputs():  # batch norm sees the batch then, and remembers it
+        with torch.no_grad():
+            case.check("fake_B_train", recipe.G_ab(run.a))
+        run.check_statistics("bn_after_train", "G_A")
     if case.meta["args"].get("forward_only"):
         return
     reset(case, recipe)
@@ -283,14 +324,11 @@ def check_cyclegan(run: Run) -> None:
 def check_pix2pix(run: Run) -> None:
     case, recipe = run.case, run.recipe
     G, D = recipe.G, recipe.D
-    for module in G.modules():
-        module.own_statistics = False  # the file's evaluation mode uses running averages
     with torch.no_grad():
-        G.eval(), D.eval()
-        fake = G(run.a)
-        run.check_picture("fake_B_eval", fake)
-        case.check("pred_eval", D(torch.cat([run.a, run.b], 1))[:1])
-        reset(case, recipe)
+        with running_statistics(G, D):
+            run.check_picture("fake_B_eval", G(run.a))
+            few = len(case.expected("pred_eval"))
+            case.check("pred_eval", D(torch.cat([run.a, run.b], 1))[:few])
         fake = G(run.a)
         run.check_picture("fake_B_train", fake)
     reset(case, recipe)
@@ -311,8 +349,7 @@ def check_pix2pix(run: Run) -> None:
     run.check_moves(before)
     for peer in "GD":
         if f"step_bn_{peer}" in case.outputs():
-            buffers = run.tensors(peer, f"{peer}_bn").values()
-            case.check(f"step_bn_{peer}", torch.cat([b.flatten() for b in buffers]))
+            run.check_statistics(f"step_bn_{peer}", peer)
 
 
 def check_cut(run: Run) -> None:

@@ -38,9 +38,32 @@ OPTIONS = {
                   "architecture": "architecture", "resample_filter": "resample_filter",
                   "activation": "activation", "use_noise": "use_noise"},
     "block": {"resample_filter": "resample_filter", "fp16_channels_last": None},
-    "d_mapping": {"num_layers": "mapping_layers", "lr_multiplier": "mapping_lr"},
     "epilogue": {"mbstd_group_size": "group_size", "mbstd_num_channels": "group_features"},
 }  # fmt: skip
+# A case's args -> where the peer's constructors take them; the others are those of its losses and
+# optimizers. What is named in `syn` and the like went to the peer beside what `build` repeats.
+ARGS = {
+    "z_dim": ["G.z_dim"],
+    "w_dim": ["G.w_dim"],
+    "c_dim": ["G.c_dim", "D.c_dim"],
+    "res": ["G.img_resolution", "D.img_resolution"],
+    "channels": ["G.img_channels", "D.img_channels"],
+    "cbase": ["G.synthesis_kwargs.channel_base", "D.channel_base"],
+    "cmax": ["G.synthesis_kwargs.channel_max", "D.channel_max"],
+    "clamp": ["G.synthesis_kwargs.conv_clamp", "D.conv_clamp"],
+    "map": ["G.mapping_kwargs.num_layers"],
+    "darch": ["D.architecture"],
+    "cmap": ["D.cmap_dim"],
+    "mbstd": ["D.epilogue_kwargs.mbstd_group_size"],
+    "mbch": ["D.epilogue_kwargs.mbstd_num_channels"],
+    "syn": ["G.synthesis_kwargs"],
+    "mapping": ["G.mapping_kwargs"],
+    "dis": ["D"],
+    "blk": ["D.block_kwargs"],
+    "dmap": ["D.mapping_kwargs"],
+    "epi": ["D.epilogue_kwargs"],
+}
+OF_TRAINING = {"N", "gamma", "lr", "ema_kimg"}
 
 NAMES = {  # our names -> the peer's; both of its networks call their blocks b4, b8, ...
     "G": [
@@ -77,6 +100,21 @@ def literal(call: str) -> dict:
     return {k.arg: value(k.value) for k in ast.parse(call, mode="eval").body.keywords}
 
 
+def constructors(build: dict[str, str], args: dict) -> dict[str, dict]:
+    """What the peer's G and D were built with: `build`, and `args` over it."""
+    made = {net: literal(call) for net, call in build.items()}
+    for name, value in args.items():
+        if name not in ARGS and name not in OF_TRAINING:
+            raise NotImplementedError(f"args.{name} is not built here")
+        for place in ARGS.get(name, ()):
+            *path, last = place.split(".")
+            options = made
+            for step in path:
+                options = options.setdefault(step, {})
+            options[last] = options.get(last, {}) | value if isinstance(value, dict) else value
+    return made
+
+
 def generator(build: dict) -> Generator:
     o = options("G", build)
     synthesis = Synthesis(
@@ -98,11 +136,13 @@ def generator(build: dict) -> Generator:
 
 def discriminator(build: dict) -> Discriminator:
     o = options("D", build)
-    size = o.pop("resolution")
-    for part, key in (("block", "block_kwargs"), ("d_mapping", "mapping_kwargs")):
-        o |= options(part, o.pop(key, {}))
+    size, mapping = o.pop("resolution"), options("mapping", o.pop("mapping_kwargs", {}))
+    o |= options("block", o.pop("block_kwargs", {}))
     o |= options("epilogue", o.pop("epilogue_kwargs", {}))
-    return Discriminator(size, size, **o)
+    D = Discriminator(size, size, **o)
+    if D.mapping is not None:  # ours has less to choose there
+        D.mapping = Mapping(z_dim=0, c_dim=o["c_dim"], w_dim=D.cmap_dim, **mapping)
+    return D
 
 
 def theirs(net: str, name: str, resolution: int) -> str:
@@ -150,7 +190,7 @@ class Run:
 
     def __init__(self, case: Case):
         self.case, self.args = case, case.meta["args"]
-        builds = {net: literal(call) for net, call in case.meta["build"].items()}
+        builds = constructors(case.meta["build"], self.args)
         self.resolution = builds["G"]["img_resolution"]
         self.nets = {"G": generator(builds["G"]), "D": discriminator(builds["D"])}
         self.z, self.real = case.input("z"), case.image("real_u8")
@@ -183,10 +223,7 @@ class Run:
         return self.peers_names(net, grads)
 
     def show(self, name: str, images: Tensor) -> None:
-        """Compares as many images, as finely, as the file keeps (`_s2`: every second pixel)."""
-        found = next(k for k in (name, f"{name}_s2") if f"out.{k}" in self.case.keys)
-        images = images[..., ::2, ::2] if found != name else images
-        self.case.check(found, images[: len(self.case.expected(found))])
+        show(self.case, name, images)
 
 
 def check_forward(run: Run) -> None:
@@ -343,37 +380,62 @@ def check_step(run: Run) -> None:
         case.check("step_logits", D(run.real, run.c))
 
 
+FULL_SIZE = {  # args: the word for it in a full-size case's sentence, and what it is unsaid
+    "z_dim": ("z", 512),
+    "w_dim": ("w", 512),
+    "map": ("map", 8),
+    "cbase": ("channel_base", 32768),
+    "cmax": ("channel_max", 512),
+    "clamp": ("clamp", 256),
+    "mbstd": ("mbstd", 4),
+}
+
+
+def full_size(case: Case) -> tuple[Generator, Discriminator]:
+    """Networks from a sentence such as "paper256: z 512, map 8, channel_base 16384, mbstd 8"."""
+    said = dict(re.findall(r"(\w+) (\d+)", case.meta["build"]))
+    image, size = shown(case, "img")
+    args = {arg: int(said.get(word, usual)) for arg, (word, usual) in FULL_SIZE.items()}
+    args |= {"res": size, "channels": case.expected(image).shape[1]}
+    args |= {"c_dim": case.input("c").shape[1] if "in.c" in case.keys else 0}
+    builds = constructors({"G": "G()", "D": "D()"}, args)
+    return generator(builds["G"]), discriminator(builds["D"])
+
+
+def shown(case: Case, name: str) -> tuple[str, int]:
+    """The output that holds an image (`img_s4`: every fourth pixel), and pixels of its side."""
+    found = next(n for n in case.outputs() if re.fullmatch(rf"{name}(_s\d+)?", n))
+    step = int(found.removeprefix(name).removeprefix("_s") or 1)
+    return found, case.expected(found).shape[-1] * step
+
+
 def check_full(case: Case) -> None:
     """A full-size pair: weights made from their names, images and logits in evaluation mode."""
-    numbers = dict(re.findall(r"(\w+) (\d+)", case.meta["build"]))
-    resolution = case.expected("img_s4").shape[-1] * 4
-    shared = {"channel_base": int(numbers["channel_base"])}
-    shared |= {"channel_max": int(numbers["channel_max"]), "conv_clamp": int(numbers["clamp"])}
-    synthesis = Synthesis(resolution, resolution, w_dim=int(numbers["w"]), **shared)
-    mapping = Mapping(
-        z_dim=int(numbers["z"]),
-        w_dim=int(numbers["w"]),
-        num_ws=synthesis.num_ws,
-        layers=int(numbers["map"]),
-    )
-    D = Discriminator(resolution, resolution, group_size=int(numbers["mbstd"]), **shared)
-    G, fill = Generator(mapping, synthesis), case.meta["procfill"]
+    G, D = full_size(case)
+    _, resolution = shown(case, "img")
     for net, module in (("G", G), ("D", D)):
         count = sum(p.numel() for p in module.parameters())
         assert count == case.meta["num_params"][net], f"{net} has {count} parameters"
         state = {theirs(net, n, resolution): t for n, t in module.state_dict().items()}
+        fill = case.meta["procfill"]
         state = {n: procfill.fill(fill, net, n, t.shape) for n, t in state.items()}
         load(net, module, state, resolution)
         module.eval()
+    z, c = case.input("z"), case.input("c") if "in.c" in case.keys else None
     with torch.no_grad():
-        ws = G.mapping(case.input("z"))
+        ws = G.mapping(z, c)
         case.check("w", ws[:, 0])
         image = G.synthesis(ws, noise="const")
-        case.check("img_s4", image[..., ::4, ::4])
-        case.check("logits", D(image))
-        few = len(case.expected("img_psi07_s4"))
-        image = G(case.input("z")[:few], truncation=0.7, noise="const")
-        case.check("img_psi07_s4", image[..., ::4, ::4])
+        show(case, "img", image)
+        case.check("logits", D(image, c))
+        show(case, "img_psi07", G(z, c, truncation=0.7, noise="const"))
+
+
+def show(case: Case, name: str, images: Tensor) -> None:
+    """Compares as many images, as finely, as the file keeps."""
+    found, size = shown(case, name)
+    step = size // case.expected(found).shape[-1]
+    case.check(found, images[: len(case.expected(found)), :, ::step, ::step])
 
 
 def check(case: Case) -> None:

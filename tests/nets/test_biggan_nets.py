@@ -49,3 +49,11 @@ def test_parts_of_z_need_a_shared_embedding():
 )
 def test_where_attention_stands(size, up, blocks):
     assert blocks_that_give(size, resolution=128, up=up) == blocks
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_hidden_width_of_a_block(wide):
+    D = biggan.Discriminator(32, channels=2, image_channels=3, widths=[4, 6, 6, 8], wide=wide)
+    hidden = [block.conv1.out_channels for block in D.blocks]
+    assert hidden == ([4, 6, 6, 8] if wide else [3, 4, 6, 6])
+    assert D(torch.zeros(2, 3, 32, 32)).shape == (2,)
