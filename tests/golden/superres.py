@@ -133,6 +133,7 @@ class Clamped(SRResNet):
         return super().forward(x).clamp(0, 1)
 
 
+PEERS = ("Lornatang", "open-mmlab", "XPixelGroup")
 # The constructors of the peers: their parameters in order, with defaults, under our names.
 FIRST = {"image_channels": 3, "_outputs": None}
 CONSTRUCTORS = {

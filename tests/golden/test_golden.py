@@ -43,7 +43,7 @@ CLAIMED = {
     "ops ada": ada.check,
     "ops GaParmar/clean-fid": metrics.check,
     "srgan": superres.check,
-    "full-size Lornatang/SRGAN-PyTorch": superres.check_full,
+    "full-size super-resolution": superres.check_full,
     "ali": ali.check,
     "mmd": mmd.check,
     "lapgan": lapgan.check,
@@ -58,17 +58,10 @@ PENDING = {  # families that later work brings: what will build each
     "r3gan": "recipes/r3gan.py with nets/r3gan.py",
     "r3gan-schedule": "the cosine schedules of recipes/r3gan.py",
     "full-size brownvc/R3GAN": "nets/r3gan.py at its published sizes",
-    "srgan": "recipes/srgan.py with the generators and discriminators of super-resolution",
-    "full-size Lornatang/SRGAN-PyTorch": "SRResNet of recipes/srgan.py at its published size",
-    "full-size open-mmlab/mmagic": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
-    "full-size XPixelGroup/BasicSR": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
     "projected-gan": "recipes/projected_gan.py with FastGAN and the projected discriminator",
     "full-size autonomousvision/projected-gan": "nets/fastgan.py at its published sizes",
     "gat": "recipes/gat.py with transformers for both networks",
     "full-size hse1032/GAT": "nets/gat.py at its published sizes",
-    "mmd": "recipes/gmmn.py: maximum mean discrepancy with mixtures of kernels",
-    "ali": "recipes/ali.py: adversarially learned inference",
-    "lapgan": "recipes/lapgan.py: the Laplacian pyramid and its levels",
     "metrics": "path length, MIND, and precision by the strict rule among the metrics",
     "ema": "averages by a power function, put together after training",
 }
@@ -83,6 +76,8 @@ def family(meta: dict) -> str:
         return "ops ada"  # the same pipeline in every peer
     if group == "ops" and "op" in args:
         return f"ops {args['op']}"
+    if group == "full-size" and peer.split("/")[0] in superres.PEERS:
+        return "full-size super-resolution"  # all of them by the words of their constructors
     return f"{group} {peer}" if group in ("ops", "full-size") else group
 
 
