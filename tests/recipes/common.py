@@ -10,7 +10,7 @@ import torch
 
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
-from largegan.recipe import DataSpec, Recipe
+from largegan.recipe import DataSpec, MakesSources, Recipe
 from largegan.recipes import TABLE, build, recipe_class
 from largegan.trainer import Trainer
 
@@ -39,6 +39,34 @@ TINY: dict[str, dict] = {
     "biggan_deep": {"z_dim": 3, "shared_dim": 3, "g_channels": 2, "d_channels": 4, "attention": 8},
     "pix2pix": {"depth": 5, "g_channels": 2, "d_channels": 2, "d_layers": 1},
     "cyclegan": {"depth": 1, "g_channels": 2, "d_channels": 2, "d_layers": 1, "pool_size": 6},
+    "lapgan": {"z_dim": 4, "g_width": 16, "d_width": 16, "channels": 4},
+    "gmmn": {"z_dim": 4, "width": 4},
+    "gmmn_codes": {
+        "code_dim": 4,
+        "code_width": 16,
+        "z_dim": 4,
+        "width": 4,
+        "code_nimg": 3200,
+        "start_nimg": 0,
+    },
+    "gaussian_mmd": {"width": 8},
+    "ali": {"z_dim": 4, "channels": 2},
+    "bigan": {"z_dim": 4, "width": 32},
+    "srresnet": {"scale": 2, "channels": 4, "blocks": 1},
+    "srgan": {
+        "scale": 2,
+        "channels": 4,
+        "blocks": 1,
+        "d_channels": 2,
+        "content": "random:test_resnet",
+    },
+    "esrgan": {
+        "scale": 4,
+        "channels": 4,
+        "blocks": 1,
+        "d_channels": 2,
+        "content": "random:test_resnet",
+    },
     "cut": {
         "blocks": 1,
         "g_channels": 2,
@@ -70,6 +98,15 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # Instance norm mixes no images, but gradients of the biases before it are rounding noise,
     # which Adam turns into steps of full length.
     "cyclegan": {"norm": "none"},
+    "lapgan": {"dropout": 0.0},
+    # Every example is compared with all others of its group, here its micro-batch.
+    "gmmn": {"group": 2},
+    "gmmn_codes": {"group": 2, "dropout": 0.0},
+    "gaussian_mmd": {"group": 2},
+    "ali": {"norm": "none", "dropout": 0.0},
+    "srresnet": {"norm": "none"},
+    "srgan": {"norm": "none"},
+    "esrgan": {"norm": "none", "compare": "pairs"},
     # The projections start so small that normalising them enlarges rounding 10,000 times.
     "cut": {"norm": "none", "projection": 0},
 }
@@ -152,8 +189,16 @@ def draw(recipe: Recipe, n: int, random: torch.Generator) -> torch.Tensor:
     device = random.device
     if not recipe.directions:
         return recipe.sample(n, random, labels=torch.arange(n, device=device) % 3)
-    sources = [example(TWO_DOMAINS, p)["image_a"] for p in range(n)]
-    return recipe.translate(torch.stack(sources).to(device))
+    return recipe.translate(toy_sources(recipe, n).to(device))
+
+
+def toy_sources(recipe: Recipe, n: int) -> torch.Tensor:
+    """What a recipe that translates is given: images of domain a, or what it makes of images."""
+    spec = spec_reading(recipe.reads)
+    examples = [example(spec, p) for p in range(n)]
+    if isinstance(recipe, MakesSources):
+        return recipe.sources({"image": torch.stack([e["image"] for e in examples])})
+    return torch.stack([e["image_a"] for e in examples])
 
 
 def make_trainer(
