@@ -6,7 +6,17 @@ to a family that is named in `PENDING`. Nothing is skipped for being unknown.
 
 import pytest
 
-from tests.golden import ada, biggan, cyclegan, goldcheck, metrics, nvlabs_ops, studiogan, stylegan2
+from tests.golden import (
+    ada,
+    biggan,
+    cyclegan,
+    gat,
+    goldcheck,
+    metrics,
+    nvlabs_ops,
+    studiogan,
+    stylegan2,
+)
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
 # the shared collection pass at 1; of 26 further ones made by running the peer, all passed at 1.2.
@@ -29,6 +39,8 @@ CLAIMED = {
     "ops NVlabs/stylegan2-ada-pytorch": nvlabs_ops.check,
     "ops NVlabs/stylegan2-ada-pytorch ada": ada.check,
     "ops GaParmar/clean-fid": metrics.check,
+    "gat": gat.check,
+    "full-size hse1032/GAT": gat.check_full,
     "inception": metrics.check_inception,
 }
 PENDING = {  # families that later work brings
