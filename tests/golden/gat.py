@@ -19,6 +19,7 @@ from largegan.recipe import DataSpec, Progress
 from largegan.recipes.gat import GAT, GATOptions
 from tests.golden import procfill
 from tests.golden.goldcheck import Case
+from tests.golden.precise import double, read
 
 BETAS, BASE_WIDTH = (0.0, 0.99), 768
 BATCH = 1000  # images per step that the average is told; any number, its half-life is set to match
@@ -125,7 +126,7 @@ class Run:
         self.recipe = GAT(data, options(a))
         self.recipe.G, self.recipe.D = build("G", a), build("D", a)
         self.nets = {net: Peer(net, getattr(self.recipe, net)) for net in "GD"}
-        self.batch = {"image": case.input("x"), "label": case.input("y")}
+        self.batch = {"image": read(case, "x"), "label": read(case, "y")}
         self.reset()
 
     def reset(self) -> None:
@@ -136,7 +137,7 @@ class Run:
 
     def view(self, phase: str, who: str, reference: Tensor) -> LevelView:
         draws = {
-            name: self.case.input(f"{phase}.{who}.{name}")
+            name: read(self.case, f"{phase}.{who}.{name}")
             for name in (
                 "brightness", "saturation", "contrast", "color_mask_u", "flip_u",
                 "translation_x", "translation_y", "cutout_x", "cutout_y",
@@ -144,7 +145,7 @@ class Run:
         }  # fmt: skip
         place = {k: v.reshape(-1, 1) for k, v in draws.items()}
         strength = {k: v.reshape(-1, 1, 1, 1) for k, v in draws.items()}
-        noise = [self.case.input(f"{phase}.{who}.noise_{i}") for i in range(LEVELS)]
+        noise = [read(self.case, f"{phase}.{who}.noise_{i}") for i in range(LEVELS)]
         return LevelView(
             reference=reference,
             **{k: strength[k] for k in ("brightness", "saturation", "contrast")},
@@ -160,14 +161,14 @@ class Run:
     def directions(self, who: str) -> Tensor:
         """The finite differences' steps: one for a real image, one for each generated level."""
         if who == "real":
-            return self.case.input("D.real.gp")
-        return torch.stack([self.case.input(f"D.gen.gp_{i}") for i in range(LEVELS)])
+            return read(self.case, "D.real.gp")
+        return torch.stack([read(self.case, f"D.gen.gp_{i}") for i in range(LEVELS)])
 
     @contextmanager
     def scripted(self, phase: str) -> Iterator[None]:
         """Within it the recipe draws what the file says: latents, views, directions."""
         views = iter(("gen", "real"))
-        normal = [self.case.input("z"), self.directions("real"), self.directions("gen")]
+        normal = [read(self.case, "z"), self.directions("real"), self.directions("gen")]
         with (
             mock.patch.object(torch, "randn", lambda *_, **__: normal.pop(0)),
             mock.patch.object(self.recipe, "view", lambda x: self.view(phase, next(views), x)),
@@ -186,7 +187,7 @@ class Run:
         """Per image: how far the class token and the patches are from another network's."""
         view = self.view("D", "real", self.batch["image"])
         found = self.recipe.D.features(self.recipe.D.encode(view(self.batch["image"])))
-        return align(*found, self.case.input("feat_cls"), self.case.input("feat_patch"))
+        return align(*found, read(self.case, "feat_cls"), read(self.case, "feat_patch"))
 
 
 def options(args: dict) -> GATOptions:
@@ -208,7 +209,7 @@ def options(args: dict) -> GATOptions:
 @torch.no_grad()
 def check_forward(run: Run) -> None:
     case, G, D = run.case, run.recipe.G.eval(), run.recipe.D.eval()
-    z, y, x = case.input("z"), case.input("y"), case.input("x")
+    z, y, x = read(case, "z"), read(case, "y"), read(case, "x")
     levels = G(z, y)
     case.check("img_levels", levels[:, :1])
     case.check("img", levels[-1])
@@ -226,7 +227,7 @@ def check_forward(run: Run) -> None:
         on_class, on_patches = D.features(D.encode(stack))
         case.check("D_feat_cls", on_class)
         case.check("D_feat_patch", on_patches[:1])
-    case.check("rope", G.rotary(case.input("rope_q")))
+    case.check("rope", G.rotary(read(case, "rope_q")))
     case.check("noise_schedule", torch.tensor(noise_schedule(LEVELS)))
 
 
@@ -248,7 +249,7 @@ def check_losses(run: Run) -> None:
     run.reset()
     D, y = run.recipe.D, run.batch["label"]
     with torch.no_grad():
-        fake = run.recipe.G(case.input("z"), y)
+        fake = run.recipe.G(read(case, "z"), y)
         scores, slopes = {}, {}
         for who, images, reference in (("gen", fake, fake[-1]), ("real", image, image)):
             view = run.view("D", who, reference)
@@ -313,7 +314,7 @@ def check_step(run: Run) -> None:
     case.check_rows("delta.ema.G", averaged(run, start["G"]))
     case.check("step_w_avg", run.recipe.G.mapping.w_avg.mean)
     with torch.no_grad():
-        case.check("step_img", run.recipe.G.eval()(case.input("z"), case.input("y"))[-1][:1])
+        case.check("step_img", run.recipe.G.eval()(read(case, "z"), read(case, "y"))[-1][:1])
 
 
 def averaged(run: Run, start: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -333,8 +334,10 @@ def averaged(run: Run, start: dict[str, Tensor]) -> dict[str, Tensor]:
 def check(case: Case) -> None:
     run = Run(case)
     check_forward(run)
-    check_losses(run)
-    check_step(run)
+    with double():
+        run = Run(case)
+        check_losses(run)
+        check_step(run)
 
 
 FULL = {  # what the text of a full-size case's `build` leaves to the defaults
@@ -370,7 +373,7 @@ def check_full(case: Case) -> None:
     nets = {net: build(net, args).eval() for net in "GD"}
     for net, module in nets.items():
         Peer(net, module).fill(case, net, None)
-    z, y, x = case.input("z"), case.input("y"), case.input("x")
+    z, y, x = read(case, "z"), read(case, "y"), read(case, "x")
     case.check("img", nets["G"](z, y)[-1])
     case.check("img_psi05", nets["G"](z, y, truncation=0.5)[-1])
     encoded = nets["D"].encode(x)

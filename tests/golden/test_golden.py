@@ -14,6 +14,7 @@ from tests.golden import (
     goldcheck,
     metrics,
     nvlabs_ops,
+    projected_gan,
     studiogan,
     stylegan2,
 )
@@ -39,6 +40,8 @@ CLAIMED = {
     "ops NVlabs/stylegan2-ada-pytorch": nvlabs_ops.check,
     "ops NVlabs/stylegan2-ada-pytorch ada": ada.check,
     "ops GaParmar/clean-fid": metrics.check,
+    "projected-gan": projected_gan.check,
+    "full-size autonomousvision/projected-gan": projected_gan.check_full,
     "gat": gat.check,
     "full-size hse1032/GAT": gat.check_full,
     "inception": metrics.check_inception,
