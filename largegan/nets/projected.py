@@ -21,6 +21,7 @@ SPECTRAL = Spectral(eps=1e-12)
 WIDTHS = {4: 512, 8: 512, 16: 256, 32: 128, 64: 64, 128: 64, 256: 32}
 NOMINAL = 256  # judges are built for the maps of images of this size, whatever the size is
 LAST = 8  # judges halve maps to this nominal size
+KERNEL = 4  # of a judge's last convolution
 PATCH_START = 16
 CLASS_FEATURES, CLASS_EMBEDDING = 64, 128
 conv = partial(SNConv2d, spectral=SPECTRAL)
@@ -128,7 +129,7 @@ class ScaleDiscriminator(nn.Module):
             )
         )
         self.query = ClassQuery(num_classes) if num_classes else None
-        self.logits = conv(widths[LAST], CLASS_FEATURES if num_classes else 1, 4, bias=False)
+        self.logits = conv(widths[LAST], CLASS_FEATURES if num_classes else 1, KERNEL, bias=False)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.logits(self.down(x))
@@ -151,12 +152,20 @@ class Discriminators(nn.Module):
         norm: str = "batch",
     ):
         super().__init__()
-        enlarged = 2 if projector.mixing == "scales" else 1
+        self.enlarged = 2 if projector.mixing == "scales" else 1
         shape = {"num_classes": num_classes, "separable": separable, "patch": patch, "norm": norm}
         self.scales = nn.ModuleList(
-            ScaleDiscriminator(width, NOMINAL // stride * enlarged, **shape)
+            ScaleDiscriminator(width, NOMINAL // stride * self.enlarged, **shape)
             for width, stride in list(zip(projector.widths, STRIDES, strict=True))[:count]
         )
+
+    def smallest_map(self, size: int) -> int:
+        """Side of the smallest map that a judge's last convolution gets, for images of `size`.
+
+        It has to be `KERNEL` at least.
+        """
+        pairs = zip(self.scales, STRIDES, strict=False)
+        return min(size * self.enlarged // stride >> len(judge.down) for judge, stride in pairs)
 
     def forward(self, maps: list[Tensor], labels: Tensor | None = None) -> Tensor:
         pairs = zip(self.scales, maps, strict=False)  # fewer judges than maps

@@ -35,7 +35,7 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.fastgan import WIDTHS, Generator
 from largegan.nets.pretrained import Backbone
-from largegan.nets.projected import Discriminators, Projector
+from largegan.nets.projected import KERNEL, Discriminators, Projector
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 
 EMA_ITERATIONS = 10_000 / 32  # half-life: batch / 32 * 10,000 images
@@ -111,6 +111,13 @@ class ProjectedGAN(Recipe):
             patch=o.patch,
             norm=o.norm,
         )
+        seen = max(o.backbone_size, data.height)
+        if self.D.smallest_map(seen) < KERNEL:
+            raise ConfigError(
+                f"recipe.backbone_size is {o.backbone_size}: some of the {o.judges} judges are "
+                f"left with a map smaller than {KERNEL}x{KERNEL}; enlarge it, lower recipe.judges "
+                "or leave recipe.patch off"
+            )
         self.augment = DiffAugment(cutout_ratio=CUTOUT) if o.augment else torch.nn.Identity()
         self.G_ema = Ema(self.G, halflife_nimg=o.ema_halflife_nimg or 0, average_buffers=False)
         self.players = {
@@ -187,8 +194,6 @@ def check(data: DataSpec, o: ProjectedGANOptions) -> None:
             "them without transparency"
         )
     if o.backbone_size % 32 or o.backbone_size < 32:
-        raise ConfigError(
-            f"recipe.backbone_size is {o.backbone_size}; it must be a multiple of 32 from 32 on"
-        )
+        raise ConfigError(f"recipe.backbone_size is {o.backbone_size}; it must be a multiple of 32")
     if not 1 <= o.judges <= 4:
         raise ConfigError(f"recipe.judges is {o.judges}; there may be 1 to 4")
