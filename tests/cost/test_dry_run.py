@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from largegan.config import DEVICES, parse
+from largegan.config.parse import DEVICES, parse
 from largegan.cost.dry_run import data_spec, dry_run
 from largegan.cost.hardware import GPUS
 from largegan.recipe import DataSpec

@@ -11,7 +11,7 @@ import torch
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Recipe
-from largegan.recipes import TABLE, recipe_class
+from largegan.recipes import TABLE, build, recipe_class
 from largegan.trainer import Trainer
 
 IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
@@ -92,7 +92,7 @@ def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
     options = dict(TINY.get(name, {}))
     if exact:
         options |= NO_BATCH_STATISTICS.get(name, {"norm": "none"})
-    return recipe_class(name)(spec_of(name), **options)
+    return build(name, spec_of(name), options)
 
 
 class ToyStream:
