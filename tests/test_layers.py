@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "config": {"recipes"},
     # The papers, from the top down.
     "recipes": {"augment", "ema", "layers", "losses", "nets", "recipe"},
-    "nets": {"layers", "ops"},
+    "nets": {"layers", "metrics", "ops"},  # metrics: the weights of pre-trained networks
     "layers": {"ops"},
     "augment": {"ops"},
     "ema": {"recipe"},

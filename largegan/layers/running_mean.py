@@ -50,7 +50,7 @@ class RunningClassMeans(nn.Module):
         self.pending.index_add_(0, classes, counted.to(self.pending))
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def absorb_pending(self) -> None:
         count = self.pending[:, -1:]
         seen = self.pending[:, :-1] / count.clamp(min=1)
         self.mean.copy_(torch.where(count > 0, torch.lerp(seen, self.mean, self.beta), self.mean))

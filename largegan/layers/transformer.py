@@ -62,7 +62,7 @@ class Rotary(nn.Module):
 class Attention(nn.Module):
     """`[N, tokens, width]` -> the same: every token looks at every token.
 
-    With `qk_norm` queries and keys are RMS-normalised with weights of their own, by the smallest
+    With `qk_norm` queries and keys are RMS-normalized with weights of their own, by the smallest
     eps of their type, before they are rotated. The fused kernels of
     `scaled_dot_product_attention` have no second derivative: first-order phases only.
     """

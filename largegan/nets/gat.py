@@ -48,7 +48,7 @@ def slow_mlp(inputs: int, outputs: int) -> nn.Sequential:
 class Mapping(nn.Module):
     """Latents `[N, z_dim]` and labels `[N]` -> w `[N, width]`; keeps each class's mean w.
 
-    Both the class's embedding and z are RMS-normalised. `truncation` below 1 pulls w towards the
+    Both the class's embedding and z are RMS-normalized. `truncation` below 1 pulls w towards the
     mean of its class; 0 gives that mean.
     """
 

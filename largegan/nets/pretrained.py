@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.evaluation import features, weights
+from largegan.metrics import features, weights
 
 RANDOM = "random:"
 STRIDES = (4, 8, 16, 32)

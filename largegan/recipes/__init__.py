@@ -26,6 +26,11 @@ TABLE = {
     "biggan_deep": ("biggan_deep:BigGANDeep", "BigGAN-deep, both published forms (ibid.)"),
     "pix2pix": ("pix2pix:Pix2Pix", "translation from pairs (Isola et al., 2017)"),
     "cyclegan": ("cyclegan:CycleGAN", "unpaired translation both ways (Zhu et al., 2017)"),
+    "projected_gan": (
+        "projected_gan:ProjectedGAN",
+        "a frozen, pre-trained network as the judges' eyes (Sauer et al., 2021)",
+    ),
+    "gat": ("gat:GAT", "transformers that are judged at four levels (Hyun et al., 2025)"),
     "cut": ("cut:CUT", "contrastive unpaired translation, FastCUT (Park et al., 2020)"),
 }
 

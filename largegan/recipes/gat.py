@@ -28,11 +28,12 @@ from largegan.errors import ConfigError
 from largegan.layers.precision import exact
 from largegan.losses import finite_difference_gp, relativistic_d, relativistic_g
 from largegan.nets.gat import LEVELS, Discriminator, Generator
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class GATOptions:
+class GATOptions(NoiseToImageOptions):
     """Options of `gat`."""
 
     z_dim: int = 64
@@ -69,14 +70,14 @@ class GATOptions:
     """The half-life is at most this part of the images seen; null: no ramp-up, as published."""
 
 
-class GAT(Recipe):
+class GAT(NoiseToImage):
     """Transformers with noisy multi-level outputs (Hyun et al., 2025)."""
 
     def __init__(self, data: DataSpec, options: GATOptions):
         super().__init__()
         o = self.options = options
         check(data, o)
-        self.num_classes = data.num_classes if o.conditional else 0
+        self.num_classes, self.z_dim = data.num_classes if o.conditional else 0, o.z_dim
         size = (data.height, data.width)
         shared = {
             "patch": o.patch,
@@ -104,7 +105,7 @@ class GAT(Recipe):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
         labels, real = self.labels(batch), batch["image"]
-        batch["z"] = torch.randn(len(real), self.options.z_dim, device=real.device)
+        batch["z"] = self.noise(len(real), self.z_dim, device=real.device)
         fake = self.G(batch["z"], labels)
         o, see_fake, see_real = self.options, self.view(fake[-1]), self.view(real)
 
@@ -134,15 +135,6 @@ class GAT(Recipe):
         """How D sees these images in this pass: augmented and noisy, one draw an image."""
         return draw_view(finished, LEVELS)
 
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.options.z_dim, generator=generator, device=generator.device)
-
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images for `z`; without labels the classes take turns."""
         return self.decode_truncated(z, labels, 1.0)
@@ -150,9 +142,10 @@ class GAT(Recipe):
     @torch.no_grad()
     def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
         """`decode` with w pulled towards its class's mean: 1 leaves it, 0 is the average image."""
-        if self.num_classes and labels is None:
+        if not self.num_classes:
+            labels = None
+        elif labels is None:
             labels = torch.arange(len(z), device=z.device) % self.num_classes
-        labels = labels if self.num_classes else None
         return self.G_ema.net(z, labels, truncation=amount)[-1].clamp(-1, 1)
 
 

@@ -7,7 +7,7 @@ batch of reals for both, batch 64, an average of 312.5 batches with ramp-up. Ada
 for lazy steps that there are none of (16/17), as in the published program. Images below 224 pixels
 are enlarged to it. Here: any size from 8 pixels on (the published generator begins at 128), any
 convolutional backbone of timm with local weights, and fakes take the labels of the batch's reals.
-Where the backbone was trained with another normalisation than [-1, 1] it gets its own.
+Where the backbone was trained with another normalization than [-1, 1] it gets its own.
 
 What a pre-trained judge changes in D-dominance. A discriminator that learns from pixels wins by
 finding any detail that fakes lack, soon one that means nothing to an eye, and G's gradients fade
@@ -36,14 +36,15 @@ from largegan.losses import hinge_d, hinge_g
 from largegan.nets.fastgan import WIDTHS, Generator
 from largegan.nets.pretrained import Backbone
 from largegan.nets.projected import KERNEL, Discriminators, Projector
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 EMA_ITERATIONS = 10_000 / 32  # half-life: batch / 32 * 10,000 images
 CUTOUT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectedGANOptions:
+class ProjectedGANOptions(NoiseToImageOptions):
     """Options of `projected_gan`."""
 
     z_dim: int = 256
@@ -74,21 +75,21 @@ class ProjectedGANOptions:
     patch: bool = False
     """Discriminators that judge small patches: one halving each."""
     augment: bool = True
-    """DiffAugment of what the discriminators see: colours, translation, cutout."""
+    """DiffAugment of what the discriminators see: colors, translation, cutout."""
     lr: float = 2e-4
     """Adam's learning rate, both players."""
     ema_halflife_nimg: float | None = None
     """Half-life of the averaged generator, in images; null: 312.5 batches."""
 
 
-class ProjectedGAN(Recipe):
+class ProjectedGAN(NoiseToImage):
     """Discriminators on frozen, mixed features of a pre-trained network (Sauer et al., 2021)."""
 
     def __init__(self, data: DataSpec, options: ProjectedGANOptions):
         super().__init__()
         o = self.options = options
         check(data, o)
-        self.num_classes = data.num_classes if o.conditional else 0
+        self.num_classes, self.z_dim = data.num_classes if o.conditional else 0, o.z_dim
         self.G = Generator(
             data.height,
             z_dim=o.z_dim,
@@ -146,11 +147,6 @@ class ProjectedGAN(Recipe):
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
         return {"adv": hinge_d(on_real, on_fake)}
 
-    def fake(self, batch: Batch) -> Tensor:
-        real = batch["image"]
-        z = torch.randn(len(real), self.options.z_dim, device=real.device)
-        return self.G(z, self.labels(batch))
-
     def judge(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """All logits `[N, L]` for images `[N, C, H, W]`, augmented anew at every call."""
         return self.D(self.project(self.augment(images)), labels)
@@ -162,23 +158,14 @@ class ProjectedGAN(Recipe):
             images = F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
         return self.projector(self.backbone(images))
 
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         halflife = self.options.ema_halflife_nimg
         self.G_ema.halflife_nimg = EMA_ITERATIONS * batch_size if halflife is None else halflife
-        self.G_ema.update(self.G, at, batch_size)
+        super().after_iteration(at, batch_size)
 
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.options.z_dim, generator=generator, device=generator.device)
-
-    @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images for `z`, with fixed noise; without labels the classes take turns."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, labels if self.num_classes else None).clamp(-1, 1)
+        return super().decode(z, labels).clamp(-1, 1)
 
 
 def check(data: DataSpec, o: ProjectedGANOptions) -> None:

@@ -218,7 +218,7 @@ def check_forward(run: Run) -> None:
     case.check("w", G.mapping(z, y))
     before = G.mapping.w_avg.mean.clone()
     G.mapping(z, y, track=True)
-    G.mapping.w_avg.settle()
+    G.mapping.w_avg.absorb_pending()
     case.check("w_avg_move", G.mapping.w_avg.mean - before)
     stack = torch.stack([x * factor for factor in (1.0, 0.8, 0.6, 0.4)])
     case.check("logits_D_stack", D(stack, y))
@@ -232,7 +232,7 @@ def check_forward(run: Run) -> None:
 
 
 def guided(G: Generator, z: Tensor, y: Tensor, strength: float) -> Tensor:
-    """The peer's guidance, whose mean over classes normalises along the wrong axis."""
+    """The peer's guidance, whose mean over classes normalizes along the wrong axis."""
     w, table = G.mapping(z, y), G.mapping.embed.weight
     classes = rms_norm(table.T, 1e-8).T  # over the classes, feature by feature
     sign = z / (z.square() + 1e-8).sqrt()
@@ -306,7 +306,7 @@ def check_step(run: Run) -> None:
         case.check(f"step_{net}_loss", loss)
         case.check(f"step_{net}_gradnorm", norm)
         optimizer.step()
-    run.recipe.G.mapping.w_avg.settle()
+    run.recipe.G.mapping.w_avg.absorb_pending()
     now = {net: peer.tensors() for net, peer in nets.items()}
     for net in "GD":
         moved = {name: t - start[net][name] for name, t in now[net].items()}
