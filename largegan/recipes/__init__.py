@@ -35,6 +35,11 @@ TABLE = {
     "srresnet": ("srresnet:SRResNet", "super-resolution by a pixel loss (Ledig et al., 2017)"),
     "srgan": ("srgan:SRGAN", "super-resolution GAN (Ledig et al., 2017)"),
     "esrgan": ("esrgan:ESRGAN", "SRGAN, relativistic, dense blocks (Wang et al., 2018)"),
+    "projected_gan": (
+        "projected_gan:ProjectedGAN",
+        "a frozen, pre-trained network as the judges' eyes (Sauer et al., 2021)",
+    ),
+    "gat": ("gat:GAT", "transformers that are judged at four levels (Hyun et al., 2025)"),
     "cut": ("cut:CUT", "contrastive unpaired translation, FastCUT (Park et al., 2020)"),
 }
 

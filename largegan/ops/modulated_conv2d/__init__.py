@@ -31,10 +31,10 @@ def modulated_conv2d(
 
     `x` `[N, I, H, W]`, `w` `[O, I, h, w]`, `s` `[N, I]` -> `[N, O, ...]`. Weights of image n are
     `w[o, i] s[n, i]`, and with `demodulate` each output channel's weights have norm 1 (Karras et
-    al., 2020, Eq. 1 and 3); `gain`, after that, scales the input. `noise` is added to the result and must broadcast with it. `form`
-    chooses how: "activations" scales what goes in and comes out of one shared convolution,
-    "weights" builds every image's weights and convolves in groups. They agree up to rounding;
-    "auto" takes "activations".
+    al., 2020, Eq. 1 and 3); `gain`, after that, scales the input. `noise` is added to the result
+    and must broadcast with it. `form` chooses how: "activations" scales what goes in and comes out
+    of one shared convolution, "weights" builds every image's weights and convolves in groups. They
+    agree up to rounding; "auto" takes "activations".
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}: give one of {', '.join(FORMS)}")
