@@ -38,7 +38,7 @@ from largegan.ops import activation, fir, fir_activation, modulated
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
-from largegan.recipes.stylegan2 import StyleGAN2
+from largegan.recipes.stylegan2 import StyleGAN2, StyleGAN2Options
 from largegan.trainer import Trainer
 
 BATCH, TARGET = 8, 1.5
@@ -136,7 +136,8 @@ class Images:
 def make_trainer(size: int, channel_max: int = 512) -> Trainer:
     torch.manual_seed(0)
     recipe = StyleGAN2(
-        DataSpec(3, size, size), channel_base=8192, channel_max=channel_max, augment="none"
+        DataSpec(3, size, size),
+        StyleGAN2Options(channel_base=8192, channel_max=channel_max, augment="none"),
     )
     engine = Engine(World(0, 1, torch.device("cpu")))
     engine.setup(recipe)
@@ -155,7 +156,7 @@ def gradients(trainer: Trainer, index: int) -> Tensor:
     phase = trainer.recipe.phases[index]
     trainer.engine.begin(phase.player, second_order=phase.second_order)
     trainer.reseed(index, 0, 0)
-    sum(phase.loss(trainer.draw()[0], trainer.at).values()).backward()
+    sum(phase.loss(trainer.next_micro_batches()[0], trainer.at).values()).backward()
     params = trainer.recipe.players[phase.player].parameters()
     return torch.cat([p.grad.flatten() for p in params if p.grad is not None])
 
@@ -172,7 +173,7 @@ def largest_difference() -> float:
 
 def measure(trainer: Trainer, index: int, turns: int) -> dict[str, dict[str, float]]:
     """Seconds and bytes of one phase in every variant."""
-    phase, micro = trainer.recipe.phases[index], trainer.draw()
+    phase, micro = trainer.recipe.phases[index], trainer.next_micro_batches()
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     peaks = {}
     for _ in range(turns):

@@ -17,7 +17,7 @@ import json
 import sys
 from pathlib import Path, PurePosixPath
 
-from largegan.command import exit_code
+from largegan.cli import exit_code
 
 UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     features = None
     if arguments.features:
-        from largegan.evaluation.features import open_extractor
+        from largegan.metrics.features import open_extractor
 
         features = open_extractor(arguments.features, folder=arguments.weights)
     found = {"outputs": score(arguments.outputs, arguments.truths, features)}
@@ -76,7 +76,7 @@ def score(outputs: str, truths: str, features) -> tuple[dict, dict[str, dict[str
     from tqdm import tqdm
 
     from largegan.errors import DataError
-    from largegan.evaluation.translation import PairedScores
+    from largegan.metrics.translation import PairedScores
 
     ours, theirs = by_stem(outputs), by_stem(truths)
     missing = sorted(ours.keys() ^ theirs.keys())
@@ -98,8 +98,8 @@ def score(outputs: str, truths: str, features) -> tuple[dict, dict[str, dict[str
 
 def draw_sheet(arguments: argparse.Namespace) -> None:
     """Input (where it is given), translation and truth, side by side."""
-    from largegan.pictures import write_picture
     from largegan.translation.contact import side_by_side
+    from largegan.viz.pictures import write_picture
 
     sources = {"input": arguments.inputs, "translation": arguments.outputs}
     sources["truth"] = arguments.truths

@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from largegan.command import (
+from largegan.cli import (
     choose_device,
     exit_code,
     read_grid,
@@ -39,9 +39,9 @@ from largegan.command import (
 )
 
 if TYPE_CHECKING:
-    from largegan.sheets import Artist
+    from largegan.sampler import Sampler
 
-SHEETS = (".png", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -95,11 +95,10 @@ def sheet_help() -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     check(arguments)
-    from largegan.pictures import write_picture
-    from largegan.samples import generator
-    from largegan.sheets import open_artist, settle
+    from largegan.sampler import open_sampler, seeded, use_standing_statistics
+    from largegan.viz.pictures import write_picture
 
-    artist = open_artist(
+    sampler = open_sampler(
         arguments.checkpoint,
         choose_device(arguments.device),
         classes=arguments.classes,
@@ -107,38 +106,38 @@ def run(arguments: argparse.Namespace) -> None:
     )
     seeds = seeds_of(arguments)
     thresholds = read_thresholds(arguments.thresholds)
-    own = artist.recipe.picture(generator(seeds[0], artist.device))
+    own = sampler.recipe.picture(seeded(seeds[0], sampler.device))
     if own is not None:
         refuse_modes(arguments)
         picture = own
     elif is_folder(arguments) and thresholds:
-        return write_sweep(artist, arguments, seeds, thresholds)
+        return write_sweep(sampler, arguments, seeds, thresholds)
     else:
         if arguments.standing:
-            settle(artist, batches=arguments.standing, batch=arguments.batch)
+            use_standing_statistics(sampler, batches=arguments.standing, batch=arguments.batch)
         if is_folder(arguments):
-            return write_files(artist, arguments, seeds, arguments.out)
-        picture = make_sheet(artist, arguments, seeds, thresholds)
+            return write_files(sampler, arguments, seeds, arguments.out)
+        picture = make_sheet(sampler, arguments, seeds, thresholds)
     write_picture(arguments.out, picture)
     print(f"{arguments.out}: {picture.shape[2]}x{picture.shape[1]} pixels")
 
 
-def make_sheet(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], thresholds):
+def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """uint8 `[C, H, W]`."""
-    from largegan import gallery
+    from largegan.viz.sheets import Request, draw_sheet
 
     name = sheet_name(arguments)
     if name:
         layers = tuple(read_seeds(arguments.layers, "--layers")) if arguments.layers else ()
-        wishes = gallery.Wishes(tuple(seeds), arguments.steps, arguments.path, thresholds, layers)
-        return gallery.draw(name, artist, wishes)
+        request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers)
+        return draw_sheet(name, sampler, request)
     if arguments.arithmetic:
-        return arithmetic_sheet(artist, arguments.arithmetic)
-    return grid_sheet(artist, seeds, arguments)
+        return arithmetic_sheet(sampler, arguments.arithmetic)
+    return grid_sheet(sampler, seeds, arguments)
 
 
 def sheet_name(arguments: argparse.Namespace) -> str | None:
-    """The kind in `gallery.KINDS` that was asked for, by its name or by an option of its own."""
+    """The row of `viz.sheets.SHEETS` that was asked for, by its name or by an option of its own."""
     if arguments.class_rows:
         return "classes"
     return "interpolation" if arguments.interpolate else arguments.sheet
@@ -173,10 +172,10 @@ def check(arguments: argparse.Namespace) -> None:
 
 def check_sheet(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
-    from largegan.gallery import KINDS
+    from largegan.viz.sheets import SHEETS
 
-    if arguments.sheet and arguments.sheet not in KINDS:
-        known = ", ".join(KINDS)
+    if arguments.sheet and arguments.sheet not in SHEETS:
+        known = ", ".join(SHEETS)
         raise ConfigError(f"there is no sheet {arguments.sheet!r}; give one of {known}")
     if arguments.thresholds and arguments.truncation is not None:
         raise ConfigError(
@@ -196,7 +195,7 @@ def refuse_modes(arguments: argparse.Namespace) -> None:
 
 
 def is_folder(arguments: argparse.Namespace) -> bool:
-    return arguments.files or arguments.out.suffix.lower() not in SHEETS
+    return arguments.files or arguments.out.suffix.lower() not in PICTURES
 
 
 def seeds_of(arguments: argparse.Namespace) -> list[int]:
@@ -213,10 +212,11 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
 
 
 def default_count(arguments: argparse.Namespace) -> int:
-    from largegan.gallery import KINDS
 
     name = sheet_name(arguments)
-    return KINDS[name].seeds if name else 64
+    from largegan.viz.sheets import SHEETS
+
+    return SHEETS[name].seeds if name else 64
 
 
 def read_pairs(text: str) -> list[int]:
@@ -242,10 +242,10 @@ def read_sum(text: str) -> tuple[list[int], list[int], list[int]]:
     return a, b, c
 
 
-def grid_sheet(artist: "Artist", seeds: list[int], arguments: argparse.Namespace):
+def grid_sheet(sampler: "Sampler", seeds: list[int], arguments: argparse.Namespace):
     """uint8 `[C, H', W']`: seeds row by row."""
     from largegan.errors import ConfigError
-    from largegan.sheets import fill, sheet
+    from largegan.viz.layout import fill, sheet
 
     columns = round(len(seeds) ** 0.5)
     rows = -(-len(seeds) // columns)
@@ -253,11 +253,11 @@ def grid_sheet(artist: "Artist", seeds: list[int], arguments: argparse.Namespace
         rows, columns = read_grid(arguments.grid)
     if rows * columns < len(seeds):
         raise ConfigError(f"--grid {arguments.grid} is too small for {len(seeds)} images")
-    drawn = with_progress(artist.by_seed(seeds, batch=arguments.batch), len(seeds))
+    drawn = with_progress(sampler.by_seed(seeds, batch=arguments.batch), len(seeds))
     return sheet(fill((image for _, image in drawn), rows=rows, columns=columns))
 
 
-def arithmetic_sheet(artist: "Artist", sums: list[str]):
+def arithmetic_sheet(sampler: "Sampler", sums: list[str]):
     """Four columns: a, b, c, a - b + c; a row keeps the class of its first seed.
 
     Means and sums of normal latents are scaled back to the variance of one, without which they
@@ -265,49 +265,50 @@ def arithmetic_sheet(artist: "Artist", sums: list[str]):
     """
     import torch
 
-    from largegan.sheets import has_normal_latents, sheet
+    from largegan.sampler import has_normal_latents
+    from largegan.viz.layout import sheet
 
-    keep = 0.5 if has_normal_latents(artist.recipe) else 0.0
+    keep = 0.5 if has_normal_latents(sampler.recipe) else 0.0
     rows = []
     for text in sums:
         groups = read_sum(text)
         a, b, c = (
-            torch.stack([artist.latent(seed) for seed in group]).mean(0) * len(group) ** keep
+            torch.stack([sampler.latent(seed) for seed in group]).mean(0) * len(group) ** keep
             for group in groups
         )
-        rows.append((torch.stack([a, b, c, (a - b + c) / 3**keep]), artist.label(groups[0][0])))
-    return sheet(artist.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
+        rows.append((torch.stack([a, b, c, (a - b + c) / 3**keep]), sampler.label(groups[0][0])))
+    return sheet(sampler.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
 
 
-def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], folder: Path):
+def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], folder: Path):
     """seed0001.png, or seed0001-CLASS.png, in `folder`."""
-    from largegan.pictures import write_picture
+    from largegan.viz.pictures import write_picture
 
     ending = arguments.format
-    paths = {seed: folder / f"{file_name(artist, seed)}.{ending}" for seed in seeds}
+    paths = {seed: folder / f"{file_name(sampler, seed)}.{ending}" for seed in seeds}
     refuse_existing(list(paths.values()), overwrite=arguments.overwrite)
-    drawn = artist.by_seed(list(paths), batch=arguments.batch)
+    drawn = sampler.by_seed(list(paths), batch=arguments.batch)
     for seed, image in with_progress(drawn, len(paths)):
         write_picture(paths[seed], image)
     print(f"{folder}: {len(paths)} files")
 
 
-def write_sweep(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], thresholds):
+def write_sweep(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """OUT/T/seed0001.png for each threshold T, and OUT/manifest.json, which is written last."""
-    from largegan.sheets import settle
+    from largegan.sampler import use_standing_statistics
 
     manifest = arguments.out / "manifest.json"
     refuse_existing([manifest], overwrite=arguments.overwrite)
     sets = []
     for amount in thresholds:
-        here = artist.truncated(amount)
+        here = sampler.truncated(amount)
         if arguments.standing:  # statistics of images as they are drawn at this threshold
-            settle(here, batches=arguments.standing, batch=arguments.batch)
+            use_standing_statistics(here, batches=arguments.standing, batch=arguments.batch)
         write_files(here, arguments, seeds, arguments.out / f"{amount:g}")
         sets.append({"truncation": amount, "folder": f"{amount:g}", "count": len(set(seeds))})
     about = {
         "checkpoint": str(arguments.checkpoint),
-        "classes": list(artist.classes),
+        "classes": list(sampler.classes),
         "standing_batches": arguments.standing,
         "batch": arguments.batch,
         "sets": sets,
@@ -317,11 +318,11 @@ def write_sweep(artist: "Artist", arguments: argparse.Namespace, seeds: list[int
     partial.replace(manifest)
 
 
-def file_name(artist: "Artist", seed: int) -> str:
-    label = artist.label(seed)
+def file_name(sampler: "Sampler", seed: int) -> str:
+    label = sampler.label(seed)
     if label is None:
         return f"seed{seed:04d}"
-    return f"seed{seed:04d}-{re.sub(r'[^A-Za-z0-9]+', '_', artist.class_name(label))}"
+    return f"seed{seed:04d}-{re.sub(r'[^A-Za-z0-9]+', '_', sampler.class_name(label))}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class RunningMean(nn.Module):
     """An exponential moving average that takes one step per optimizer step.
 
-    `add` what each micro-batch saw; when the phase is over, `settle` moves `mean` by 1 - `beta`
-    towards the mean of everything that was added, over all micro-batches and ranks (the engine
-    sums `pending` over ranks before; see `Recipe.settle`). After a step that was skipped, and
+    `add` what each micro-batch saw; when the phase is over, `absorb_pending` moves `mean` by
+    1 - `beta` towards the mean of everything that was added, over all micro-batches and ranks
+    (`recipe.SumsOverBatch`: the engine sums `pending` before). After a step that was skipped, and
     after a phase that added nothing, `mean` stays as it is.
     """
 
@@ -27,7 +27,7 @@ class RunningMean(nn.Module):
         self.pending += torch.cat([total, total.new_tensor([len(values)])])
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def absorb_pending(self) -> None:
         count = self.pending[-1]
         seen = (self.pending[:-1] / count.clamp(min=1)).view_as(self.mean)
         self.mean.copy_(torch.where(count > 0, torch.lerp(seen, self.mean, self.beta), self.mean))

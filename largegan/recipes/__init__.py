@@ -4,6 +4,12 @@ Adding a GAN is one file in this folder and one row here. Nothing is imported un
 """
 
 import importlib
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from largegan.recipe import DataSpec, Recipe
 
 TABLE = {
     # name: (module:class, what it is)
@@ -12,7 +18,7 @@ TABLE = {
     "dcgan": ("dcgan:DCGAN", "deep convolutional GAN (Radford et al., 2016)"),
     "wgan": ("wgan:WGAN", "Wasserstein GAN with weight clipping (Arjovsky et al., 2017)"),
     "wgan_gp": ("wgan_gp:WGANGP", "Wasserstein GAN with gradient penalty (Gulrajani et al., 2017)"),
-    "sngan": ("sngan:SNGAN", "spectral normalisation, ResNet, hinge (Miyato et al., 2018)"),
+    "sngan": ("sngan:SNGAN", "spectral normalization, ResNet, hinge (Miyato et al., 2018)"),
     "stylegan2": ("stylegan2:StyleGAN2", "style-based generator, ADA (Karras et al., 2020)"),
     "cgan": ("cgan:CGAN", "conditional GAN with MLPs or DCGAN (Mirza & Osindero, 2014)"),
     "sagan": ("sagan:SAGAN", "self-attention, spectral norm in both (Zhang et al., 2019)"),
@@ -24,7 +30,17 @@ TABLE = {
 }
 
 
-def recipe_class(name: str) -> type:
+def recipe_class(name: str) -> "type[Recipe]":
     """The class behind a name in the table."""
     module, cls = TABLE[name][0].split(":")
     return getattr(importlib.import_module(f"largegan.recipes.{module}"), cls)
+
+
+def options_class(name: str) -> type:
+    """The dataclass of a recipe's options: what its constructor takes besides the data."""
+    return inspect.signature(recipe_class(name).__init__).parameters["options"].annotation
+
+
+def build(name: str, data: "DataSpec", options: Mapping[str, Any]) -> "Recipe":
+    """A recipe with new weights. Raises `TypeError` for an option that it does not have."""
+    return recipe_class(name)(data, options_class(name)(**options))

@@ -5,6 +5,7 @@ players, two phases, two losses. A zero-centred gradient penalty on the discrimi
 Mescheder et al., 2018, Eq. 9) makes it converge instead of circling.
 """
 
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -19,42 +20,45 @@ from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Te
 MEAN, STD = 4.0, 1.25
 
 
+@dataclass(frozen=True, kw_only=True)
+class GaussianOptions:
+    """Options of `gaussian`."""
+
+    z_dim: int = 16
+    """Uniform numbers that one example is made from."""
+    width: int = 64
+    """Units of a hidden layer."""
+    lr: float = 1e-3
+    """Adam's learning rate, both players."""
+    r1: float = 0.02
+    """Weight of the gradient penalty."""
+    ema_halflife_nimg: float = 50_000
+    """Half-life of the averaged generator, in examples."""
+
+
 class Gaussian(Recipe):
     """The 1-D toy: learns N(4, 1.25^2) from uniform noise."""
 
     reads = ("x",)
     targets = MappingProxyType({"mean": MEAN, "std": STD, "skew": 0.0, "kurtosis": 3.0})
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        z_dim: int = 16,
-        width: int = 64,
-        lr: float = 1e-3,
-        r1: float = 0.02,
-        ema_halflife_nimg: float = 50_000,
-    ):
+    def __init__(self, data: DataSpec, options: GaussianOptions):
         """
         Args:
             data: one number per example (data.path synthetic:gaussian).
-            z_dim: uniform numbers that one example is made from.
-            width: units of a hidden layer.
-            lr: Adam's learning rate, both players.
-            r1: weight of the gradient penalty.
-            ema_halflife_nimg: half-life of the averaged generator, in examples.
+            options: see `GaussianOptions`.
         """
         super().__init__()
         if data != DataSpec(channels=1, height=1, width=1):
             raise ConfigError(
                 "recipe gaussian learns single numbers; set data.path to synthetic:gaussian"
             )
-        self.z_dim, self.weight = z_dim, r1
-        self.G, self.D = MLP(z_dim, 1, width=width), MLP(1, 1, width=width)
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        self.z_dim, self.weight = options.z_dim, options.r1
+        self.G, self.D = MLP(options.z_dim, 1, width=options.width), MLP(1, 1, width=options.width)
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {
-            "D": Player([self.D], adam(lr, 0.5, 0.99)),
-            "G": Player([self.G], adam(lr, 0.5, 0.99)),
+            "D": Player([self.D], adam(options.lr, 0.5, 0.99)),
+            "G": Player([self.G], adam(options.lr, 0.5, 0.99)),
         }
         self.phases = [
             Phase("D", self.discriminator, second_order=True),

@@ -1,11 +1,11 @@
 """Every recipe under every engine: what each rank does, and what one process does.
 
-Both tables are those of the program. A recipe's new row and an engine's new row enter by themselves.
+Both tables are those of the program: a new row of either enters by itself. "toy" is a recipe in
+which everything that makes distribution hard comes together.
 """
 
 import hashlib
 import json
-import warnings
 from itertools import cycle
 from pathlib import Path
 
@@ -20,8 +20,11 @@ from largegan.parallel.choose import choose
 from largegan.parallel.launch import World, agree, connect, disconnect
 from largegan.recipe import Recipe
 from largegan.trainer import Trainer
-from tests.recipes.common import NAMES, make_recipe, make_trainer
+from tests.parallel.toy import Toy
+from tests.recipes import common
+from tests.recipes.common import IMAGES, make_trainer
 
+NAMES = [*common.NAMES, "toy"]
 # "deepspeed" is the name of one of the others, with a file.
 CUT = [name for name in ENGINE_TABLE if name not in ("replicated", "deepspeed")]
 ENGINES = ["replicated", "without overlap", *CUT, "mixed"]
@@ -36,7 +39,7 @@ def make(name: str, engine: str, world: World, *, everything: bool, seed: int = 
     `everything` is on: sixteen bits, and batch norm, which no other number of processes can
     equal. Otherwise in float32, with clipping.
     """
-    recipe = make_recipe(name, seed=seed, same=not everything)
+    recipe = make_recipe(name, seed, same=not everything)
     damp(recipe)
     shares = None
     if world.size > 1:
@@ -54,6 +57,13 @@ def make(name: str, engine: str, world: World, *, everything: bool, seed: int = 
     if everything:
         trainer.precision = "bf16"
     return trainer
+
+
+def make_recipe(name: str, seed: int, *, same: bool) -> Recipe:
+    if name != "toy":
+        return common.make_recipe(name, seed=seed, same=same)
+    torch.manual_seed(seed)
+    return Toy(IMAGES)
 
 
 def by_player(engine: str, recipe: Recipe) -> str | dict[str, str]:

@@ -5,13 +5,14 @@ is tested with its defaults on 16-pixel images.
 """
 
 import hashlib
+from dataclasses import fields
 
 import torch
 
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Recipe
-from largegan.recipes import TABLE, recipe_class
+from largegan.recipes import TABLE, build, options_class, recipe_class
 from largegan.trainer import Trainer
 
 IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
@@ -100,12 +101,18 @@ def make_recipe(name: str, *, seed: int = 0, exact: bool = False, same: bool = F
     do not depend on who computes a micro-batch.
     """
     torch.manual_seed(seed)
-    options, plain = dict(TINY.get(name, {})), NO_BATCH_STATISTICS.get(name, {"norm": "none"})
+    options, plain = dict(TINY.get(name, {})), without_batch_statistics(name)
     if same:
         options |= SAME_MICRO_BATCHES.get(name, plain)
     elif exact:
         options |= plain
-    return recipe_class(name)(spec_of(name), **options)
+    return build(name, spec_of(name), options)
+
+
+def without_batch_statistics(name: str) -> dict:
+    """Of the table, or for a recipe that is not in it: every norm that can be left out is."""
+    norms = {f.name: "none" for f in fields(options_class(name)) if f.name.endswith("norm")}
+    return NO_BATCH_STATISTICS.get(name, norms)
 
 
 class ToyStream:

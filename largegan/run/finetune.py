@@ -1,0 +1,75 @@
+"""Starting from another run's weights: other images of the same shape, or other classes.
+
+Everything that fits is taken over, averages included. Only what depends on the number of classes
+may differ in shape: there the part that both have is taken over (so of a longer list of classes
+the first ones begin as the old ones), and the rest begins as the recipe made it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from largegan import checkpoint
+from largegan.errors import ConfigError
+from largegan.recipe import DataSpec, Recipe
+from largegan.recipes import build
+
+
+def starting_weights(
+    path: Path, recipe: Recipe, spec: DataSpec, *, name: str, options: dict
+) -> tuple[dict[str, Tensor], list[str]]:
+    """(model state to load into `recipe`, what to tell the user).
+
+    Args:
+        path: a run or one of its checkpoints.
+        recipe: freshly made for `spec`, under `name` with `options`.
+
+    Raises `ConfigError` when the checkpoint is of another recipe, architecture or image shape, and
+    `DataError` when it is damaged.
+    """
+    path = checkpoint.resolve(path)
+    content = checkpoint.load(path)
+    before = DataSpec(**content.state["spec"])
+    check_kind(path, content.state["config"]["recipe"]["name"], before, name, spec)
+    twin = recipe  # a recipe of the same options for the old classes must fit the file exactly
+    if before.num_classes != spec.num_classes:
+        twin = build(name, replace(spec, num_classes=before.num_classes), options)
+    checkpoint.check_model(path, content.model, checkpoint.unaliased(twin.state_dict()))
+    wanted = checkpoint.unaliased(recipe.state_dict())
+    state = {key: taken_over(content.model.get(key), tensor) for key, tensor in wanted.items()}
+    state |= {key: wanted[key] for key in recipe.run_state if key in wanted}
+    changed = [k for k, t in wanted.items() if shape_of(content.model.get(k)) != t.shape]
+    notes = [f"starting from the weights of {path}"]
+    if changed:
+        notes.append(f"  classes: {before.num_classes} -> {spec.num_classes}")
+        notes += [f"  begins anew, in part or whole: {key}" for key in changed]
+    return state, notes
+
+
+def shape_of(tensor: Tensor | None):
+    return None if tensor is None else tensor.shape
+
+
+def check_kind(path: Path, then: str, before: DataSpec, name: str, spec: DataSpec) -> None:
+    if then != name:
+        raise ConfigError(f"run.init_from: {path} is of recipe {then}, this run is of {name}")
+    old = (before.channels, before.height, before.width)
+    new = (spec.channels, spec.height, spec.width)
+    if old != new:
+        raise ConfigError(
+            f"run.init_from: {path} was trained on images of {'x'.join(map(str, old))} (channels, "
+            f"height, width), these data have {'x'.join(map(str, new))}; pack them in that shape"
+        )
+
+
+def taken_over(saved: Tensor | None, fresh: Tensor) -> Tensor:
+    """`fresh` with all that `saved` has for it."""
+    if saved is None or saved.ndim != fresh.ndim:
+        return fresh
+    if saved.shape == fresh.shape:
+        return saved
+    common = tuple(slice(min(a, b)) for a, b in zip(saved.shape, fresh.shape, strict=True))
+    mixed = fresh.detach().clone()
+    mixed[common] = saved[common].to(mixed)
+    return mixed
