@@ -63,7 +63,7 @@ class Phase:
     every: int = 1  # lazy regularization: run every N iterations, with N times the loss
     repeat: int = 1  # this many steps in a row
     fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
-    second_order: bool = False  # differentiates through a gradient: no compile, no ZeRO-3
+    second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
     from_nimg: int = 0  # stages: not before so many images of the run,
     until_nimg: int | None = None  # and not from so many on

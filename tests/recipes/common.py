@@ -5,13 +5,14 @@ is tested with its defaults on 16-pixel images.
 """
 
 import hashlib
+from dataclasses import fields
 
 import torch
 
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, MakesSources, Recipe
-from largegan.recipes import TABLE, build, recipe_class
+from largegan.recipes import TABLE, build, options_class, recipe_class
 from largegan.trainer import Trainer
 
 IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
@@ -133,6 +134,15 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # The projections start so small that normalising them enlarges rounding 10,000 times.
     "cut": {"norm": "none", "projection": 0},
 }
+# Where a batch is cut into the same micro-batches, nothing but batch norm's running statistics
+# depends on who computes which: so this much of a recipe can be compared between one process and
+# several. Recipes that are not here: as above.
+SAME_MICRO_BATCHES: dict[str, dict] = {
+    "stylegan2": {"pl_every": 2, "pl_shrink": 1, "r1_every": 2},
+    "pix2pix": {"norm": "none"},
+    "cyclegan": {},
+    "cut": {},
+}
 NAMES = list(TABLE)
 
 
@@ -146,13 +156,23 @@ def spec_reading(reads: tuple[str, ...]) -> DataSpec:
     return NUMBERS if "x" in reads else IMAGES
 
 
-def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
-    """A tiny recipe; `exact` picks the options that have no batch statistics."""
+def make_recipe(name: str, *, seed: int = 0, exact: bool = False, same: bool = False) -> Recipe:
+    """A tiny recipe; `exact` picks the options that have no batch statistics, `same` those that
+    do not depend on who computes a micro-batch.
+    """
     torch.manual_seed(seed)
-    options = dict(TINY.get(name, {}))
-    if exact:
-        options |= NO_BATCH_STATISTICS.get(name, {"norm": "none"})
+    options, plain = dict(TINY.get(name, {})), without_batch_statistics(name)
+    if same:
+        options |= SAME_MICRO_BATCHES.get(name, plain)
+    elif exact:
+        options |= plain
     return build(name, spec_of(name), options)
+
+
+def without_batch_statistics(name: str) -> dict:
+    """Of the table, or for a recipe that is not in it: every norm that can be left out is."""
+    norms = {f.name: "none" for f in fields(options_class(name)) if f.name.endswith("norm")}
+    return NO_BATCH_STATISTICS.get(name, norms)
 
 
 class ToyStream:
