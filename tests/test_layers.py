@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "sampler": {"layers", "recipe", "restore"},
     "restore": {"checkpoint", "recipe", "recipes"},
     # Settings.
-    "config": {"recipes"},
+    "config": {"metrics", "recipes"},
     # The papers, from the top down.
     "recipes": {"augment", "ema", "layers", "losses", "nets", "recipe"},
     "nets": {"layers", "metrics", "ops"},  # metrics: feature networks and their weights

@@ -105,7 +105,7 @@ class EvaluateConfig:
     every_nimg: int | None = None
     """Images between evaluations; left out: never. Each of them saves a checkpoint."""
     metrics: list[str] = field(default_factory=lambda: ["fid"])
-    """Of fid, kid, prdc, ifid, is (tools/fid.py explains them)."""
+    """Of the table of metrics: fid, kid, prdc, ... (`fid --help` explains them)."""
     best: str = "fid"
     """The score whose best checkpoint is never removed: fid, kid, precision, recall, ..."""
     count: int = 10_000
