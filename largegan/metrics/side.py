@@ -63,8 +63,8 @@ def both_labels(reference: Side, generated: Side, what: str) -> tuple[list[int],
     """The class of every image. Raises `ConfigError` where a side has none."""
     if reference.labels is None or generated.labels is None:
         raise ConfigError(
-            f"{what} needs classes on both sides: sub-folders that are classes, labelled shards, "
-            "or a class-conditional checkpoint"
+            f"{what} needs images with classes on both sides: sub-folders that are classes, "
+            "labeled shards, or a class-conditional checkpoint"
         )
     return reference.labels, generated.labels
 

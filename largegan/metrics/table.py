@@ -56,6 +56,13 @@ TABLE: dict[str, Metric] = {
         errors={"kid": "kid_error"},
         titles={"kid": "KID"},
     ),
+    "mind": Metric(
+        "Monge distance: sliced transport of features; 5,000 images are enough",
+        "mind:mind",
+        {"mind": "lower"},
+        frozenset({"features"}),
+        titles={"mind": "MIND"},
+    ),
     "prdc": Metric(
         "precision, recall, density, coverage",
         "prdc:prdc",
