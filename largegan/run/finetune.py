@@ -12,6 +12,7 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.errors import ConfigError
+from largegan.power_ema import without_powers
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import build
 
@@ -30,16 +31,17 @@ def starting_weights(
     """
     path = checkpoint.resolve(path)
     content = checkpoint.load(path)
+    model = without_powers(content.model)
     before = DataSpec(**content.state["spec"])
     check_kind(path, content.state["config"]["recipe"]["name"], before, name, spec)
     twin = recipe  # a recipe of the same options for the old classes must fit the file exactly
     if before.num_classes != spec.num_classes:
         twin = build(name, replace(spec, num_classes=before.num_classes), options)
-    checkpoint.check_model(path, content.model, checkpoint.unaliased(twin.state_dict()))
+    checkpoint.check_model(path, model, checkpoint.unaliased(twin.state_dict()))
     wanted = checkpoint.unaliased(recipe.state_dict())
-    state = {key: taken_over(content.model.get(key), tensor) for key, tensor in wanted.items()}
+    state = {key: taken_over(model.get(key), tensor) for key, tensor in wanted.items()}
     state |= {key: wanted[key] for key in recipe.run_state if key in wanted}
-    changed = [k for k, t in wanted.items() if shape_of(content.model.get(k)) != t.shape]
+    changed = [k for k, t in wanted.items() if shape_of(model.get(k)) != t.shape]
     notes = [f"starting from the weights of {path}"]
     if changed:
         notes.append(f"  classes: {before.num_classes} -> {spec.num_classes}")

@@ -14,6 +14,7 @@ from tests.golden import (
     goldcheck,
     metrics,
     nvlabs_ops,
+    power_ema,
     projected_gan,
     studiogan,
     stylegan2,
@@ -43,6 +44,7 @@ CLAIMED = {
     "projected-gan": projected_gan.check,
     "full-size autonomousvision/projected-gan": projected_gan.check_full,
     "gat": gat.check,
+    "ema": power_ema.check,
     "full-size hse1032/GAT": gat.check_full,
     "inception": metrics.check_inception,
 }
