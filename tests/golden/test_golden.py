@@ -17,6 +17,7 @@ from tests.golden import (
     metrics,
     mmd,
     nvlabs_ops,
+    power_ema,
     projected_gan,
     r3gan,
     studiogan,
@@ -64,6 +65,7 @@ CLAIMED = {
     "projected-gan": projected_gan.check,
     "full-size autonomousvision/projected-gan": projected_gan.check_full,
     "gat": gat.check,
+    "ema": power_ema.check,
     "full-size hse1032/GAT": gat.check_full,
 }
 PENDING = {  # families that later work brings: what will build each
