@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "sampler",
         "viz",
     },
-    "translation": {"data", "interop", "restore", "sampler", "viz"},
+    "translation": {"data", "interop", "layers", "restore", "sampler", "viz"},
     "interop": {"checkpoint", "recipe", "recipes", "restore"},
     "viz": {"recipe", "sampler"},
     "sampler": {"layers", "recipe", "restore"},
@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "config": {"recipes"},
     # The papers, from the top down.
     "recipes": {"augment", "ema", "layers", "losses", "nets", "recipe"},
-    "nets": {"layers", "ops"},
+    "nets": {"layers", "metrics", "ops"},  # metrics: feature networks and their weights
     "layers": {"ops"},
     "augment": {"ops"},
     "ema": {"recipe"},
@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "losses": set(),
     "checkpoint": set(),
     "data": set(),
-    "metrics": {"ops"},
+    "metrics": {"losses", "ops"},
     "ops": set(),
     "cli": set(),
     "errors": set(),

@@ -28,6 +28,20 @@ TABLE = {
     "biggan_deep": ("biggan_deep:BigGANDeep", "BigGAN-deep, both published forms (ibid.)"),
     "pix2pix": ("pix2pix:Pix2Pix", "translation from pairs (Isola et al., 2017)"),
     "cyclegan": ("cyclegan:CycleGAN", "unpaired translation both ways (Zhu et al., 2017)"),
+    "lapgan": ("lapgan:LAPGAN", "a Laplacian pyramid of GANs (Denton et al., 2015)"),
+    "gmmn": ("gmmn:GMMN", "moment matching, no discriminator (Li et al., 2015)"),
+    "gmmn_codes": ("gmmn_codes:GMMNCodes", "moment matching on codes of an auto-encoder (ibid.)"),
+    "gaussian_mmd": ("gaussian_mmd:GaussianMMD", "the 1-D toy by moment matching"),
+    "ali": ("ali:ALI", "adversarially learned inference, an encoder (Dumoulin et al., 2017)"),
+    "bigan": ("bigan:BiGAN", "bidirectional GAN with MLPs, an encoder (Donahue et al., 2017)"),
+    "srresnet": ("srresnet:SRResNet", "super-resolution by a pixel loss (Ledig et al., 2017)"),
+    "srgan": ("srgan:SRGAN", "super-resolution GAN (Ledig et al., 2017)"),
+    "esrgan": ("esrgan:ESRGAN", "SRGAN, relativistic, dense blocks (Wang et al., 2018)"),
+    "projected_gan": (
+        "projected_gan:ProjectedGAN",
+        "a frozen, pre-trained network as the judges' eyes (Sauer et al., 2021)",
+    ),
+    "gat": ("gat:GAT", "transformers that are judged at four levels (Hyun et al., 2025)"),
     "cut": ("cut:CUT", "contrastive unpaired translation, FastCUT (Park et al., 2020)"),
 }
 

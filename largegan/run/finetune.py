@@ -3,6 +3,9 @@
 Everything that fits is taken over, averages included. Only what depends on the number of classes
 may differ in shape: there the part that both have is taken over (so of a longer list of classes
 the first ones begin as the old ones), and the rest begins as the recipe made it.
+
+A recipe may also begin from another one (`Recipe.begins_from`: SRGAN from a generator that was
+trained on pixels), of any image size: networks of the same name are taken over whole.
 """
 
 from dataclasses import replace
@@ -30,8 +33,10 @@ def starting_weights(
     """
     path = checkpoint.resolve(path)
     content = checkpoint.load(path)
-    before = DataSpec(**content.state["spec"])
-    check_kind(path, content.state["config"]["recipe"]["name"], before, name, spec)
+    before, then = DataSpec(**content.state["spec"]), content.state["config"]["recipe"]["name"]
+    if then in recipe.begins_from:
+        return first_stage(path, content.model, recipe, then)
+    check_kind(path, then, before, name, spec)
     twin = recipe  # a recipe of the same options for the old classes must fit the file exactly
     if before.num_classes != spec.num_classes:
         twin = build(name, replace(spec, num_classes=before.num_classes), options)
@@ -45,6 +50,27 @@ def starting_weights(
         notes.append(f"  classes: {before.num_classes} -> {spec.num_classes}")
         notes += [f"  begins anew, in part or whole: {key}" for key in changed]
     return state, notes
+
+
+def first_stage(
+    path: Path, model: dict[str, Tensor], recipe: Recipe, then: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """All tensors of a run of another recipe, for the same names here; the rest begins anew."""
+    wanted = checkpoint.unaliased(recipe.state_dict())
+    taken = sorted({key.split(".")[0] for key in model})
+    anew = sorted({key.split(".")[0] for key in wanted} - set(taken))
+    for key in model.keys() | {key for key in wanted if key.split(".")[0] in taken}:
+        shapes = shape_of(model.get(key)), shape_of(wanted.get(key))
+        if shapes[0] != shapes[1]:
+            there, here = ("none" if s is None else list(s) for s in shapes)
+            raise ConfigError(
+                f"run.init_from: {key} is {there} in {path} and {here} in this run; give it the "
+                f"options of that run of {then}"
+            )
+    notes = [f"starting from {', '.join(taken)} of {then}, {path}"]
+    if anew:
+        notes.append(f"  begins anew: {', '.join(anew)}")
+    return wanted | model, notes
 
 
 def shape_of(tensor: Tensor | None):

@@ -8,15 +8,21 @@ import pytest
 
 from tests.golden import (
     ada,
+    ali,
     biggan,
     cyclegan,
+    gat,
     goldcheck,
+    lapgan,
     metrics,
+    mmd,
     nvlabs_ops,
+    projected_gan,
     r3gan,
     studiogan,
     stylegan2,
     stylegan3,
+    superres,
 )
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
@@ -49,19 +55,17 @@ CLAIMED = {
     "ops blur-ema": stylegan3.check_blur_ema,
     "ops equivariance": stylegan3.check_equivariance,
     "inception": metrics.check_inception,
+    "srgan": superres.check,
+    "full-size super-resolution": superres.check_full,
+    "ali": ali.check,
+    "mmd": mmd.check,
+    "lapgan": lapgan.check,
+    "projected-gan": projected_gan.check,
+    "full-size autonomousvision/projected-gan": projected_gan.check_full,
+    "gat": gat.check,
+    "full-size hse1032/GAT": gat.check_full,
 }
 PENDING = {  # families that later work brings: what will build each
-    "srgan": "recipes/srgan.py with the generators and discriminators of super-resolution",
-    "full-size Lornatang/SRGAN-PyTorch": "SRResNet of recipes/srgan.py at its published size",
-    "full-size open-mmlab/mmagic": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
-    "full-size XPixelGroup/BasicSR": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
-    "projected-gan": "recipes/projected_gan.py with FastGAN and the projected discriminator",
-    "full-size autonomousvision/projected-gan": "nets/fastgan.py at its published sizes",
-    "gat": "recipes/gat.py with transformers for both networks",
-    "full-size hse1032/GAT": "nets/gat.py at its published sizes",
-    "mmd": "recipes/gmmn.py: maximum mean discrepancy with mixtures of kernels",
-    "ali": "recipes/ali.py: adversarially learned inference",
-    "lapgan": "recipes/lapgan.py: the Laplacian pyramid and its levels",
     "metrics": "path length, MIND, and precision by the strict rule among the metrics",
     "ema": "averages by a power function, put together after training",
 }
@@ -76,6 +80,8 @@ def family(meta: dict) -> str:
         return "ops ada"  # the same pipeline in every peer
     if group == "ops" and "op" in args:
         return f"ops {args['op']}"
+    if group == "full-size" and peer.split("/")[0] in superres.PEERS:
+        return "full-size super-resolution"  # all of them by the words of their constructors
     return f"{group} {peer}" if group in ("ops", "full-size") else group
 
 
