@@ -255,6 +255,18 @@ class TruncatesStyles(Protocol):
 
 
 @runtime_checkable
+class MovesInput(Protocol):
+    """input that can be moved: StyleGAN3."""
+
+    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
+        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+
+        It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
+        the middle, to those they are read from: to move the picture by t, shift by -t.
+        """
+
+
+@runtime_checkable
 class EmbedsClasses(Protocol):
     """class embeddings that can be interpolated: BigGAN."""
 
