@@ -25,10 +25,10 @@ import scipy
 import scipy.linalg
 import torch
 
-from largegan.evaluation.features import as_rgb
-from largegan.evaluation.frechet import frechet_distance
-from largegan.evaluation.moments import Gaussian, Moments
-from largegan.evaluation.resize import device_resize
+from largegan.metrics.features import as_rgb
+from largegan.metrics.frechet import frechet_distance
+from largegan.metrics.moments import Gaussian, Moments
+from largegan.metrics.resize import device_resize
 
 DIM, BATCH = 2048, 64
 SAMPLES = 50_000

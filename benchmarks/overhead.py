@@ -29,7 +29,7 @@ from largegan.losses import gradient_penalty, wasserstein_d, wasserstein_g
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import Batch, DataSpec, Progress
-from largegan.recipes.wgan_gp import WGANGP
+from largegan.recipes.wgan_gp import WGANGP, WGANGPOptions
 from largegan.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results"
@@ -155,7 +155,8 @@ def benchmark(*, size: int, batch: int, channels: int, rounds: int) -> dict:
 
     def make() -> WGANGP:
         torch.manual_seed(0)
-        return WGANGP(spec, z_dim=64, g_channels=channels, d_channels=channels)
+        options = WGANGPOptions(z_dim=64, g_channels=channels, d_channels=channels)
+        return WGANGP(spec, options)
 
     difference = largest_difference(make, size=size, batch=batch, steps=3)
     images = Images(size=size, batch_size=batch)

@@ -32,7 +32,7 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, connect, disconnect, leave
 from largegan.parallel.replicated import Replicated
 from largegan.recipe import DataSpec
-from largegan.recipes.wgan_gp import WGANGP
+from largegan.recipes.wgan_gp import WGANGP, WGANGPOptions
 from largegan.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,9 +55,14 @@ class Images:
 def build(world, arguments, *, overlap: bool) -> Trainer:
     torch.manual_seed(0)
     recipe = WGANGP(
-        DataSpec(3, 32, 32), z_dim=64, n_critic=1, g_channels=arguments.channels,
-        d_channels=arguments.channels,
-    )  # fmt: skip
+        DataSpec(3, 32, 32),
+        WGANGPOptions(
+            z_dim=64,
+            n_critic=1,
+            g_channels=arguments.channels,
+            d_channels=arguments.channels,
+        ),
+    )
     size = arguments.bucket_kib * 1024
     share = partial(Replicated, overlap=overlap, bucket_bytes=size)
     engine = Engine(world, dict.fromkeys(recipe.players, share))

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from largegan.config import parse, recipe_options
+from largegan.config.parse import parse, recipe_options
 from largegan.cost.count import Count, count
 from largegan.cost.dry_run import declared_spec
 from largegan.cost.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib
 from largegan.cost.hardware import GPUS, assumptions
-from largegan.recipes import recipe_class
+from largegan.recipes import build
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -60,7 +60,7 @@ def configuration(name: str, **options: object) -> Namespace:
 
 def counted(config: Namespace, size: int, world: int) -> Count:
     spec, _ = declared_spec(config)
-    make = partial(recipe_class(config.recipe.name), spec, **recipe_options(config))
+    make = partial(build, config.recipe.name, spec, recipe_options(config))
     return count(make, spec, micro_batch_size=size, world=world)
 
 

@@ -161,7 +161,7 @@ def build(row: Row, device: str):
     from largegan.parallel.engine import Engine
     from largegan.parallel.launch import World
     from largegan.recipe import DataSpec
-    from largegan.recipes import recipe_class
+    from largegan.recipes import build
     from largegan.trainer import Trainer
 
     torch.manual_seed(0)
@@ -169,7 +169,7 @@ def build(row: Row, device: str):
     spec = DataSpec(3, row.resolution, row.resolution, row.classes, **domain_b)
     # The time of a step does not depend on the start, and an orthogonal one takes minutes.
     options = dict(row.options) | ({"start": "normal"} if "biggan" in row.recipe else {})
-    recipe = recipe_class(row.recipe)(spec, **options)
+    recipe = build(row.recipe, spec, options)
     if row.compiled:
         for player in recipe.players.values():
             for net in player.nets:

@@ -1,8 +1,10 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn, optim
@@ -58,16 +60,23 @@ class Phase:
 
     player: str
     loss: Callable[[Batch, Progress], Terms]
-    every: int = 1  # lazy regularisation: run every N iterations, with N times the loss
+    every: int = 1  # lazy regularization: run every N iterations, with N times the loss
     repeat: int = 1  # this many steps in a row
     fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
-    second_order: bool = False  # differentiates through a gradient: no compile, no ZeRO-3
+    second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
+    from_nimg: int = 0  # stages: not before so many images of the run,
+    until_nimg: int | None = None  # and not from so many on
 
     @property
     def name(self) -> str:
         """`player.loss`, e.g. `D.critic`: how logs and errors call this phase."""
         return f"{self.player}.{self.loss.__name__.lstrip('_')}"
+
+    def due(self, at: Progress) -> bool:
+        """Whether it runs in the iteration that begins at this progress."""
+        ended = self.until_nimg is not None and at.nimg >= self.until_nimg
+        return at.step % self.every == 0 and at.nimg >= self.from_nimg and not ended
 
 
 class Recipe(nn.Module):
@@ -85,8 +94,17 @@ class Recipe(nn.Module):
     paired: bool = False  # whether image_a and image_b have to show the same thing
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
     micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
-    directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a": what `translate` can do
+    num_classes: int = 0  # that the networks know; a recipe may leave the data's classes aside
+    directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a", "upscale": what `translate` can do
+    begins_from: tuple[str, ...] = ()  # recipes whose networks this one may take over
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
+
+    def begin_training(self, device: torch.device) -> None:
+        """Loads what only training needs and no checkpoint holds: frozen networks of losses.
+
+        The trainer says it before the first step. Raises `EnvironmentFault` when weights are not
+        here.
+        """
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
@@ -109,6 +127,7 @@ class Recipe(nn.Module):
     def translator(self, direction: str) -> nn.Module:
         """The network that translates, averaged and in evaluation mode: images in, images out.
 
+        `scale`, where it has one, is how many times larger its images are than those it takes.
         It takes any size, and each image's result does not depend on the others of its batch.
         `multiple` is the side of its coarsest cell in pixels: a part of an image that starts at a
         multiple of it is computed on the same grid as the whole. `halo` (a multiple of that) is
@@ -126,7 +145,8 @@ class Recipe(nn.Module):
             direction: one of `directions`; None for the first.
 
         Returns:
-            float32 `[N, channels of the other domain, H, W]` in [-1, 1].
+            float32 `[N, channels of the other domain, H, W]` in [-1, 1], each side `scale` times
+            as large where the translator has a `scale`.
         """
         return self.translator(direction or self.directions[0])(images)
 
@@ -134,8 +154,8 @@ class Recipe(nn.Module):
         """More typical, less varied latents `[n, z_dim]`: a small `amount` does much, above 0.
 
         Here they are scaled, which suits normal ones; BigGAN draws values beyond `amount` again. A
-        recipe that truncates behind its latents (StyleGAN: w) has `decode_truncated(z, labels,
-        amount)` instead, and this is not called.
+        recipe that truncates behind its latents is `TruncatesStyles` instead, and this is not
+        called.
         """
         return z * amount
 
@@ -177,30 +197,27 @@ class Recipe(nn.Module):
     def join_ranks(self, mean: Callable[[Tensor], Tensor], ranks: int) -> None:
         """Gives layers that look at the images of all ranks a differentiable mean over them.
 
-        The engine calls it once, when there are several ranks. Layers ask for it by having
-        `mean_over_ranks` (`layers.batch_norm`), and know nothing of processes.
+        The engine calls it once, when there are several ranks. Layers ask for it by being
+        `AveragesOverRanks` (`layers.batch_norm`), and know nothing of processes.
         """
         for module in self.modules():
-            if hasattr(module, "mean_over_ranks"):
+            if isinstance(module, AveragesOverRanks):
                 module.mean_over_ranks, module.ranks = mean, ranks
 
     def set_batch_size(self, batch_size: int) -> None:
         """The trainer says it before the first step; layers that keep images make room for them."""
         self.batch_size = batch_size
         for module in self.modules():
-            if module is not self and hasattr(module, "set_batch_size"):
+            if module is not self and isinstance(module, KeepsBatches):
                 module.set_batch_size(batch_size)
 
-    def settle(self) -> None:
+    def absorb_pending(self) -> None:
         """Once per good optimizer step: averages move towards what the phase's batch added up.
 
-        For modules that follow the batch (`layers.running_mean`, adaptive augmentation). While
-        losses are computed they add to `pending`, a buffer that no checkpoint needs; the engine
-        sums it over ranks, and then their own `settle` uses it up. So they too do not depend on
-        how a batch is split.
+        For layers that are `SumsOverBatch`: `layers.running_mean`, adaptive augmentation.
         """
         for module in self._summing_layers:
-            module.settle()
+            module.absorb_pending()
 
     @cached_property
     def _watched(self) -> dict[str, Tensor]:
@@ -208,11 +225,111 @@ class Recipe(nn.Module):
 
     @cached_property
     def _stateful_layers(self) -> list[nn.Module]:
-        return [module for module in self.modules() if hasattr(module, "accumulating")]
+        return [module for module in self.modules() if isinstance(module, CountsMicroBatches)]
 
     @cached_property
     def _summing_layers(self) -> list[nn.Module]:
-        return [module for module in self.modules() if hasattr(module, "pending")]
+        return [module for module in self.modules() if isinstance(module, SumsOverBatch)]
+
+
+# What recipes may offer besides. Tools ask with `isinstance`; having the methods is declaring it.
+
+
+@runtime_checkable
+class HasStyles(Protocol):
+    """styles w between latents and images: StyleGAN and its kin."""
+
+    def ws(self, z: Tensor, labels: Tensor | None, truncation: float = 1.0) -> Tensor:
+        """`[n, num_ws, w_dim]` for latents `[n, z_dim]`; truncation 1: none, 0: the mean w."""
+
+    def synthesize(self, ws: Tensor) -> Tensor:
+        """Images in [-1, 1] for styles, with averaged weights."""
+
+
+@runtime_checkable
+class TruncatesStyles(Protocol):
+    """truncation behind its latents: w is pulled to its mean."""
+
+    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
+        """As `Recipe.decode`, less varied the closer `amount` is to 0; 1: no truncation."""
+
+
+@runtime_checkable
+class EmbedsClasses(Protocol):
+    """class embeddings that can be interpolated: BigGAN."""
+
+    def embed(self, labels: Tensor) -> Tensor:
+        """`[n, embedding]` for labels int64 `[n]`."""
+
+    def decode_embedded(self, z: Tensor, embedded: Tensor) -> Tensor:
+        """As `Recipe.decode`, for embeddings instead of labels."""
+
+
+@runtime_checkable
+class HasEncoder(Protocol):
+    """an encoder: from images back to latents."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """`[n, z_dim]` for images `[n, channels, H, W]` in [-1, 1]; `decode` shows them again."""
+
+
+@runtime_checkable
+class HasPyramid(Protocol):
+    """a pyramid: images that grow level by level."""
+
+    def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
+        """The images of every level in [-1, 1], the coarsest first; the last are `decode`'s."""
+
+
+@runtime_checkable
+class MakesSources(Protocol):
+    """sources of its own: it makes what it translates out of the images it trains on."""
+
+    def sources(self, batch: Batch) -> Tensor:
+        """`[N, C, h, w]` in [-1, 1] that `translate` would turn into `batch["image"]`."""
+
+
+# What layers may ask for. `Recipe` finds them; a layer knows nothing of trainers and ranks.
+
+
+@runtime_checkable
+class CountsMicroBatches(Protocol):
+    """a layer with state per forward: see `Recipe.set_accumulating`."""
+
+    accumulating: bool
+
+
+@runtime_checkable
+class SumsOverBatch(Protocol):
+    """a layer that follows the batch, however it is split over micro-batches and ranks.
+
+    While losses are computed it adds to `pending`, a buffer that no checkpoint needs; the engine
+    sums it over ranks, and after a good step `absorb_pending` uses it up.
+    """
+
+    pending: Tensor
+
+    def absorb_pending(self) -> None: ...
+
+
+@runtime_checkable
+class AveragesOverRanks(Protocol):
+    """a layer that looks at the images of all ranks: see `Recipe.join_ranks`."""
+
+    mean_over_ranks: Callable[[Tensor], Tensor] | None
+    ranks: int
+
+
+@runtime_checkable
+class KeepsBatches(Protocol):
+    """a layer that keeps images of whole batches: see `Recipe.set_batch_size`."""
+
+    def set_batch_size(self, batch_size: int) -> None: ...
+
+
+def title_of(protocol: type) -> str:
+    """What a Protocol above is about, for a sentence."""
+    return protocol.__doc__.split(":")[0]
 
 
 def adam(
@@ -224,6 +341,28 @@ def adam(
     """
     c = 1.0 if lazy is None else lazy / (lazy + 1)
     return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+
+
+def cosine_decay(
+    base: float,
+    final: float,
+    nimg: float,
+    *,
+    total_nimg: float,
+    warmup_nimg: float = 0,
+    warmup_value: float = 0.0,
+    hold_nimg: float = 0,
+) -> float:
+    """`base`, then along half a cosine to `final`, reached at `total_nimg` images and kept.
+
+    Before that it may rise linearly from `warmup_value` for `warmup_nimg` images, and stay at
+    `base` for `hold_nimg`; the cosine has what is left.
+    """
+    if nimg < warmup_nimg:
+        return warmup_value + (base - warmup_value) * nimg / warmup_nimg
+    start = warmup_nimg + hold_nimg
+    done = (nimg - start) / (total_nimg - start) if nimg < total_nimg else 1.0
+    return base + (final - base) * (1 - math.cos(math.pi * max(0.0, done))) / 2
 
 
 def linear_decay(

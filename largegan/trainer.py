@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from largegan.errors import ConfigError
-from largegan.health import BufferGuard, StepCounter
+from largegan.health.steps import BufferGuard, StepCounter
 from largegan.parallel import watch
 from largegan.parallel.engine import Engine, StepReport
 from largegan.recipe import Batch, Phase, Progress, Recipe
@@ -80,6 +80,7 @@ class Trainer:
         self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
         self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
         recipe.set_batch_size(batch_size)
+        recipe.begin_training(engine.device)
         self.at = Progress()
         self.bad_steps = StepCounter(max_bad_steps)
         self.guard = BufferGuard(recipe)
@@ -91,17 +92,17 @@ class Trainer:
         """Every phase that is due, in order; then what the recipe does once per iteration."""
         micro: list[Batch] | None = None
         for index, phase in enumerate(self.recipe.phases):
-            if self.at.step % phase.every:
+            if not phase.due(self.at):
                 continue
             for turn in range(phase.repeat):
                 if phase.fresh or micro is None:
-                    micro = self.draw()
+                    micro = self.next_micro_batches()
                 self.run_phase(phase, micro, (index, turn))
         self.at = Progress(self.at.step + 1, self.at.nimg + self.batch_size)
         with self.engine.whole():
             self.recipe.after_iteration(self.at, self.batch_size)
 
-    def draw(self) -> list[Batch]:
+    def next_micro_batches(self) -> list[Batch]:
         """This rank's micro-batches of the next global batch, on the device."""
         start = time.perf_counter()
         watch.at(f"reading data for step {self.at.step}")
@@ -136,7 +137,7 @@ class Trainer:
         report = engine.finish(
             phase.player, self.at, terms=totals, max_grad_norm=self.max_grad_norm
         )
-        self.settle(phase, report)
+        self.conclude(phase, report)
         if report.finite:
             for name, value in (totals | watched).items():
                 self.tally.add(f"{phase.name}/{name}", value / len(micro))
@@ -145,10 +146,10 @@ class Trainer:
         self.tally.spend(phase.name, time.perf_counter() - start)
         return report
 
-    def settle(self, phase: Phase, report: StepReport) -> None:
+    def conclude(self, phase: Phase, report: StepReport) -> None:
         """After a good step, averages and the recipe's `after`; after a bad one, only a count."""
         if report.finite:
-            self.recipe.settle()
+            self.recipe.absorb_pending()
             if phase.after:
                 with self.engine.editing(phase.player):
                     phase.after()

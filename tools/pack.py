@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.command import exit_code
+from largegan.cli import exit_code
 
 
 def parse_arguments() -> argparse.Namespace:

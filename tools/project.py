@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.command import choose_device, exit_code, refuse_existing, with_progress
+from largegan.cli import choose_device, exit_code, refuse_existing, with_progress
 
 SHOWN = 6  # pictures of the search in comparison.png
 
@@ -47,28 +47,29 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from largegan.errors import ConfigError
-    from largegan.projection import project
-    from largegan.sheets import open_artist
+    from largegan.recipe import HasStyles
+    from largegan.sampler import open_sampler
+    from largegan.viz.inversion import project
 
     if arguments.steps < 1 or not arguments.lr > 0:
         raise ConfigError("--steps must be at least 1 and --lr above 0")
     names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
     refuse_existing([arguments.out / name for name in names], overwrite=arguments.overwrite)
     device = choose_device(arguments.device)
-    artist = open_artist(arguments.checkpoint, device, classes=arguments.label)
-    if not (hasattr(artist.recipe, "ws") and hasattr(artist.recipe, "draw")):
+    sampler = open_sampler(arguments.checkpoint, device, classes=arguments.label)
+    if not isinstance(sampler.recipe, HasStyles):
         raise ConfigError(
-            f"recipe {type(artist.recipe).__name__} has no w to search; project.py is for StyleGAN"
+            f"recipe {type(sampler.recipe).__name__} has no w to search; project.py is for StyleGAN"
         )
-    if len(artist.classes) > 1:
+    if len(sampler.classes) > 1:
         raise ConfigError("this checkpoint has classes; say which one with --class")
-    spec = artist.spec
+    spec = sampler.spec
     target = read_picture(arguments.picture, spec).to(device)
-    artist.recipe.requires_grad_(False)
+    sampler.recipe.requires_grad_(False)
     search = project(
-        artist.recipe,
+        sampler.recipe,
         distance(arguments, target),
-        label=artist.classes[0] if artist.classes else None,
+        label=sampler.classes[0] if sampler.classes else None,
         steps=arguments.steps,
         lr=arguments.lr,
         extended=arguments.extended,
@@ -90,13 +91,13 @@ def kept(search, steps: int, most: int = 60):
 
 
 def distance(arguments: argparse.Namespace, target):
-    from largegan.projection import FeatureDistance, PixelDistance
+    from largegan.viz.inversion import FeatureDistance, PixelDistance
 
     if arguments.features == "pixels":
         return PixelDistance(target)
     import timm
 
-    from largegan.evaluation.features import timm_model
+    from largegan.metrics.features import timm_model
 
     model, _ = timm_model(arguments.features, arguments.weights)
     data = timm.data.resolve_model_data_config(model)
@@ -129,8 +130,9 @@ def write(out: Path, target, steps: list) -> None:
     from safetensors.torch import save_file
 
     from largegan.errors import EnvironmentFault
-    from largegan.films import write_film
-    from largegan.pictures import grid, to_uint8, write_picture
+    from largegan.sampler import to_uint8
+    from largegan.viz.pictures import grid, write_picture
+    from largegan.viz.video import write_film
 
     write_picture(out / "projected.png", to_uint8(steps[-1].image)[0].cpu())
     picks = [steps[round(i * (len(steps) - 1) / (SHOWN - 1))] for i in range(SHOWN)]

@@ -9,6 +9,7 @@
   sample.py runs/quickstart walk.png --interpolate 1,2,3    a row from 1 to 2, a row from 2 to 3
   sample.py runs/quickstart sum.png --arithmetic 3-8+5 1,2,3-4,5,6+7,8,9
   sample.py runs/biggan sheet.png --sheet truncation --thresholds 0.3,0.7,1,2
+  sample.py runs/ali again.png --sheet reconstructions --images photos[:16]
   sample.py runs/stylegan2 mix.png --sheet style-mixing --seeds 0-9 --layers 0-3
   sample.py runs/biggan sweep --thresholds 0.3,0.7,1,2 --count 5000 --standing 16
                             sweep/0.3/seed0000.png, ..., sweep/manifest.json: what an FID or KID
@@ -28,7 +29,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from largegan.command import (
+from largegan.cli import (
     choose_device,
     exit_code,
     read_grid,
@@ -39,9 +40,9 @@ from largegan.command import (
 )
 
 if TYPE_CHECKING:
-    from largegan.sheets import Artist
+    from largegan.sampler import Sampler
 
-SHEETS = (".png", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -73,6 +74,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
     modes.add_argument("--sheet", metavar="NAME", help=sheet_help())
     add("--layers", help="of style mixing, such as 0-3 (default: the first half)")
+    add("--images", metavar="PATH", help="real images, of the network's size: a folder, zip, npz "
+        "or shards, such as photos or photos[100:116]")  # fmt: skip
     add("--steps", type=int, default=8, help="images in a row of interpolation (default: 8)")
     add("--path", choices=("auto", "linear", "spherical"), default="auto",
         help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
@@ -88,18 +91,18 @@ def sheet_help() -> str:
     return (
         "classes, interpolation, class-interpolation (the same latent from class to class), "
         "truncation (the same seeds at each of --thresholds), w-interpolation, style-mixing (half "
-        "of the seeds with the other half's styles in --layers)"
+        "of the seeds with the other half's styles in --layers), pyramid (every level of lapgan), "
+        "reconstructions and image-interpolation (of --images, with an encoder)"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     check(arguments)
-    from largegan.pictures import write_picture
-    from largegan.samples import generator
-    from largegan.sheets import open_artist, settle
+    from largegan.sampler import open_sampler, seeded, use_standing_statistics
+    from largegan.viz.pictures import write_picture
 
-    artist = open_artist(
+    sampler = open_sampler(
         arguments.checkpoint,
         choose_device(arguments.device),
         classes=arguments.classes,
@@ -107,38 +110,43 @@ def run(arguments: argparse.Namespace) -> None:
     )
     seeds = seeds_of(arguments)
     thresholds = read_thresholds(arguments.thresholds)
-    own = artist.recipe.picture(generator(seeds[0], artist.device))
+    own = sampler.recipe.picture(seeded(seeds[0], sampler.device))
     if own is not None:
         refuse_modes(arguments)
         picture = own
     elif is_folder(arguments) and thresholds:
-        return write_sweep(artist, arguments, seeds, thresholds)
+        return write_sweep(sampler, arguments, seeds, thresholds)
     else:
         if arguments.standing:
-            settle(artist, batches=arguments.standing, batch=arguments.batch)
+            use_standing_statistics(sampler, batches=arguments.standing, batch=arguments.batch)
         if is_folder(arguments):
-            return write_files(artist, arguments, seeds, arguments.out)
-        picture = make_sheet(artist, arguments, seeds, thresholds)
+            return write_files(sampler, arguments, seeds, arguments.out)
+        picture = make_sheet(sampler, arguments, seeds, thresholds)
     write_picture(arguments.out, picture)
     print(f"{arguments.out}: {picture.shape[2]}x{picture.shape[1]} pixels")
 
 
-def make_sheet(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], thresholds):
+def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """uint8 `[C, H, W]`."""
-    from largegan import gallery
+    from largegan.viz.sheets import Request, draw_sheet
 
     name = sheet_name(arguments)
     if name:
         layers = tuple(read_seeds(arguments.layers, "--layers")) if arguments.layers else ()
-        wishes = gallery.Wishes(tuple(seeds), arguments.steps, arguments.path, thresholds, layers)
-        return gallery.draw(name, artist, wishes)
+        images = None
+        if arguments.images:
+            from largegan.evaluation.reconstruction import read_like
+
+            images = read_like(arguments.images, sampler.spec)
+        request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers, images)
+        return draw_sheet(name, sampler, request)
     if arguments.arithmetic:
-        return arithmetic_sheet(artist, arguments.arithmetic)
-    return grid_sheet(artist, seeds, arguments)
+        return arithmetic_sheet(sampler, arguments.arithmetic)
+    return grid_sheet(sampler, seeds, arguments)
 
 
 def sheet_name(arguments: argparse.Namespace) -> str | None:
-    """The kind in `gallery.KINDS` that was asked for, by its name or by an option of its own."""
+    """The row of `viz.sheets.SHEETS` that was asked for, by its name or by an option of its own."""
     if arguments.class_rows:
         return "classes"
     return "interpolation" if arguments.interpolate else arguments.sheet
@@ -147,6 +155,7 @@ def sheet_name(arguments: argparse.Namespace) -> str | None:
 def check(arguments: argparse.Namespace) -> None:
     """Refuses what cannot be done before anything heavy is loaded."""
     from largegan.errors import ConfigError
+    from largegan.viz.sheets import SHEETS
 
     sheet_only = {"--class-rows": arguments.class_rows, "--interpolate": arguments.interpolate}
     sheet_only |= {"--arithmetic": arguments.arithmetic, "--grid": arguments.grid}
@@ -161,6 +170,9 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.standing < 0:
         raise ConfigError(f"--standing is {arguments.standing}; it is a number of batches")
     check_sheet(arguments)
+    if arguments.images and not (arguments.sheet and SHEETS[arguments.sheet].images):
+        about = [name for name, row in SHEETS.items() if row.images]
+        raise ConfigError(f"--images is for --sheet {' or '.join(about)}")
     if arguments.steps < 2:
         raise ConfigError(f"--steps is {arguments.steps}; a way has at least its 2 ends")
     if arguments.count is not None and arguments.seeds is not None:
@@ -173,10 +185,10 @@ def check(arguments: argparse.Namespace) -> None:
 
 def check_sheet(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
-    from largegan.gallery import KINDS
+    from largegan.viz.sheets import SHEETS
 
-    if arguments.sheet and arguments.sheet not in KINDS:
-        known = ", ".join(KINDS)
+    if arguments.sheet and arguments.sheet not in SHEETS:
+        known = ", ".join(SHEETS)
         raise ConfigError(f"there is no sheet {arguments.sheet!r}; give one of {known}")
     if arguments.thresholds and arguments.truncation is not None:
         raise ConfigError(
@@ -196,7 +208,7 @@ def refuse_modes(arguments: argparse.Namespace) -> None:
 
 
 def is_folder(arguments: argparse.Namespace) -> bool:
-    return arguments.files or arguments.out.suffix.lower() not in SHEETS
+    return arguments.files or arguments.out.suffix.lower() not in PICTURES
 
 
 def seeds_of(arguments: argparse.Namespace) -> list[int]:
@@ -213,10 +225,11 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
 
 
 def default_count(arguments: argparse.Namespace) -> int:
-    from largegan.gallery import KINDS
 
     name = sheet_name(arguments)
-    return KINDS[name].seeds if name else 64
+    from largegan.viz.sheets import SHEETS
+
+    return SHEETS[name].seeds if name else 64
 
 
 def read_pairs(text: str) -> list[int]:
@@ -242,10 +255,10 @@ def read_sum(text: str) -> tuple[list[int], list[int], list[int]]:
     return a, b, c
 
 
-def grid_sheet(artist: "Artist", seeds: list[int], arguments: argparse.Namespace):
+def grid_sheet(sampler: "Sampler", seeds: list[int], arguments: argparse.Namespace):
     """uint8 `[C, H', W']`: seeds row by row."""
     from largegan.errors import ConfigError
-    from largegan.sheets import fill, sheet
+    from largegan.viz.layout import fill, sheet
 
     columns = round(len(seeds) ** 0.5)
     rows = -(-len(seeds) // columns)
@@ -253,11 +266,11 @@ def grid_sheet(artist: "Artist", seeds: list[int], arguments: argparse.Namespace
         rows, columns = read_grid(arguments.grid)
     if rows * columns < len(seeds):
         raise ConfigError(f"--grid {arguments.grid} is too small for {len(seeds)} images")
-    drawn = with_progress(artist.by_seed(seeds, batch=arguments.batch), len(seeds))
+    drawn = with_progress(sampler.by_seed(seeds, batch=arguments.batch), len(seeds))
     return sheet(fill((image for _, image in drawn), rows=rows, columns=columns))
 
 
-def arithmetic_sheet(artist: "Artist", sums: list[str]):
+def arithmetic_sheet(sampler: "Sampler", sums: list[str]):
     """Four columns: a, b, c, a - b + c; a row keeps the class of its first seed.
 
     Means and sums of normal latents are scaled back to the variance of one, without which they
@@ -265,49 +278,50 @@ def arithmetic_sheet(artist: "Artist", sums: list[str]):
     """
     import torch
 
-    from largegan.sheets import has_normal_latents, sheet
+    from largegan.sampler import has_normal_latents
+    from largegan.viz.layout import sheet
 
-    keep = 0.5 if has_normal_latents(artist.recipe) else 0.0
+    keep = 0.5 if has_normal_latents(sampler.recipe) else 0.0
     rows = []
     for text in sums:
         groups = read_sum(text)
         a, b, c = (
-            torch.stack([artist.latent(seed) for seed in group]).mean(0) * len(group) ** keep
+            torch.stack([sampler.latent(seed) for seed in group]).mean(0) * len(group) ** keep
             for group in groups
         )
-        rows.append((torch.stack([a, b, c, (a - b + c) / 3**keep]), artist.label(groups[0][0])))
-    return sheet(artist.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
+        rows.append((torch.stack([a, b, c, (a - b + c) / 3**keep]), sampler.label(groups[0][0])))
+    return sheet(sampler.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
 
 
-def write_files(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], folder: Path):
+def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], folder: Path):
     """seed0001.png, or seed0001-CLASS.png, in `folder`."""
-    from largegan.pictures import write_picture
+    from largegan.viz.pictures import write_picture
 
     ending = arguments.format
-    paths = {seed: folder / f"{file_name(artist, seed)}.{ending}" for seed in seeds}
+    paths = {seed: folder / f"{file_name(sampler, seed)}.{ending}" for seed in seeds}
     refuse_existing(list(paths.values()), overwrite=arguments.overwrite)
-    drawn = artist.by_seed(list(paths), batch=arguments.batch)
+    drawn = sampler.by_seed(list(paths), batch=arguments.batch)
     for seed, image in with_progress(drawn, len(paths)):
         write_picture(paths[seed], image)
     print(f"{folder}: {len(paths)} files")
 
 
-def write_sweep(artist: "Artist", arguments: argparse.Namespace, seeds: list[int], thresholds):
+def write_sweep(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """OUT/T/seed0001.png for each threshold T, and OUT/manifest.json, which is written last."""
-    from largegan.sheets import settle
+    from largegan.sampler import use_standing_statistics
 
     manifest = arguments.out / "manifest.json"
     refuse_existing([manifest], overwrite=arguments.overwrite)
     sets = []
     for amount in thresholds:
-        here = artist.truncated(amount)
+        here = sampler.truncated(amount)
         if arguments.standing:  # statistics of images as they are drawn at this threshold
-            settle(here, batches=arguments.standing, batch=arguments.batch)
+            use_standing_statistics(here, batches=arguments.standing, batch=arguments.batch)
         write_files(here, arguments, seeds, arguments.out / f"{amount:g}")
         sets.append({"truncation": amount, "folder": f"{amount:g}", "count": len(set(seeds))})
     about = {
         "checkpoint": str(arguments.checkpoint),
-        "classes": list(artist.classes),
+        "classes": list(sampler.classes),
         "standing_batches": arguments.standing,
         "batch": arguments.batch,
         "sets": sets,
@@ -317,11 +331,11 @@ def write_sweep(artist: "Artist", arguments: argparse.Namespace, seeds: list[int
     partial.replace(manifest)
 
 
-def file_name(artist: "Artist", seed: int) -> str:
-    label = artist.label(seed)
+def file_name(sampler: "Sampler", seed: int) -> str:
+    label = sampler.label(seed)
     if label is None:
         return f"seed{seed:04d}"
-    return f"seed{seed:04d}-{re.sub(r'[^A-Za-z0-9]+', '_', artist.class_name(label))}"
+    return f"seed{seed:04d}-{re.sub(r'[^A-Za-z0-9]+', '_', sampler.class_name(label))}"
 
 
 def main(argv: list[str] | None = None) -> int:

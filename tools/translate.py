@@ -29,7 +29,7 @@ import sys
 import time
 from pathlib import Path
 
-from largegan.command import choose_device
+from largegan.cli import choose_device
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -168,8 +168,8 @@ def say(outcome, seconds: float, out: Path, world) -> None:
 
 
 def draw_sheet(share: dict, arguments: argparse.Namespace) -> None:
-    from largegan.pictures import write_picture
     from largegan.translation.contact import contact_sheet
+    from largegan.viz.pictures import write_picture
 
     picture = contact_sheet(
         share, arguments.out, count=arguments.sheet_count, window=arguments.window

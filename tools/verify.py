@@ -8,7 +8,7 @@ anything is bad.
 import argparse
 import sys
 
-from largegan.command import exit_code
+from largegan.cli import exit_code
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.command import (
+from largegan.cli import (
     choose_device,
     exit_code,
     read_grid,
@@ -49,7 +49,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.errors import ConfigError
-    from largegan.films import check_film, write_film
+    from largegan.viz.video import check_film, write_film
 
     check_film(arguments.out)
     refuse_existing([arguments.out], overwrite=arguments.overwrite)
@@ -59,34 +59,34 @@ def run(arguments: argparse.Namespace) -> None:
     seeds = read_seeds(arguments.seeds)
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
-    from largegan.sheets import open_artist
+    from largegan.sampler import open_sampler
 
-    artist = open_artist(
+    sampler = open_sampler(
         arguments.checkpoint,
         choose_device(arguments.device),
         classes=arguments.classes,
         truncation=arguments.truncation,
     )
-    pictures = frames(artist, seeds, read_grid(arguments.grid), arguments)
+    pictures = frames(sampler, seeds, read_grid(arguments.grid), arguments)
     write_film(arguments.out, pictures, fps=arguments.fps)
     size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
     seconds = len(pictures) / arguments.fps
     print(f"{arguments.out}: {len(pictures)} pictures of {size} pixels, {seconds:.1f} s")
 
 
-def frames(artist, seeds: list[int], grid: tuple[int, int], arguments: argparse.Namespace) -> list:
+def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse.Namespace) -> list:
     """uint8 `[C, H', W']` each."""
     import torch
 
-    from largegan.gallery import path_images
-    from largegan.sheets import sheet
+    from largegan.viz.layout import sheet
+    from largegan.viz.paths import path_images
 
     rows, columns = grid
     offset = max(seeds) - min(seeds) + 1
     walkers = [[s + i * offset for s in seeds] for i in range(rows * columns)]
     images = torch.stack(
         [
-            path_images(artist, walker, arguments.frames, batch=arguments.batch)
+            path_images(sampler, walker, arguments.frames, batch=arguments.batch)
             for walker in with_progress(walkers, len(walkers))
         ],
         dim=1,

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.command import exit_code
+from largegan.cli import exit_code
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def list_weights(arguments: argparse.Namespace) -> int:
-    from largegan.evaluation import weights
+    from largegan.metrics import weights
 
     for row in weights.TABLE.values():
         found = weights.places(row, arguments.dir)
@@ -60,7 +60,7 @@ def fetch(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from largegan.errors import ConfigError
-    from largegan.evaluation import weights
+    from largegan.metrics import weights
 
     rows = [weights.table_row(name) for name in arguments.names]
     if arguments.source and len(rows) > 1:
@@ -79,7 +79,7 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     from largegan.errors import DataError
-    from largegan.evaluation import weights
+    from largegan.metrics import weights
 
     bad = found = 0
     rows = [weights.table_row(n) for n in arguments.names] or list(weights.TABLE.values())

@@ -22,8 +22,8 @@ class ADA(nn.Module):
     Use, in a recipe: `self.ada(images)` on everything that D sees, reals and fakes, in D's phases
     and in G's; `self.ada.observe(logits)` on the logits of real images in D's phase, and
     `self.ada.adapt(at.step, batch_size)` in `after_iteration`. Signs are summed over micro-batches
-    and ranks (see `Recipe.settle`), so p is the same everywhere; p and the sums are buffers, so a
-    resumed run goes on exactly.
+    and ranks (`recipe.SumsOverBatch`), so p is the same everywhere; p and the sums are buffers, so
+    a resumed run goes on exactly.
 
     Args:
         transforms: a group of transforms (`GROUPS`, "bgc" is the paper's choice), or every
@@ -65,7 +65,7 @@ class ADA(nn.Module):
         self.pending += torch.stack([total, total.new_tensor(float(real_logits.numel()))])
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def absorb_pending(self) -> None:
         """What a good phase counted, on all ranks."""
         self.signs += self.pending
         self.pending.zero_()

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from jsonargparse import Namespace
 
-from largegan.config import recipe_options
+from largegan.config.parse import recipe_options
 from largegan.cost.count import Count, count
 from largegan.cost.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib, phase_s
 from largegan.cost.hardware import GPUS, assumptions
@@ -15,9 +15,9 @@ from largegan.errors import DataError
 from largegan.parallel.choose import choose, chosen_engines
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
-from largegan.recipes import recipe_class
+from largegan.recipes import build, recipe_class
+from largegan.run.data import open_source, spec_of
 from largegan.trainer import micro_batch_size
-from largegan.training_data import open_source, spec_of
 
 UNKNOWN_RESOLUTION = 256
 
@@ -26,7 +26,7 @@ def dry_run(config: Namespace, env: Mapping[str, str] = os.environ) -> str:
     """The whole answer, as text. Raises `ConfigError` for what a real start would refuse."""
     world = config.parallel.processes or int(env.get("WORLD_SIZE", "1"))
     spec, known = data_spec(config)
-    make = partial(recipe_class(config.recipe.name), spec, **recipe_options(config))
+    make = partial(build, config.recipe.name, spec, recipe_options(config))
     size = micro_batch_size(config.train.batch_size, config.train.micro_batch_size, world)
     with torch.device("meta"):
         recipe = make()
@@ -50,9 +50,9 @@ def dry_run(config: Namespace, env: Mapping[str, str] = os.environ) -> str:
 
 def data_spec(config: Namespace) -> tuple[DataSpec, str]:
     """What examples look like, and how that is known: from the data, or as the file says."""
-    data, make = config.data, recipe_class(config.recipe.name)
+    data, recipe = config.data, recipe_class(config.recipe.name)
     try:
-        source = open_source(data, make)
+        source = open_source(data, recipe)
     except DataError:
         return declared_spec(config)
     spec = spec_of(data, source)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 from jsonargparse import Namespace
 
+from largegan.config.schema import DataConfig
 from largegan.data import DataInfo, Stream, framed, open_stream
 from largegan.data.domains import UnpairedStream
 from largegan.doctor.finding import Finding, Visit
 from largegan.recipe import Recipe
 from largegan.recipes import recipe_class
-from largegan.settings import DataConfig
+from largegan.run.data import framing_of, open_source
 from largegan.trainer import micro_batch_size
-from largegan.training_data import framing_of, open_source
 
 READ_SECONDS = 1.0
 BATCH_PER_RANK = 64  # where no configuration says

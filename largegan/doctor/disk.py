@@ -5,17 +5,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from largegan import checkpoint, run
+from largegan import checkpoint
 from largegan.doctor.finding import Finding, Visit
 from largegan.recipe import Recipe
+from largegan.run import directory
 
 
 def check_run_directory(visit: Visit) -> Iterator[Finding]:
     if not visit.config:
         return
     settings = visit.config.run
-    folder = Path(settings.dir) if settings.dir else run.fresh_name(visit.config)
-    if settings.resume == "never" and run.is_run(folder):
+    folder = Path(settings.dir) if settings.dir else directory.fresh_name(visit.config)
+    if settings.resume == "never" and directory.is_run(folder):
         remedy = "train with --run.resume auto to continue it, or choose another --run.dir"
         yield Finding("warn", "run directory", f"{folder} already holds a run", remedy)
     place = nearest_folder(folder)

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from largegan.config import parse, recipe_options
+from largegan.config.parse import parse, recipe_options
 from largegan.data import framed
 from largegan.data.transforms import to_device
 from largegan.doctor.data import training_stream
@@ -15,9 +15,9 @@ from largegan.doctor.finding import Finding, Visit
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import Batch, DataSpec, Phase
-from largegan.recipes import recipe_class
+from largegan.recipes import build
+from largegan.run.data import framing_of
 from largegan.trainer import Trainer
-from largegan.training_data import framing_of
 
 
 def check_config(visit: Visit) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def check_networks(visit: Visit) -> Iterator[Finding]:
     info = framed(visit.source, framing_of(config.data))
     spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
     torch.manual_seed(config.train.seed)
-    visit.recipe = recipe_class(config.recipe.name)(spec, **recipe_options(config))
+    visit.recipe = build(config.recipe.name, spec, recipe_options(config))
     sizes = ", ".join(
         f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.2f} M"
         for name, player in visit.recipe.players.items()
@@ -54,7 +54,7 @@ def check_networks(visit: Visit) -> Iterator[Finding]:
 
 def run_phases(visit: Visit) -> Iterator[Finding]:
     trainer = build_trainer(visit)
-    micro = trainer.draw()[0]
+    micro = trainer.next_micro_batches()[0]
     trainer.stream.close()
     spent = []
     for phase in visit.recipe.phases:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import largegan
 from largegan import checkpoint
-from largegan.errors import DataError, EnvironmentFault
+from largegan.errors import EnvironmentFault
 from largegan.interop import graphs
 from largegan.interop.exported import (
     CONFIG,
@@ -25,7 +25,7 @@ from largegan.interop.exported import (
 )
 from largegan.interop.graphs import Traceable, compare
 from largegan.recipe import DataSpec, Recipe
-from largegan.sheets import rebuild
+from largegan.restore import restore
 
 README = "README.md"
 
@@ -46,19 +46,14 @@ def export(
         DataError: the checkpoint is damaged.
         EnvironmentFault: the disk refuses, or a package is missing.
     """
-    path = checkpoint.resolve(path)
-    fault = checkpoint.damage(path)
-    if fault:
-        raise DataError(f"checkpoint {path} {fault}; choose another one of that run")
-    state = json.loads((path / checkpoint.STATE).read_text())
-    options, spec = state["config"]["recipe"], DataSpec(**state["spec"])
-    recipe = rebuild(path, options, spec)
-    which = choose_direction(direction, recipe.directions, path)
+    found = restore(path)
+    recipe = found.recipe
+    which = choose_direction(direction, recipe.directions, found.path)
     net = network_of(recipe, which).eval().requires_grad_(False)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        found = _write_all(partial, net, recipe, spec, options, which, forms)
+        deviations = _write_all(partial, net, recipe, found.spec, found.options, which, forms)
         out.mkdir(parents=True, exist_ok=True)
         for name in (graphs.PT2, graphs.ONNX, f"{graphs.ONNX}.data"):
             (out / name).unlink(missing_ok=True)  # of an earlier export with more forms
@@ -68,7 +63,7 @@ def export(
         raise EnvironmentFault(f"cannot write {out}: {fault}; make room and try again") from fault
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return found
+    return deviations
 
 
 def _write_all(

@@ -20,10 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from largegan import checkpoint
+from largegan import checkpoint, recipes
 from largegan.errors import ConfigError, DataError
 from largegan.recipe import DataSpec, Recipe
-from largegan.recipes import TABLE, recipe_class
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "largegan network, version 1"
@@ -91,11 +90,11 @@ def load_exported(path: str | Path) -> Exported:
 
 def build(name: str, options: dict, spec: DataSpec, direction: str | None) -> nn.Module:
     """The network of a recipe that is exported, with new weights."""
-    if name not in TABLE:
-        raise ConfigError(f"this largegan has no recipe {name}; it has {', '.join(TABLE)}")
+    if name not in recipes.TABLE:
+        raise ConfigError(f"this largegan has no recipe {name}; it has {', '.join(recipes.TABLE)}")
     with torch.random.fork_rng(devices=[]):  # new weights must not disturb the caller's numbers
         try:
-            recipe = recipe_class(name)(spec, **options)
+            recipe = recipes.build(name, spec, options)
         except TypeError as fault:
             raise ConfigError(
                 f"recipe {name} does not take these options here ({fault}); use the version of "

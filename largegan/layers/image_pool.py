@@ -10,13 +10,13 @@ class ImagePool(nn.Module):
     While it is not full it keeps every image it sees and hands it back. Once full, it hands back
     every other image, at random, and for the rest an old one, whose place the new image takes.
 
-    The pool changes once per optimizer step, for the batch as a whole: what `exchange` would
-    store waits in `pending` until `settle` (see `Recipe.settle`). So it is the same on every
-    rank, and does not depend on how a batch is split over micro-batches and ranks. At batch size
-    1 that is the published algorithm; at others, images of one batch do not replace each other
-    before the batch is over.
+    The pool changes once per optimizer step, for the batch as a whole: what `exchange` would store
+    waits in `pending` (`recipe.SumsOverBatch`). So it is the same on every rank, and does not
+    depend on how a batch is split over micro-batches and ranks. At batch size 1 that is the
+    published algorithm; at others, images of one batch do not replace each other before the batch
+    is over.
 
-    Args:
+        Args:
         size: images to keep; 0 hands everything back.
         shape: (channels, height, width) of an image.
     """
@@ -54,7 +54,7 @@ class ImagePool(nn.Module):
         return torch.where(old[:, None, None, None], self.images[place].to(fakes.dtype), fakes)
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def absorb_pending(self) -> None:
         """Stores what the batch brought, in its order: of two for one place the later stays."""
         if not self.waiting:
             return

@@ -4,6 +4,28 @@ import torch
 from torch import Tensor
 
 
+def normal(
+    n: int,
+    z_dim: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Standard normal latents `[n, z_dim]`."""
+    return torch.randn(n, z_dim, generator=generator, device=device)
+
+
+def uniform(
+    n: int,
+    z_dim: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Latents `[n, z_dim]`, uniform in [-1, 1]."""
+    return torch.rand(n, z_dim, generator=generator, device=device) * 2 - 1
+
+
 def resampled(z: Tensor, threshold: float, generator: torch.Generator) -> Tensor:
     """Normal numbers with those beyond `threshold` drawn again until all are within it.
 

@@ -11,6 +11,7 @@ statistics follow the generator's own steps only, and the average's half-life gr
 instead of starting at step 20,000.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
-from largegan.errors import ConfigError
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import resampled
@@ -28,125 +28,118 @@ from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.biggan import Discriminator, Generator
 from largegan.nets.resnet_sn import blocks_that_give
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
-class BigGAN(Recipe):
-    """Class-conditional GAN at large scale (Brock et al., 2019)."""
+@dataclass(frozen=True, kw_only=True)
+class LargeScaleOptions(NoiseToImageOptions):
+    """Options of `biggan` and of `biggan_deep`."""
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        z_dim: int = 120,
-        shared_dim: int = 128,
-        hierarchical: bool = True,
-        g_channels: int = 96,
-        d_channels: int = 96,
-        attention: int = 64,
-        norm: Literal["batch", "none"] = "batch",
-        sync_bn: bool = True,
-        sn_values: int = 1,
-        sn_iterations: int = 1,
-        sn_eps: float = 1e-6,
-        sn_update: Literal["forward", "step"] = "forward",
-        start: Start = "orthogonal",
-        fold: bool = True,
-        ortho: float = 1e-4,
-        d_steps: int = 2,
-        g_lr: float = 5e-5,
-        d_lr: float = 2e-4,
-        beta1: float = 0.0,
-        ema_halflife_nimg: float = 14_200_000,
-    ):
-        """
-        Args:
-            data: what the images look like; square, 16 to 512 pixels, with or without classes.
-            z_dim: numbers in a latent vector, standard normal; rounded down to equal parts.
-            shared_dim: length of the class embedding.
-            hierarchical: each block sees its own part of z; else the first layer sees all of it.
-            g_channels: unit of the generator's widths (16 of them at 4 x 4).
-            d_channels: unit of the discriminator's widths.
-            attention: size of the feature maps with self-attention, in both networks; 0: none.
-            norm: batch norm, or none, in the generator.
-            sync_bn: batch norm over the images of all ranks; with accumulation, of the
-                micro-batches that ranks compute at the same moment.
-            sn_values: singular values followed in each layer; the paper's figures show 3.
-            sn_iterations: power iterations per update.
-            sn_eps: least norm of a singular vector.
-            sn_update: refine singular vectors in every forward (as published) or once a step.
-            start: what weights start as.
-            fold: resample inside the convolutions: the same numbers, less arithmetic.
-            ortho: weight of the orthogonal regularisation of the generator.
-            d_steps: discriminator steps per generator step.
-            g_lr: Adam's learning rate of the generator.
-            d_lr: Adam's learning rate of the discriminator.
-            beta1: Adam's momentum, both players.
-            ema_halflife_nimg: half-life of the averaged generator, in images.
-        """
-        super().__init__()
-        if data.height != data.width:
-            raise ConfigError(f"recipe biggan needs square images, not {data.height}x{data.width}")
-        self.num_classes, size = data.num_classes, data.height
-        shape = {"image_channels": data.channels, "num_classes": data.num_classes}
-        spectral = Spectral(sn_values, sn_iterations, sn_eps, sn_update, refine_in_eval=True)
-        common = shape | {"spectral": spectral, "start": start, "fold": fold}
-        self.G = Generator(
-            size,
-            z_dim=z_dim,
-            channels=g_channels,
-            shared_dim=shared_dim,
-            hierarchical=hierarchical,
-            attention=blocks_that_give(attention, resolution=size, up=True),
-            norm=norm,
-            batch_norm=partial(BatchNorm2d, cross_rank=sync_bn),
-            **common,
-        )
-        self.D = Discriminator(
-            size,
-            channels=d_channels,
-            attention=blocks_that_give(attention, resolution=size, up=False),
-            **common,
-        )
-        self.set_up(
-            ortho=ortho,
-            d_steps=d_steps,
-            g_lr=g_lr,
-            d_lr=d_lr,
-            beta1=beta1,
-            ema_halflife_nimg=ema_halflife_nimg,
-        )
+    z_dim: int = 120
+    """Numbers in a latent vector, standard normal."""
+    shared_dim: int = 128
+    """Length of the class embedding."""
+    g_channels: int = 96
+    """Unit of the generator's widths (16 of them at 4 x 4)."""
+    d_channels: int = 96
+    """Unit of the discriminator's widths."""
+    attention: int = 64
+    """Size of the feature maps with self-attention, in both networks; 0: none."""
+    norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the generator."""
+    sync_bn: bool = True
+    """Batch norm over the images of all ranks; with accumulation, of the micro-batches that
+    ranks compute at the same moment."""
+    sn_values: int = 1
+    """Singular values followed in each layer; the paper's figures show 3."""
+    sn_iterations: int = 1
+    """Power iterations per update."""
+    sn_eps: float = 1e-6
+    """Least norm of a singular vector."""
+    sn_update: Literal["forward", "step"] = "forward"
+    """Refine singular vectors in every forward (as published) or once a step."""
+    start: Start = "orthogonal"
+    """What weights start as."""
+    fold: bool = True
+    """Resample inside the convolutions: the same numbers, less arithmetic."""
+    ortho: float = 1e-4
+    """Weight of the orthogonal regularization of the generator."""
+    d_steps: int = 2
+    """Discriminator steps per generator step."""
+    g_lr: float = 5e-5
+    """Adam's learning rate of the generator."""
+    d_lr: float = 2e-4
+    """Adam's learning rate of the discriminator."""
+    beta1: float = 0.0
+    """Adam's momentum, both players."""
+    ema_halflife_nimg: float = 14_200_000
 
-    def set_up(
-        self,
-        *,
-        ortho: float,
-        d_steps: int,
-        g_lr: float,
-        d_lr: float,
-        beta1: float,
-        ema_halflife_nimg: float,
+
+@dataclass(frozen=True, kw_only=True)
+class BigGANOptions(LargeScaleOptions):
+    """Options of `biggan`."""
+
+    z_dim: int = 120
+    """Numbers in a latent vector, standard normal; rounded down to equal parts."""
+    hierarchical: bool = True
+    """Each block sees its own part of z; else the first layer sees all of it."""
+
+
+class LargeScaleGAN(NoiseToImage):
+    """How BigGAN and BigGAN-deep learn and sample, whatever `G` and `D` are made of."""
+
+    def build_networks(
+        self, data: DataSpec, options: LargeScaleOptions, generator: partial, discriminator: partial
     ) -> None:
-        """How `G` and `D` learn, whatever they are made of: BigGAN-deep does it alike."""
-        self.ortho = ortho
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        """Sets `G` and `D`: the constructors with what both recipes say of them."""
+        size = data.height
+        spectral = Spectral(
+            options.sn_values,
+            options.sn_iterations,
+            options.sn_eps,
+            options.sn_update,
+            refine_in_eval=True,
+        )
+        common = {
+            "image_channels": data.channels,
+            "num_classes": data.num_classes,
+            "spectral": spectral,
+            "start": options.start,
+            "fold": options.fold,
+        }
+        self.num_classes = data.num_classes
+        self.G = generator(
+            size,
+            z_dim=options.z_dim,
+            channels=options.g_channels,
+            shared_dim=options.shared_dim,
+            attention=blocks_that_give(options.attention, resolution=size, up=True),
+            norm=options.norm,
+            batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
+            **common,
+        )
+        self.D = discriminator(
+            size,
+            channels=options.d_channels,
+            attention=blocks_that_give(options.attention, resolution=size, up=False),
+            **common,
+        )
+        self.z_dim = self.G.z_dim
+
+    def build_players(self, options: LargeScaleOptions) -> None:
+        """Sets the average, the players and the phases of `G` and `D`."""
+        self.ortho = options.ortho
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
         self.players = {
-            "D": Player([self.D], adam(d_lr, beta1, 0.999, eps=1e-6)),
-            "G": Player([self.G], adam(g_lr, beta1, 0.999, eps=1e-6)),
+            "D": Player([self.D], adam(options.d_lr, options.beta1, 0.999, eps=1e-6)),
+            "G": Player([self.G], adam(options.g_lr, options.beta1, 0.999, eps=1e-6)),
         }
         self.phases = [
-            Phase("D", self.discriminator, repeat=d_steps),
+            Phase("D", self.discriminator, repeat=options.d_steps),
             Phase("G", self.generator, fresh=False),
         ]
-
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
-    def fake(self, batch: Batch) -> Tensor:
-        real = batch["image"]
-        z = torch.randn(len(real), self.G.z_dim, device=real.device)
-        return self.G(z, self.labels(batch))
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
@@ -172,19 +165,9 @@ class BigGAN(Recipe):
         if at.step == 1:
             self.singular_values.begin()
 
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.G.z_dim, generator=generator, device=generator.device)
-
     def truncate(self, z: Tensor, amount: float, generator: torch.Generator) -> Tensor:
         """Values beyond `amount` are drawn again (section 3.1); the paper's range is 0.04 to 2."""
         return resampled(z, amount, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, labels)
 
     @torch.no_grad()
     def embed(self, labels: Tensor) -> Tensor:
@@ -199,3 +182,19 @@ class BigGAN(Recipe):
     def measure(self, generator: torch.Generator) -> dict[str, float]:
         """Singular values of all layers and their growth (section 4)."""
         return self.singular_values.read()
+
+
+class BigGAN(LargeScaleGAN):
+    """Class-conditional GAN at large scale (Brock et al., 2019)."""
+
+    def __init__(self, data: DataSpec, options: BigGANOptions):
+        """
+        Args:
+            data: what the images look like; square, 16 to 512 pixels, with or without classes.
+            options: see `BigGANOptions`.
+        """
+        super().__init__()
+        square_side(data, "biggan")
+        generator = partial(Generator, hierarchical=options.hierarchical)
+        self.build_networks(data, options, generator, partial(Discriminator))
+        self.build_players(options)

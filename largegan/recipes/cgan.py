@@ -7,82 +7,84 @@ Adam, because this trains; `net = "conv"` puts the class beside z and beside the
 (Radford et al., 2016), which later work means by cGAN. Samples come from averaged weights.
 """
 
+from dataclasses import dataclass
 from typing import Literal
-
-import torch
-from torch import Tensor
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
+from largegan.layers.latents import uniform
 from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets import conditional
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
-class CGAN(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class CGANOptions(NoiseToImageOptions):
+    """Options of `cgan`."""
+
+    net: Literal["mlp", "conv"] = "conv"
+    """The paper's MLPs, or DCGAN with the class beside its inputs."""
+    z_dim: int = 100
+    """Numbers in a latent vector, uniform in [-1, 1]."""
+    channels: int = 128
+    """Conv: width next to the image; it doubles at every halving of the size."""
+    width: int = 200
+    """Mlp: unit of the layers' widths."""
+    norm: Literal["batch", "none"] = "batch"
+    """Conv: batch norm, or none, in both networks."""
+    d_steps: int = 1
+    """Discriminator steps per generator step."""
+    lr: float = 2e-4
+    """Adam's learning rate, both players."""
+    beta1: float = 0.5
+    """Adam's momentum, both players."""
+
+
+class CGAN(NoiseToImage):
     """Conditional GAN (Mirza & Osindero, 2014), with MLPs or as a DCGAN."""
 
     reads = ("image", "label")
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        net: Literal["mlp", "conv"] = "conv",
-        z_dim: int = 100,
-        channels: int = 128,
-        width: int = 200,
-        norm: Literal["batch", "none"] = "batch",
-        d_steps: int = 1,
-        lr: float = 2e-4,
-        beta1: float = 0.5,
-        ema_halflife_nimg: float = 10_000,
-    ):
+    noise = staticmethod(uniform)
+
+    def __init__(self, data: DataSpec, options: CGANOptions):
         """
         Args:
             data: what the images look like; they must have classes.
-            net: the paper's MLPs, or DCGAN with the class beside its inputs.
-            z_dim: numbers in a latent vector, uniform in [-1, 1].
-            channels: conv: width next to the image; it doubles at every halving of the size.
-            width: mlp: unit of the layers' widths.
-            norm: conv: batch norm, or none, in both networks.
-            d_steps: discriminator steps per generator step.
-            lr: Adam's learning rate, both players.
-            beta1: Adam's momentum, both players.
-            ema_halflife_nimg: half-life of the averaged generator, in images.
+            options: see `CGANOptions`.
         """
         super().__init__()
         if not data.num_classes:
             raise ConfigError("recipe cgan needs classes; choose data with labels, or recipe dcgan")
-        self.z_dim, self.num_classes = z_dim, data.num_classes
+        self.z_dim, self.num_classes = options.z_dim, data.num_classes
         shape = (data.channels, data.height, data.width)
         classes = {"num_classes": data.num_classes}
-        if net == "mlp":
-            self.G = conditional.MLPGenerator(z_dim, shape, width=width, **classes)
-            self.D = conditional.MLPDiscriminator(shape, width=width * 6 // 5, **classes)
+        if options.net == "mlp":
+            self.G = conditional.MLPGenerator(options.z_dim, shape, width=options.width, **classes)
+            self.D = conditional.MLPDiscriminator(shape, width=options.width * 6 // 5, **classes)
         else:
             if data.height != data.width:
                 raise ConfigError(
                     f"recipe cgan needs square images, not {data.height}x{data.width}; or net: mlp"
                 )
-            conv = classes | {"channels": channels, "image_channels": data.channels, "norm": norm}
-            self.G = conditional.ConvGenerator(data.height, z_dim=z_dim, **conv)
+            conv = classes | {
+                "channels": options.channels,
+                "image_channels": data.channels,
+                "norm": options.norm,
+            }
+            self.G = conditional.ConvGenerator(data.height, z_dim=options.z_dim, **conv)
             self.D = conditional.ConvDiscriminator(data.height, **conv)
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {
-            "D": Player([self.D], adam(lr, beta1, 0.999)),
-            "G": Player([self.G], adam(lr, beta1, 0.999)),
+            "D": Player([self.D], adam(options.lr, options.beta1, 0.999)),
+            "G": Player([self.G], adam(options.lr, options.beta1, 0.999)),
         }
         self.phases = [
-            Phase("D", self.discriminator, repeat=d_steps),
+            Phase("D", self.discriminator, repeat=options.d_steps),
             Phase("G", self.generator, fresh=False),
         ]
-
-    def fake(self, batch: Batch) -> Tensor:
-        labels = batch["label"]
-        z = torch.rand(len(labels), self.z_dim, device=labels.device) * 2 - 1
-        return self.G(z, labels)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         with frozen_statistics(self.G):
@@ -93,16 +95,3 @@ class CGAN(Recipe):
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         return {"adv": non_saturating_g(self.D(self.fake(batch), batch["label"]))}
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(n, self.z_dim, generator=generator, device=generator.device) * 2 - 1
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
-        if labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, labels)

@@ -11,6 +11,7 @@ for each image; random crops go on while the learning rate falls; images are tra
 averaged weights.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -22,139 +23,95 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.plain_norm import init_weights, use_own_statistics
 from largegan.losses import PATCH_LOSSES, patch_nce
 from largegan.nets.patch_sampler import PatchSampler
-from largegan.nets.patchgan import discriminator
 from largegan.nets.resnet_translation import ResnetGenerator
-from largegan.recipe import (
-    Batch,
-    DataSpec,
-    Phase,
-    Player,
-    Progress,
-    Recipe,
-    Terms,
-    adam,
-    linear_decay,
+from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
+from largegan.recipes.translation import (
+    Translation,
+    TranslationOptions,
+    build_discriminator,
+    channels_of,
 )
 
 
-class CUT(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class CUTOptions(TranslationOptions):
+    """Options of `cut`."""
+
+    direction: Literal["a_to_b", "b_to_a"] = "a_to_b"
+    """Which domain becomes which."""
+    blocks: int | None = None
+    """Residual blocks of the generator; null: 9, as published."""
+    antialias: bool = True
+    gan: float = 1.0
+    """Weight of the adversarial loss."""
+    nce: float = 1.0
+    """Weight of the contrastive loss."""
+    nce_identity: bool = True
+    """Also compare images of the target domain with their own translation; needs domains of the
+    same channels."""
+    nce_layers: list[int] | None = None
+    """Generator layers whose features are compared; null: 0, 4, 8, 12, 16."""
+    nce_across_images: bool = False
+    """Negatives come from the whole micro-batch, not from the same image."""
+    patches: int = 256
+    """Places compared in each layer."""
+    projection: int = 256
+    """Numbers that features are projected to; 0: features are compared as they are."""
+    temperature: float = 0.07
+    """Of the contrastive loss."""
+    flip_equivariance: bool = False
+    """Translate mirrored images at random and compare them mirrored back."""
+
+
+class CUT(Translation):
     """Contrastive unpaired translation, CUT and FastCUT (Park et al., 2020)."""
 
-    reads = ("image_a", "image_b")
-
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        direction: Literal["a_to_b", "b_to_a"] = "a_to_b",
-        blocks: int | None = None,
-        g_channels: int = 64,
-        d_channels: int = 64,
-        d_layers: int = 3,
-        norm: Literal["instance", "batch", "none"] = "instance",
-        antialias: bool = True,
-        dropout: bool = False,
-        gan_loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan",
-        gan: float = 1.0,
-        nce: float = 1.0,
-        nce_identity: bool = True,
-        nce_layers: list[int] | None = None,
-        nce_across_images: bool = False,
-        patches: int = 256,
-        projection: int = 256,
-        temperature: float = 0.07,
-        flip_equivariance: bool = False,
-        lr: float = 2e-4,
-        constant_nimg: int | None = None,
-        decay_nimg: int = 100_000,
-        ema_halflife_nimg: float = 1_000,
-    ):
+    def __init__(self, data: DataSpec, options: CUTOptions):
         """
         Args:
             data: what the images of the two domains look like; any size from 32 pixels on.
-            direction: which domain becomes which.
-            blocks: residual blocks of the generator; null: 9, as published.
-            g_channels: width of the generator's first layer.
-            d_channels: width of the discriminator's first layer.
-            d_layers: halvings in the discriminator; 3 sees 70 x 70 patches, 0 single pixels.
-            norm: in both networks.
-            antialias: blur filters instead of strides, in both networks.
-            dropout: 0.5 in the generator's blocks.
-            gan_loss: least squares, cross entropy or hinge.
-            gan: weight of the adversarial loss.
-            nce: weight of the contrastive loss.
-            nce_identity: also compare images of the target domain with their own translation;
-                needs domains of the same channels.
-            nce_layers: generator layers whose features are compared; null: 0, 4, 8, 12, 16.
-            nce_across_images: negatives come from the whole micro-batch, not from the same image.
-            patches: places compared in each layer.
-            projection: numbers that features are projected to; 0: features are compared as
-                they are.
-            temperature: of the contrastive loss.
-            flip_equivariance: translate mirrored images at random and compare them mirrored back.
-            lr: Adam's learning rate, both players.
-            constant_nimg: images before the learning rate begins to fall; null: it never does.
-            decay_nimg: images over which it falls to 0.
-            ema_halflife_nimg: half-life of the averaged generator, in images.
+            options: see `CUTOptions`.
         """
         super().__init__()
-        source, target = data.channels, data.channels_b
-        if direction == "b_to_a":
-            source, target = target, source
+        self.keep(options)
+        source, target = channels_of(data, options.direction)
         if source != target:
             raise ConfigError(
                 "recipe cut compares input and output by the same encoder, so both domains need "
                 f"the same channels, not {source} and {target}; pack both with --channels 3"
             )
-        self.directions, self.norm = (direction,), norm
-        self.adversarial, self.gan = PATCH_LOSSES[gan_loss], gan
-        self.nce, self.nce_identity, self.temperature = nce, nce_identity, temperature
-        self.nce_layers = (0, 4, 8, 12, 16) if nce_layers is None else tuple(nce_layers)
-        self.across_images, self.patches = nce_across_images, patches
-        self.flip_equivariance = flip_equivariance
-        self.lr, self.constant_nimg, self.decay_nimg = lr, constant_nimg, decay_nimg
+        self.directions, self.norm = (options.direction,), options.norm
+        self.adversarial, self.gan = PATCH_LOSSES[options.gan_loss], options.gan
+        self.nce, self.nce_identity = options.nce, options.nce_identity
+        self.temperature, self.patches = options.temperature, options.patches
+        chosen = options.nce_layers
+        self.nce_layers = (0, 4, 8, 12, 16) if chosen is None else tuple(chosen)
+        self.across_images = options.nce_across_images
+        self.flip_equivariance = options.flip_equivariance
         self.G = ResnetGenerator(
             source,
             target,
-            channels=g_channels,
-            blocks=blocks or 9,
-            norm=norm,
-            antialias_down=antialias,
-            antialias_up=antialias,
-            dropout=dropout,
+            channels=options.g_channels,
+            blocks=options.blocks or 9,
+            norm=options.norm,
+            antialias_down=options.antialias,
+            antialias_up=options.antialias,
+            dropout=options.dropout,
         )
         self.F = PatchSampler(
-            self.G.feature_channels(self.nce_layers), dim=projection, project=projection > 0
+            self.G.feature_channels(self.nce_layers),
+            dim=options.projection,
+            project=options.projection > 0,
         )
-        self.D = discriminator(
-            target,
-            size=min(data.height, data.width),
-            channels=d_channels,
-            layers=d_layers,
-            norm=norm,
-            antialias=antialias,
-        )
+        self.D = build_discriminator(data, target, options)
         for net in (self.G, self.F, self.D):
             init_weights(net, xavier=True)
-        self.G_ema = Ema(use_own_statistics(self.G), halflife_nimg=ema_halflife_nimg)
-        self.players = {
-            "D": Player([self.D], adam(lr, 0.5, 0.999), self.schedule),
-            "G": Player([self.G, self.F], adam(lr, 0.5, 0.999), self.schedule),
-        }
+        self.G_ema = Ema(use_own_statistics(self.G), halflife_nimg=options.ema_halflife_nimg)
+        self.players = {"D": self.player(self.D), "G": self.player(self.G, self.F)}
         self.phases = [
             Phase("D", self.discriminator),
             Phase("G", self.generator, fresh=False),
         ]
-
-    def schedule(self, at: Progress) -> dict[str, float]:
-        return linear_decay(
-            self.lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg
-        )
-
-    def domains(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Images to translate, and images of the domain they shall look like."""
-        images = batch["image_a"], batch["image_b"]
-        return images if self.directions == ("a_to_b",) else images[::-1]
 
     def inputs(self, batch: Batch) -> Tensor:
         """What the generator gets: the source, then the target where identities are compared.

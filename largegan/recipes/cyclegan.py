@@ -8,7 +8,7 @@ the larger domain has). Both generators move first, then both discriminators on 
 Here: images are translated by averaged weights.
 """
 
-from typing import Literal
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import nn
@@ -18,107 +18,68 @@ from largegan.errors import ConfigError
 from largegan.layers.image_pool import ImagePool
 from largegan.layers.plain_norm import use_own_statistics
 from largegan.losses import PATCH_LOSSES
-from largegan.nets.patchgan import discriminator
-from largegan.nets.translators import translator
-from largegan.recipe import (
-    Batch,
-    DataSpec,
-    Phase,
-    Player,
-    Progress,
-    Recipe,
-    Terms,
-    adam,
-    linear_decay,
+from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
+from largegan.recipes.translation import (
+    ArchitectureOptions,
+    Translation,
+    build_discriminator,
+    build_generator,
 )
 
 
-class CycleGAN(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class CycleGANOptions(ArchitectureOptions):
+    """Options of `cyclegan`."""
+
+    cycle_a: float = 10.0
+    """Weight of a -> b -> a coming back (the paper's lambda)."""
+    cycle_b: float = 10.0
+    """Weight of b -> a -> b coming back."""
+    identity: float = 0.5
+    """Weight of images of the target domain staying as they are, as a fraction of that domain's
+    cycle weight; domains of different channels need 0."""
+    pool_size: int = 50
+    """Fakes that each discriminator remembers."""
+
+
+class CycleGAN(Translation):
     """Unpaired translation in both directions (Zhu et al., 2017)."""
 
-    reads = ("image_a", "image_b")
     directions = ("a_to_b", "b_to_a")
     run_state = ("pool_a.images", "pool_a.count", "pool_b.images", "pool_b.count")
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        architecture: Literal["resnet", "unet"] = "resnet",
-        depth: int | None = None,
-        g_channels: int = 64,
-        d_channels: int = 64,
-        d_layers: int = 3,
-        norm: Literal["instance", "batch", "none"] = "instance",
-        antialias: bool = False,
-        dropout: bool = False,
-        gan_loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan",
-        cycle_a: float = 10.0,
-        cycle_b: float = 10.0,
-        identity: float = 0.5,
-        pool_size: int = 50,
-        lr: float = 2e-4,
-        constant_nimg: int | None = None,
-        decay_nimg: int = 100_000,
-        ema_halflife_nimg: float = 1_000,
-    ):
+    def __init__(self, data: DataSpec, options: CycleGANOptions):
         """
         Args:
             data: what the images of the two domains look like; any size from 32 pixels on.
-            architecture: of the generators.
-            depth: residual blocks, or U-Net levels; null: as published for the size.
-            g_channels: width of the generators' first layer.
-            d_channels: width of the discriminators' first layer.
-            d_layers: halvings in the discriminators; 3 sees 70 x 70 patches, 0 single pixels.
-            norm: in all networks.
-            antialias: blur filters instead of strides, in all networks.
-            dropout: 0.5 in the generators' blocks.
-            gan_loss: least squares, cross entropy or hinge.
-            cycle_a: weight of a -> b -> a coming back (the paper's lambda).
-            cycle_b: weight of b -> a -> b coming back.
-            identity: weight of images of the target domain staying as they are, as a fraction of
-                that domain's cycle weight; domains of different channels need 0.
-            pool_size: fakes that each discriminator remembers.
-            lr: Adam's learning rate, both players.
-            constant_nimg: images before the learning rate begins to fall; null: it never does.
-            decay_nimg: images over which it falls to 0.
-            ema_halflife_nimg: half-life of the averaged generators, in images.
+            options: see `CycleGANOptions`.
         """
         super().__init__()
+        self.keep(options)
         a, b = data.channels, data.channels_b
-        if identity and a != b:
+        if options.identity and a != b:
             raise ConfigError(
                 f"the identity loss needs domains with the same channels, not {a} and {b}; set "
                 "recipe.identity 0"
             )
-        self.gan = PATCH_LOSSES[gan_loss]
-        self.cycle_a, self.cycle_b, self.identity = cycle_a, cycle_b, identity
-        self.lr, self.constant_nimg, self.decay_nimg = lr, constant_nimg, decay_nimg
-        size = min(data.height, data.width)
-        g = {"size": size, "channels": g_channels, "depth": depth, "norm": norm}
-        g |= {"antialias": antialias, "dropout": dropout}
-        d = {"size": size, "channels": d_channels, "layers": d_layers, "norm": norm}
-        d |= {"antialias": antialias}
-        self.G_ab = translator(architecture, a, b, **g)
-        self.G_ba = translator(architecture, b, a, **g)
-        self.D_a, self.D_b = discriminator(a, **d), discriminator(b, **d)
-        self.pool_a = ImagePool(pool_size, (a, data.height, data.width))
-        self.pool_b = ImagePool(pool_size, (b, data.height, data.width))
-        self.G_ab_ema = Ema(use_own_statistics(self.G_ab), halflife_nimg=ema_halflife_nimg)
-        self.G_ba_ema = Ema(use_own_statistics(self.G_ba), halflife_nimg=ema_halflife_nimg)
+        self.gan, self.identity = PATCH_LOSSES[options.gan_loss], options.identity
+        self.cycle_a, self.cycle_b = options.cycle_a, options.cycle_b
+        self.G_ab = build_generator(data, a, b, options)
+        self.G_ba = build_generator(data, b, a, options)
+        self.D_a = build_discriminator(data, a, options)
+        self.D_b = build_discriminator(data, b, options)
+        self.pool_a = ImagePool(options.pool_size, (a, data.height, data.width))
+        self.pool_b = ImagePool(options.pool_size, (b, data.height, data.width))
+        self.G_ab_ema = Ema(use_own_statistics(self.G_ab), halflife_nimg=options.ema_halflife_nimg)
+        self.G_ba_ema = Ema(use_own_statistics(self.G_ba), halflife_nimg=options.ema_halflife_nimg)
         self.players = {
-            "G": Player([self.G_ab, self.G_ba], adam(lr, 0.5, 0.999), self.schedule),
-            "D": Player([self.D_a, self.D_b], adam(lr, 0.5, 0.999), self.schedule),
+            "G": self.player(self.G_ab, self.G_ba),
+            "D": self.player(self.D_a, self.D_b),
         }
         self.phases = [
             Phase("G", self.generators),
             Phase("D", self.discriminators, fresh=False),
         ]
-
-    def schedule(self, at: Progress) -> dict[str, float]:
-        return linear_decay(
-            self.lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg
-        )
 
     def generators(self, batch: Batch, at: Progress) -> Terms:
         a, b = batch["image_a"], batch["image_b"]

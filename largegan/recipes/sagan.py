@@ -8,96 +8,93 @@ samples come from averaged weights. The published FID (18.7) is hard to come by:
 51.8 with its own settings.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from largegan.ema import Ema
-from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.resnet_sn import Discriminator, Generator, blocks_that_give
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
-class SAGAN(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class SAGANOptions(NoiseToImageOptions):
+    """Options of `sagan`."""
+
+    z_dim: int = 128
+    """Numbers in a latent vector, standard normal."""
+    g_channels: int = 64
+    """Unit of the generator's widths (16 of them at 4 x 4)."""
+    d_channels: int = 64
+    """Unit of the discriminator's widths."""
+    attention: int = 64
+    """Size of the feature maps with self-attention, in both networks; 0: none."""
+    norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the generator."""
+    sn_eps: float = 1e-6
+    """Least norm of a singular vector."""
+    fold: bool = True
+    """Resample inside the convolutions: the same numbers, less arithmetic."""
+    d_steps: int = 1
+    """Discriminator steps per generator step."""
+    g_lr: float = 1e-4
+    """Adam's learning rate of the generator."""
+    d_lr: float = 4e-4
+    """Adam's learning rate of the discriminator."""
+    beta2: float = 0.9
+    """Adam's second momentum, both players; BigGAN-PyTorch takes 0.999."""
+    ema_halflife_nimg: float = 1_770_000
+
+
+class SAGAN(NoiseToImage):
     """Self-attention and spectral norm in both networks (Zhang et al., 2019)."""
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        z_dim: int = 128,
-        g_channels: int = 64,
-        d_channels: int = 64,
-        attention: int = 64,
-        norm: Literal["batch", "none"] = "batch",
-        sn_eps: float = 1e-6,
-        fold: bool = True,
-        d_steps: int = 1,
-        g_lr: float = 1e-4,
-        d_lr: float = 4e-4,
-        beta2: float = 0.9,
-        ema_halflife_nimg: float = 1_770_000,
-    ):
+    def __init__(self, data: DataSpec, options: SAGANOptions):
         """
         Args:
-            data: what the images look like; square, 16 to 512 pixels, with or without classes.
-            z_dim: numbers in a latent vector, standard normal.
-            g_channels: unit of the generator's widths (16 of them at 4 x 4).
-            d_channels: unit of the discriminator's widths.
-            attention: size of the feature maps with self-attention, in both networks; 0: none.
-            norm: batch norm, or none, in the generator.
-            sn_eps: least norm of a singular vector.
-            fold: resample inside the convolutions: the same numbers, less arithmetic.
-            d_steps: discriminator steps per generator step.
-            g_lr: Adam's learning rate of the generator.
-            d_lr: Adam's learning rate of the discriminator.
-            beta2: Adam's second momentum, both players; BigGAN-PyTorch takes 0.999.
-            ema_halflife_nimg: half-life of the averaged generator, in images.
+            data: what the images look like; square, 16 to 512 pixels, with or without
+                classes.
+            options: see `SAGANOptions`.
         """
         super().__init__()
-        if data.height != data.width:
-            raise ConfigError(f"recipe sagan needs square images, not {data.height}x{data.width}")
-        self.num_classes, self.z_dim, size = data.num_classes, z_dim, data.height
+        self.num_classes, self.z_dim = data.num_classes, options.z_dim
+        size = square_side(data, "sagan")
         shape = {"image_channels": data.channels, "num_classes": data.num_classes}
-        common = shape | {"spectral": Spectral(eps=sn_eps, refine_in_eval=True), "fold": fold}
+        common = shape | {
+            "spectral": Spectral(eps=options.sn_eps, refine_in_eval=True),
+            "fold": options.fold,
+        }
         self.G = Generator(
             size,
-            z_dim=z_dim,
-            channels=g_channels,
-            norm=norm,
-            attention=blocks_that_give(attention, resolution=size, up=True),
+            z_dim=options.z_dim,
+            channels=options.g_channels,
+            norm=options.norm,
+            attention=blocks_that_give(options.attention, resolution=size, up=True),
             **common,
         )
         self.D = Discriminator(
             size,
-            channels=d_channels,
+            channels=options.d_channels,
             norm="spectral",
-            attention=blocks_that_give(attention, resolution=size, up=False),
+            attention=blocks_that_give(options.attention, resolution=size, up=False),
             **common,
         )
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
         self.players = {
-            "D": Player([self.D], adam(d_lr, 0.0, beta2)),
-            "G": Player([self.G], adam(g_lr, 0.0, beta2)),
+            "D": Player([self.D], adam(options.d_lr, 0.0, options.beta2)),
+            "G": Player([self.G], adam(options.g_lr, 0.0, options.beta2)),
         }
         self.phases = [
-            Phase("D", self.discriminator, repeat=d_steps),
+            Phase("D", self.discriminator, repeat=options.d_steps),
             Phase("G", self.generator, fresh=False),
         ]
-
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
-    def fake(self, batch: Batch) -> Tensor:
-        real = batch["image"]
-        z = torch.randn(len(real), self.z_dim, device=real.device)
-        return self.G(z, self.labels(batch))
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
@@ -116,16 +113,6 @@ class SAGAN(Recipe):
         self.G_ema.update(self.G, at, batch_size)
         if at.step == 1:
             self.singular_values.begin()
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, labels)
 
     def measure(self, generator: torch.Generator) -> dict[str, float]:
         """Singular values of all layers and their growth, as BigGAN's authors watched them."""

@@ -9,79 +9,79 @@ size from 16 to 512, and samples come from averaged weights. The published decay
 `decay_nimg = 6_400_000`.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from largegan.ema import Ema
-from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Terms,
+    adam,
+    linear_decay,
+)
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
-class SNGAN(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class SNGANOptions(NoiseToImageOptions):
+    """Options of `sngan`."""
+
+    z_dim: int = 128
+    """Numbers in a latent vector, standard normal."""
+    g_channels: int = 64
+    """Unit of the generator's widths (4 of them at 32 pixels)."""
+    d_channels: int = 64
+    """Unit of the discriminator's widths (2 of them at 32 pixels)."""
+    g_norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the generator."""
+    conditional: bool = True
+    """Use the classes when the data have them."""
+    d_steps: int = 5
+    """Discriminator steps per generator step."""
+    lr: float = 2e-4
+    """Adam's learning rate at the start, both players."""
+    decay_nimg: int | None = None
+    """Images after which the learning rate has come down to 0; null: constant."""
+
+
+class SNGAN(NoiseToImage):
     """Spectral normalisation, ResNet, hinge, projection (Miyato et al., 2018)."""
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        z_dim: int = 128,
-        g_channels: int = 64,
-        d_channels: int = 64,
-        g_norm: Literal["batch", "none"] = "batch",
-        conditional: bool = True,
-        d_steps: int = 5,
-        lr: float = 2e-4,
-        decay_nimg: int | None = None,
-        ema_halflife_nimg: float = 10_000,
-    ):
+    def __init__(self, data: DataSpec, options: SNGANOptions):
         """
         Args:
             data: what the images look like; square, 16 to 512 pixels.
-            z_dim: numbers in a latent vector, standard normal.
-            g_channels: unit of the generator's widths (4 of them at 32 pixels).
-            d_channels: unit of the discriminator's widths (2 of them at 32 pixels).
-            g_norm: batch norm, or none, in the generator.
-            conditional: use the classes when the data have them.
-            d_steps: discriminator steps per generator step.
-            lr: Adam's learning rate at the start, both players.
-            decay_nimg: images after which the learning rate has come down to 0; null: constant.
-            ema_halflife_nimg: half-life of the averaged generator, in images.
+            options: see `SNGANOptions`.
         """
         super().__init__()
-        if data.height != data.width:
-            raise ConfigError(f"recipe sngan needs square images, not {data.height}x{data.width}")
-        self.z_dim, self.lr, self.decay_nimg = z_dim, lr, decay_nimg
-        self.num_classes = data.num_classes if conditional else 0
-        size = data.height
+        self.z_dim, self.lr, self.decay_nimg = options.z_dim, options.lr, options.decay_nimg
+        self.num_classes = data.num_classes if options.conditional else 0
+        size = square_side(data, "sngan")
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
-        self.G = Generator(size, z_dim=z_dim, channels=g_channels, norm=g_norm, **shape)
-        self.D = Discriminator(size, channels=d_channels, norm="spectral", **shape)
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        self.G = Generator(
+            size, z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
+        )
+        self.D = Discriminator(size, channels=options.d_channels, norm="spectral", **shape)
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {
-            "D": Player([self.D], adam(lr, 0.0, 0.9), self.schedule),
-            "G": Player([self.G], adam(lr, 0.0, 0.9), self.schedule),
+            "D": Player([self.D], adam(options.lr, 0.0, 0.9), self.schedule),
+            "G": Player([self.G], adam(options.lr, 0.0, 0.9), self.schedule),
         }
         self.phases = [
-            Phase("D", self.discriminator, repeat=d_steps),
+            Phase("D", self.discriminator, repeat=options.d_steps),
             Phase("G", self.generator, fresh=False),
         ]
 
     def schedule(self, at: Progress) -> dict[str, float]:
-        done = at.nimg / self.decay_nimg if self.decay_nimg else 0.0
-        return {"lr": self.lr * max(0.0, 1.0 - done)}
-
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
-    def fake(self, batch: Batch) -> Tensor:
-        real = batch["image"]
-        z = torch.randn(len(real), self.z_dim, device=real.device)
-        return self.G(z, self.labels(batch))
+        falls_from = 0 if self.decay_nimg else None
+        return linear_decay(self.lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
@@ -91,16 +91,3 @@ class SNGAN(Recipe):
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         return {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, labels)

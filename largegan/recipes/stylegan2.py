@@ -9,6 +9,7 @@ micro-batch has one style-mixing crossover (theirs: a GPU's part of the batch), 
 below 1. Any height and width whose smallest block is at least 4 x 4, 1 to 4 channels.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -33,135 +34,148 @@ PATH_LENGTH_BETA = 0.99
 AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 images
 
 
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN2Options:
+    """Options of `stylegan2`."""
+
+    z_dim: int = 512
+    """Numbers in a latent vector, standard normal."""
+    w_dim: int = 512
+    """Numbers in an intermediate latent vector."""
+    mapping_layers: int = 2
+    """Layers between z and w (the papers: 8; 2 is enough with ADA)."""
+    channel_base: int | None = None
+    """Feature maps are this over the resolution; null: 32768 from 512 pixels on, else 16384."""
+    channel_max: int = 512
+    """At most so many feature maps."""
+    g_architecture: Literal["skip", "resnet", "orig"] = "skip"
+    """How the generator's blocks are joined."""
+    d_architecture: Literal["skip", "resnet", "orig"] = "resnet"
+    """How the discriminator's blocks are joined."""
+    noise: bool = True
+    """The generator has noise inputs; small networks may draw a grain with them."""
+    conv_clamp: float | None = 256.0
+    """Bound of activations (training with 16 bits); null: none."""
+    mbstd_group: int = 4
+    """Images whose standard deviation the discriminator sees together."""
+    conditional: bool = True
+    """Use the classes when the data have them."""
+    style_mixing: float = 0.9
+    """Probability that later layers take their styles from another latent."""
+    r1_gamma: float | None = None
+    """Weight of the gradient penalty; null: 0.0002 height width / batch."""
+    r1_every: int = 16
+    """Iterations between gradient penalties."""
+    pl_weight: float = 2.0
+    """Weight of the path length penalty; 0 leaves its phase out."""
+    pl_every: int = 4
+    """Iterations between path length penalties."""
+    pl_shrink: int = 2
+    """The penalty is computed on a batch so many times smaller."""
+    lr: float | None = None
+    """Adam's learning rate, both players; null: 0.002 from 1024 pixels on, else 0.0025."""
+    ema_halflife_nimg: float | None = None
+    """Half-life of the averaged generator, in images; null: 312.5 batches."""
+    ema_rampup: float | None = 0.05
+    """The half-life is at most this part of the images seen; null: no ramp-up."""
+    augment: Literal["ada", "diffaugment", "none"] = "ada"
+    """What the discriminator sees images through; "ada" adapts its probability p."""
+    ada_transforms: Transforms = "bgc"
+    """Which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc."""
+    ada_target: float | None = 0.6
+    """How sure of real images the discriminator should be; null: p stays."""
+    ada_nimg_to_full: int = 500_000
+    """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
+    ada_p: float = 0.0
+    """P at the start."""
+    freeze_d: int = 0
+    """Fine-tuning leaves so many layers of the discriminator as they are, counted from the
+    image on (Mo et al., 2020: Freeze-D)."""
+
+
 class StyleGAN2(Recipe):
     """Style-based generator with ADA (Karras et al., 2020)."""
 
     run_state = ("augment.p", "augment.signs")
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        z_dim: int = 512,
-        w_dim: int = 512,
-        mapping_layers: int = 2,
-        channel_base: int | None = None,
-        channel_max: int = 512,
-        g_architecture: Literal["skip", "resnet", "orig"] = "skip",
-        d_architecture: Literal["skip", "resnet", "orig"] = "resnet",
-        noise: bool = True,
-        conv_clamp: float | None = 256.0,
-        mbstd_group: int = 4,
-        conditional: bool = True,
-        style_mixing: float = 0.9,
-        r1_gamma: float | None = None,
-        r1_every: int = 16,
-        pl_weight: float = 2.0,
-        pl_every: int = 4,
-        pl_shrink: int = 2,
-        lr: float | None = None,
-        ema_halflife_nimg: float | None = None,
-        ema_rampup: float | None = 0.05,
-        augment: Literal["ada", "diffaugment", "none"] = "ada",
-        ada_transforms: Transforms = "bgc",
-        ada_target: float | None = 0.6,
-        ada_nimg_to_full: int = 500_000,
-        ada_p: float = 0.0,
-        freeze_d: int = 0,
-    ):
+    def __init__(self, data: DataSpec, options: StyleGAN2Options):
         """
         Args:
-            data: what the images look like; any size whose smallest block is at least 4 x 4.
-            z_dim: numbers in a latent vector, standard normal.
-            w_dim: numbers in an intermediate latent vector.
-            mapping_layers: layers between z and w (the papers: 8; 2 is enough with ADA).
-            channel_base: feature maps are this over the resolution; null: 32768 from 512 pixels
-                on, else 16384.
-            channel_max: at most so many feature maps.
-            g_architecture: how the generator's blocks are joined.
-            d_architecture: how the discriminator's blocks are joined.
-            noise: the generator has noise inputs; small networks may draw a grain with them.
-            conv_clamp: bound of activations (training with 16 bits); null: none.
-            mbstd_group: images whose standard deviation the discriminator sees together.
-            conditional: use the classes when the data have them.
-            style_mixing: probability that later layers take their styles from another latent.
-            r1_gamma: weight of the gradient penalty; null: 0.0002 height width / batch.
-            r1_every: iterations between gradient penalties.
-            pl_weight: weight of the path length penalty; 0 leaves its phase out.
-            pl_every: iterations between path length penalties.
-            pl_shrink: the penalty is computed on a batch so many times smaller.
-            lr: Adam's learning rate, both players; null: 0.002 from 1024 pixels on, else 0.0025.
-            ema_halflife_nimg: half-life of the averaged generator, in images; null: 312.5 batches.
-            ema_rampup: the half-life is at most this part of the images seen; null: no ramp-up.
-            augment: what the discriminator sees images through; "ada" adapts its probability p.
-            ada_transforms: which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc.
-            ada_target: how sure of real images the discriminator should be; null: p stays.
-            ada_nimg_to_full: images in which p could go from 0 to 1 (100,000 when fine-tuning).
-            ada_p: p at the start.
-            freeze_d: fine-tuning leaves so many layers of the discriminator as they are, counted
-                from the image on (Mo et al., 2020: Freeze-D).
+            data: what the images look like; any size whose smallest block is at least 4
+                x 4.
+            options: see `StyleGAN2Options`.
         """
         super().__init__()
-        if not 0 <= ada_p <= 1:
-            raise ConfigError(f"recipe.ada_p is {ada_p:g}; a probability is from 0 to 1")
+        if not 0 <= options.ada_p <= 1:
+            raise ConfigError(f"recipe.ada_p is {options.ada_p:g}; a probability is from 0 to 1")
         longest = max(data.height, data.width)
-        channel_base = channel_base or (32768 if longest >= 512 else 16384)
-        lr = lr or (0.002 if longest >= 1024 else 0.0025)
-        self.z_dim, self.num_classes = z_dim, data.num_classes if conditional else 0
-        self.style_mixing, self.r1_gamma, self.r1_every = style_mixing, r1_gamma, r1_every
-        self.pl_weight, self.pl_shrink = pl_weight, pl_shrink
-        shared = {"image_channels": data.channels, "conv_clamp": conv_clamp}
-        shared |= {"channel_base": channel_base, "channel_max": channel_max}
+        base = options.channel_base or (32768 if longest >= 512 else 16384)
+        rate = options.lr or (0.002 if longest >= 1024 else 0.0025)
+        self.z_dim, self.num_classes = options.z_dim, data.num_classes if options.conditional else 0
+        self.style_mixing, self.r1_gamma, self.r1_every = (
+            options.style_mixing,
+            options.r1_gamma,
+            options.r1_every,
+        )
+        self.pl_weight, self.pl_shrink = options.pl_weight, options.pl_shrink
+        shared = {"image_channels": data.channels, "conv_clamp": options.conv_clamp}
+        shared |= {"channel_base": base, "channel_max": options.channel_max}
         synthesis = Synthesis(
             data.height,
             data.width,
-            w_dim=w_dim,
-            architecture=g_architecture,
-            use_noise=noise,
+            w_dim=options.w_dim,
+            architecture=options.g_architecture,
+            use_noise=options.noise,
             **shared,
         )
         mapping = Mapping(
-            z_dim=z_dim,
+            z_dim=options.z_dim,
             c_dim=self.num_classes,
-            w_dim=w_dim,
+            w_dim=options.w_dim,
             num_ws=synthesis.num_ws,
-            layers=mapping_layers,
+            layers=options.mapping_layers,
         )
         self.G = Generator(mapping, synthesis)
         self.D = Discriminator(
             data.height,
             data.width,
             c_dim=self.num_classes,
-            architecture=d_architecture,
-            group_size=mbstd_group,
+            architecture=options.d_architecture,
+            group_size=options.mbstd_group,
             **shared,
         )
-        freeze_first(self.D, freeze_d)
-        self.ema_halflife_nimg = ema_halflife_nimg
+        freeze_first(self.D, options.freeze_d)
+        self.ema_halflife_nimg = options.ema_halflife_nimg
         self.G_ema = Ema(
             self.G,
-            halflife_nimg=ema_halflife_nimg or 0.0,
-            rampup=ema_rampup,
+            halflife_nimg=options.ema_halflife_nimg or 0.0,
+            rampup=options.ema_rampup,
             average_buffers=False,
         )
         self.path_length_mean = RunningMean(beta=PATH_LENGTH_BETA)
-        if augment == "ada":
+        if options.augment == "ada":
             self.augment = ADA(
-                ada_transforms, target=ada_target, nimg_to_full=ada_nimg_to_full, p=ada_p
+                options.ada_transforms,
+                target=options.ada_target,
+                nimg_to_full=options.ada_nimg_to_full,
+                p=options.ada_p,
             )
         else:
-            self.augment = DiffAugment() if augment == "diffaugment" else nn.Identity()
+            self.augment = DiffAugment() if options.augment == "diffaugment" else nn.Identity()
         self.players = {
-            "G": Player([self.G], adam(lr, 0.0, 0.99, lazy=pl_every if pl_weight else None)),
-            "D": Player([self.D], adam(lr, 0.0, 0.99, lazy=r1_every)),
+            "G": Player(
+                [self.G],
+                adam(rate, 0.0, 0.99, lazy=options.pl_every if options.pl_weight else None),
+            ),
+            "D": Player([self.D], adam(rate, 0.0, 0.99, lazy=options.r1_every)),
         }
         self.phases = [
             Phase("G", self.generator),
-            Phase("G", self.path_length, every=pl_every, fresh=False, second_order=True),
+            Phase("G", self.path_length, every=options.pl_every, fresh=False, second_order=True),
             Phase("D", self.discriminator, fresh=False),
-            Phase("D", self.r1, every=r1_every, fresh=False, second_order=True),
+            Phase("D", self.r1, every=options.r1_every, fresh=False, second_order=True),
         ]
-        if not pl_weight:
+        if not options.pl_weight:
             del self.phases[1]
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
@@ -249,7 +263,7 @@ class StyleGAN2(Recipe):
     @torch.no_grad()
     def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
         """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
-        return self.draw(self.ws(z, labels, amount))
+        return self.synthesize(self.ws(z, labels, amount))
 
     def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
@@ -258,7 +272,7 @@ class StyleGAN2(Recipe):
         c = self.condition({"label": labels}) if self.num_classes else None
         return self.G_ema.net.mapping(z, c, truncation=truncation)
 
-    def draw(self, ws: Tensor) -> Tensor:
+    def synthesize(self, ws: Tensor) -> Tensor:
         """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
         return self.G_ema.net.synthesis(ws, noise="const").clamp(-1, 1)
 

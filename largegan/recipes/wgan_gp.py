@@ -7,95 +7,97 @@ dequantised, there is no class-conditional variant, any size from 16 to 512, and
 averaged weights. The published decay is `decay_nimg = 6_400_000`.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from largegan.ema import Ema
-from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import gradient_penalty, wasserstein_d, wasserstein_g
 from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Terms,
+    adam,
+    linear_decay,
+)
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
-class WGANGP(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class WGANGPOptions(NoiseToImageOptions):
+    """Options of `wgan_gp`."""
+
+    z_dim: int = 128
+    """Numbers in a latent vector, standard normal."""
+    g_channels: int = 32
+    """Unit of the generator's widths (4 of them at 32 pixels)."""
+    d_channels: int = 64
+    """Unit of the critic's widths (2 of them at 32 pixels)."""
+    g_norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the generator."""
+    n_critic: int = 5
+    """Critic steps per generator step."""
+    gp: float = 10.0
+    """Weight of the gradient penalty (the paper's lambda)."""
+    lr: float = 2e-4
+    """Adam's learning rate at the start, both players."""
+    decay_nimg: int | None = None
+    """Images after which the learning rate has come down to 0; null: constant."""
+
+
+class WGANGP(NoiseToImage):
     """Wasserstein GAN with gradient penalty (Gulrajani et al., 2017)."""
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        z_dim: int = 128,
-        g_channels: int = 32,
-        d_channels: int = 64,
-        g_norm: Literal["batch", "none"] = "batch",
-        n_critic: int = 5,
-        gp: float = 10.0,
-        lr: float = 2e-4,
-        decay_nimg: int | None = None,
-        ema_halflife_nimg: float = 10_000,
-    ):
+    def __init__(self, data: DataSpec, options: WGANGPOptions):
         """
         Args:
             data: what the images look like; square, 16 to 512 pixels.
-            z_dim: numbers in a latent vector, standard normal.
-            g_channels: unit of the generator's widths (4 of them at 32 pixels).
-            d_channels: unit of the critic's widths (2 of them at 32 pixels).
-            g_norm: batch norm, or none, in the generator.
-            n_critic: critic steps per generator step.
-            gp: weight of the gradient penalty (the paper's lambda).
-            lr: Adam's learning rate at the start, both players.
-            decay_nimg: images after which the learning rate has come down to 0; null: constant.
-            ema_halflife_nimg: half-life of the averaged generator, in images.
+            options: see `WGANGPOptions`.
         """
         super().__init__()
-        if data.height != data.width:
-            raise ConfigError(f"recipe wgan_gp needs square images, not {data.height}x{data.width}")
-        self.z_dim, self.gp, self.lr, self.decay_nimg = z_dim, gp, lr, decay_nimg
-        size, colours = data.height, data.channels
+        self.z_dim, self.gp, self.lr, self.decay_nimg = (
+            options.z_dim,
+            options.gp,
+            options.lr,
+            options.decay_nimg,
+        )
+        size, colors = square_side(data, "wgan_gp"), data.channels
         self.G = Generator(
-            size, z_dim=z_dim, channels=g_channels, image_channels=colours, norm=g_norm
+            size,
+            z_dim=options.z_dim,
+            channels=options.g_channels,
+            image_channels=colors,
+            norm=options.g_norm,
         )
         self.D = Discriminator(
-            size, channels=d_channels, image_channels=colours, norm="none", pool="mean"
+            size, channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
         )
-        self.G_ema = Ema(self.G, halflife_nimg=ema_halflife_nimg)
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {
-            "D": Player([self.D], adam(lr, 0.0, 0.9), self.schedule),
-            "G": Player([self.G], adam(lr, 0.0, 0.9), self.schedule),
+            "D": Player([self.D], adam(options.lr, 0.0, 0.9), self.schedule),
+            "G": Player([self.G], adam(options.lr, 0.0, 0.9), self.schedule),
         }
         self.phases = [
-            Phase("D", self.critic, repeat=n_critic, second_order=True),
+            Phase("D", self.critic, repeat=options.n_critic, second_order=True),
             Phase("G", self.generator, fresh=False),
         ]
 
     def schedule(self, at: Progress) -> dict[str, float]:
-        done = at.nimg / self.decay_nimg if self.decay_nimg else 0.0
-        return {"lr": self.lr * max(0.0, 1.0 - done)}
-
-    def fake(self, like: Tensor) -> Tensor:
-        return self.G(torch.randn(len(like), self.z_dim, device=like.device))
+        falls_from = 0 if self.decay_nimg else None
+        return linear_decay(self.lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
 
     def critic(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"]
         with frozen_statistics(self.G):
-            fake = self.fake(real)
+            fake = self.fake(batch)
         return {
             "wasserstein": wasserstein_d(self.D(real), self.D(fake)),
             "gp": self.gp * gradient_penalty(self.D, real, fake),
         }
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        return {"wasserstein": wasserstein_g(self.D(self.fake(batch["image"])))}
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        self.G_ema.update(self.G, at, batch_size)
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.G_ema(z)
+        return {"wasserstein": wasserstein_g(self.D(self.fake(batch)))}

@@ -9,10 +9,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from largegan.data.decode import BadImage
-from largegan.pictures import to_uint8
-from largegan.sheets import fill, sheet
+from largegan.sampler import to_uint8
 from largegan.translation import images
 from largegan.translation.sources import Item
+from largegan.viz.layout import fill, sheet
 
 SIDE = 256  # pixels of a cell
 CELLS_A_ROW = 9

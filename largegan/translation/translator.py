@@ -1,17 +1,14 @@
 """The translating network of a run, of a checkpoint or of an exported folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from largegan import checkpoint
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError
 from largegan.interop.exported import choose_direction, is_exported, load_exported
-from largegan.recipe import DataSpec
-from largegan.sheets import rebuild
+from largegan.restore import restore
 
 
 @dataclass(frozen=True)
@@ -45,25 +42,20 @@ def open_translator(
         which = choose_direction(direction, (exported.direction,), path)
         net = exported.net.to(device)
         return Translator(net, channels_of(net), which, exported.model, exported.recipe)
-    path = checkpoint.resolve(path)
-    fault = checkpoint.damage(path)
-    if fault:
-        raise DataError(f"checkpoint {path} {fault}; choose another one of that run")
-    state = json.loads((path / checkpoint.STATE).read_text())
-    listing = json.loads((path / checkpoint.MARKER).read_text())
-    options = state["config"]["recipe"]
-    recipe = rebuild(path, options, DataSpec(**state["spec"]))
-    which = choose_direction(direction, recipe.directions, path)
+    found = restore(path)
+    which = choose_direction(direction, found.recipe.directions, found.path)
     if which is None:
         raise ConfigError(
-            f"{path} is of recipe {options['name']}, which does not translate; draw from it with "
+            f"{found.path} is of recipe {found.name}, which does not translate; draw from it with "
             "tools/sample.py"
         )
-    net = recipe.translator(which).to(device).eval().requires_grad_(False)
-    sha = listing["files"][checkpoint.MODEL]["sha256"]
-    return Translator(net, channels_of(net), which, sha, options["name"])
+    net = found.recipe.translator(which).to(device).eval().requires_grad_(False)
+    return Translator(net, channels_of(net), which, found.model, found.name)
 
 
 def channels_of(net: nn.Module) -> int:
-    """Colours of the images that a translation network takes: its first convolution knows."""
+    """Colours of the images that a translation network takes: it says so, or its first
+    convolution knows."""
+    if hasattr(net, "image_channels"):
+        return net.image_channels
     return next(m for m in net.modules() if isinstance(m, nn.Conv2d)).in_channels

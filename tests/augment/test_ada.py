@@ -84,7 +84,7 @@ def test_p_follows_the_signs_and_stays_in_its_range():
     def iterations(logits, count):
         for step in range(1, count + 1):
             ada.observe(torch.tensor(logits))
-            ada.settle()
+            ada.absorb_pending()
             ada.adapt(step, batch_size=8)
         return round(float(ada.p), 5)
 
@@ -100,7 +100,7 @@ def test_without_signs_or_without_a_target_p_stays():
     ada.adapt(1, batch_size=8)
     fixed = ADA("blit", p=0.3, target=None, every=1)
     fixed.observe(torch.ones(4))
-    fixed.settle()
+    fixed.absorb_pending()
     fixed.adapt(1, batch_size=8)
     assert float(ada.p) == float(fixed.p) == pytest.approx(0.3)
 
@@ -108,11 +108,11 @@ def test_without_signs_or_without_a_target_p_stays():
 def test_p_and_its_sums_are_resumed_exactly():
     first, second = ADA(every=2), ADA(every=2, p=0.5)
     first.observe(torch.tensor([1.0, 1.0, -1.0]))
-    first.settle()
+    first.absorb_pending()
     second.load_state_dict(first.state_dict())
     for ada in (first, second):
         ada.observe(torch.tensor([1.0]))
-        ada.settle()
+        ada.absorb_pending()
         ada.adapt(2, batch_size=64)
     assert torch.equal(first.p, second.p) and list(first.state_dict()) == ["p", "signs"]
 

@@ -10,14 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from largegan import ops
 from largegan.cost.count import Counter, count, without_autocast
 from largegan.recipe import Progress
-from largegan.recipes import recipe_class
+from largegan.recipes import build
 from tests.recipes.common import IMAGES, TINY, ToyStream, make_recipe
 
 TorchCounter = partial(FlopCounterMode, display=False)
 
 
 def made(name: str, **options):
-    make = partial(recipe_class(name), IMAGES, **TINY[name], **options)
+    make = partial(build, name, IMAGES, TINY[name] | options)
     return count(make, IMAGES, micro_batch_size=4, world=1)
 
 
@@ -75,14 +75,14 @@ def test_sizes():
 
 
 def test_activations_grow_with_the_batch_and_weights_do_not_count():
-    make = partial(recipe_class("dcgan"), IMAGES, **TINY["dcgan"])
+    make = partial(build, "dcgan", IMAGES, TINY["dcgan"])
     few, many = (count(make, IMAGES, micro_batch_size=n, world=1) for n in (4, 8))
     for a, b in zip(few.phases, many.phases, strict=True):
         assert 1.9 * a.kept_bytes < b.kept_bytes < 2.1 * a.kept_bytes
 
 
 def test_means_over_ranks_are_counted():
-    make = partial(recipe_class("biggan"), IMAGES, **TINY["biggan"])
+    make = partial(build, "biggan", IMAGES, TINY["biggan"])
     alone, among = (count(make, IMAGES, micro_batch_size=4, world=n) for n in (1, 8))
     assert [p.rank_means for p in alone.phases] == [0, 0]
     norms = sum(hasattr(m, "mean_over_ranks") for m in make().G.modules())

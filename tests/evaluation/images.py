@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from largegan.evaluation.features import Backbone, Extractor
+from largegan.metrics.features import Backbone, Extractor
 
 SIZES, FORMATS = (32, 256, 1024), ("jpg", "png")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from largegan import scores
 from largegan.errors import DataError
-from largegan.imagesets import open_image_set
+from largegan.evaluation import scores
+from largegan.evaluation.image_sets import open_image_set
 from largegan.parallel.launch import connect, disconnect, leave
 from tests.evaluation.images import tiny_extractor
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from largegan import recipes
 from largegan.nets.patchgan import PatchGAN
 from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.nets.unet_translation import UNetGenerator
@@ -23,6 +24,7 @@ from largegan.trainer import Trainer
 from tests.golden import procfill
 from tests.golden.goldcheck import Case
 
+NAMES = {CUT: "cut", CycleGAN: "cyclegan", Pix2Pix: "pix2pix"}
 # The peer's discriminators are numbered by the generator they judge, ours named by their domain.
 NETS = {
     CycleGAN: {"G_A": "G_ab", "G_B": "G_ba", "D_A": "D_b", "D_B": "D_a"},
@@ -126,7 +128,7 @@ def build(case: Case) -> Recipe:
         }
     if kind is Pix2Pix:
         options["l1"] = args.get("lambda_L1", 100.0)
-    recipe = kind(spec, **options)
+    recipe = recipes.build(NAMES[kind], spec, options)
     reset(case, recipe)
     return recipe
 
@@ -336,7 +338,7 @@ def check_pix2pix(run: Run) -> None:
     case.check("loss_D_real", recipe.gan.real(on_real))
     trainer = run.trainer()
     before = {peer: run.tensors(peer) for peer in run.nets}
-    micro = trainer.draw()
+    micro = trainer.next_micro_batches()
     trainer.run_phase(recipe.phases[0], micro, (0, 0))
     case.check_rows("grad.D.D", run.gradients("D"))
     trainer.run_phase(recipe.phases[1], micro, (1, 0))

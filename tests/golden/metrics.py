@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from largegan.evaluation.frechet import frechet_distance, frechet_of_features
-from largegan.evaluation.inception import Classifier, FidInception, Pool3
-from largegan.evaluation.inception_score import inception_score
-from largegan.evaluation.kid import kernel_distance
-from largegan.evaluation.moments import gaussian_of
-from largegan.evaluation.prdc import precision_recall_density_coverage
-from largegan.evaluation.resize import (
+from largegan.metrics.frechet import frechet_distance, frechet_of_features
+from largegan.metrics.inception import Classifier, FidInception, Pool3
+from largegan.metrics.inception_score import inception_score
+from largegan.metrics.kid import kernel_distance
+from largegan.metrics.moments import gaussian_of
+from largegan.metrics.prdc import precision_recall_density_coverage
+from largegan.metrics.resize import (
     device_resize,
     host_resize,
     tensorflow_bilinear,

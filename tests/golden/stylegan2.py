@@ -15,7 +15,7 @@ from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
-from largegan.recipes.stylegan2 import StyleGAN2
+from largegan.recipes.stylegan2 import StyleGAN2, StyleGAN2Options
 from largegan.trainer import Trainer
 from tests.golden import procfill
 from tests.golden.goldcheck import Case
@@ -303,14 +303,16 @@ def recipe(run: Run) -> StyleGAN2:
     channels, height, width = run.real.shape[1:]
     made = StyleGAN2(
         DataSpec(channels, height, width, 0 if run.c is None else run.c.shape[1]),
-        z_dim=run.z.shape[1],
-        augment="none",
-        channel_base=4,  # its own networks are replaced: as small as they can be
-        style_mixing=0.0,
-        r1_gamma=args["gamma"],
-        lr=args["lr"],
-        ema_halflife_nimg=args["ema_kimg"] * 1000,
-        ema_rampup=None,
+        StyleGAN2Options(
+            z_dim=run.z.shape[1],
+            augment="none",
+            channel_base=4,  # its own networks are replaced: as small as they can be
+            style_mixing=0.0,
+            r1_gamma=args["gamma"],
+            lr=args["lr"],
+            ema_halflife_nimg=args["ema_kimg"] * 1000,
+            ema_rampup=None,
+        ),
     )
     made.G, made.D = G, D
     made.players["G"].nets, made.players["D"].nets = [G], [D]

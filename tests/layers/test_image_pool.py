@@ -22,7 +22,7 @@ def step(pool: ImagePool, images: torch.Tensor, *, parts: int = 1) -> list[int]:
     for part in images.chunk(parts):
         out += numbers(pool.exchange(part, first=first))
         first += len(part)
-    pool.settle()
+    pool.absorb_pending()
     return out
 
 
@@ -89,7 +89,7 @@ def test_a_skipped_step_stores_nothing():
     pool = make(3, 2)
     pool.exchange(numbered(1, 2), first=0)
     pool.pending.zero_()
-    pool.settle()
+    pool.absorb_pending()
     assert int(pool.count) == 0 and not pool.images.any()
 
 
@@ -97,7 +97,7 @@ def test_size_zero_is_no_pool():
     pool = make(0, 2)
     images = numbered(1, 2)
     assert pool.exchange(images, first=0) is images
-    pool.settle()
+    pool.absorb_pending()
 
 
 def test_checkpoints_hold_images_and_count():

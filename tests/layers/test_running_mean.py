@@ -13,22 +13,22 @@ def test_one_step_however_the_batch_is_split(parts):
     layer.mean.fill_(1.0)
     for part in values.chunk(parts):
         layer.add(part)
-    layer.settle()
+    layer.absorb_pending()
     torch.testing.assert_close(layer.mean, 0.9 + 0.1 * values.mean(0))
 
 
 def test_a_phase_that_adds_nothing_leaves_it():
     layer = RunningMean(beta=0.5)
     layer.mean.fill_(3.0)
-    layer.settle()
+    layer.absorb_pending()
     assert layer.mean == 3.0
 
 
 def test_what_was_added_is_used_once():
     layer = RunningMean(beta=0.5)
     layer.add(torch.tensor([2.0, 4.0]))
-    layer.settle()
-    layer.settle()
+    layer.absorb_pending()
+    layer.absorb_pending()
     assert layer.mean == 1.5
 
 

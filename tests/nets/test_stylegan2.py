@@ -85,7 +85,7 @@ def test_only_training_and_tracked_calls_enter_the_mean():
     mapping.eval()(torch.randn(3, 5))
     assert mapping.w_avg.pending[-1] == 0
     ws = mapping.train()(torch.randn(3, 5))
-    mapping.w_avg.settle()
+    mapping.w_avg.absorb_pending()
     torch.testing.assert_close(mapping.w_avg.mean, 0.005 * ws[:, 0].mean(0).detach())
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, connect, disconnect, leave
 from largegan.recipe import DataSpec, Progress
-from largegan.recipes.biggan import BigGAN
+from largegan.recipes.biggan import BigGAN, BigGANOptions
 
 IMAGES, SPEC = 16, DataSpec(3, 16, 16, 3)
 
@@ -41,7 +41,8 @@ def data(rank: int, world: int, micro_batches: int) -> list[dict]:
 def run(world: World, micro_batches: int) -> dict[str, torch.Tensor]:
     """Gradients of both phases after the reduction, running statistics, and this rank's images."""
     torch.manual_seed(0)
-    recipe = GivenLatents(SPEC, z_dim=6, shared_dim=3, g_channels=4, d_channels=4, attention=8)
+    options = BigGANOptions(z_dim=6, shared_dim=3, g_channels=4, d_channels=4, attention=8)
+    recipe = GivenLatents(SPEC, options)
     for p in recipe.parameters():  # no gamma at 0, no weight whose rows are orthogonal
         torch.nn.init.normal_(p, std=0.3) if p.dim() else p.data.fill_(0.5)
     engine = Engine(world)

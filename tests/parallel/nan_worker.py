@@ -7,8 +7,8 @@ import hashlib
 import torch
 
 from largegan.parallel.launch import connect, disconnect, leave
+from tests.health.test_steps import add_infinite_term, poison
 from tests.recipes.common import iterate, make_recipe, make_trainer, weights
-from tests.test_health import add_infinite_term, poison
 
 world = connect(processes=2)
 torch.set_num_threads(1)

@@ -26,7 +26,7 @@ def phase(engine: Engine, logits: list[float]) -> None:
         engine.recipe.ada.observe(torch.tensor([logit]))
         engine.backward(engine.recipe.D(torch.ones(1, 1)).sum(), last=True)
     engine.finish("D", Progress(), terms={"loss": torch.zeros(())}, max_grad_norm=None)
-    engine.recipe.settle()
+    engine.recipe.absorb_pending()
 
 
 world = connect(processes=2)

@@ -12,13 +12,15 @@ def test_classes_may_be_alike(name):
     """The orthogonal penalty is on every weight of G but the embedding of the classes."""
     recipe = make_recipe(name)
     trainer = make_trainer(recipe, name)
-    penalty = recipe.generator(trainer.draw()[0], Progress())["ortho"]
+    penalty = recipe.generator(trainer.next_micro_batches()[0], Progress())["ortho"]
     penalty.backward()
     pushed = {n for n, p in recipe.G.named_parameters() if p.grad is not None and p.grad.any()}
     assert pushed and not any(n.startswith("shared.") for n in pushed)
     with torch.no_grad():
         recipe.G.shared.weight.fill_(1.0)
-    torch.testing.assert_close(recipe.generator(trainer.draw()[0], Progress())["ortho"], penalty)
+    torch.testing.assert_close(
+        recipe.generator(trainer.next_micro_batches()[0], Progress())["ortho"], penalty
+    )
 
 
 @pytest.mark.parametrize("name", ["biggan", "biggan_deep"])
@@ -33,7 +35,7 @@ def test_truncation_draws_again_what_is_far_out(name):
 @pytest.mark.parametrize("name", ["biggan", "sagan"])
 def test_watched_logits_have_their_names(name):
     recipe = make_recipe(name)
-    batch = make_trainer(recipe, name).draw()[0]
+    batch = make_trainer(recipe, name).next_micro_batches()[0]
 
     def only_reals_please(images, *classes):
         return torch.stack([image.eq(image[0, 0, 0]).all().float() * 6 - 3 for image in images])

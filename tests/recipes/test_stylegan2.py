@@ -7,7 +7,7 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.recipe import DataSpec, Progress
-from largegan.recipes.stylegan2 import StyleGAN2
+from largegan.recipes import build
 from tests.recipes.common import IMAGES, TINY, iterate, make_recipe, make_trainer
 from tests.recipes.test_every_recipe import restore, save
 
@@ -39,7 +39,7 @@ def test_p_follows_what_d_is_sure_of(sure):
         recipe.D.out.weight.zero_()
         recipe.D.out.bias.fill_(0.0)
     recipe.augment.observe(torch.full((8,), sure))
-    recipe.settle()
+    recipe.absorb_pending()
     start = float(recipe.augment.p)
     recipe.augment.adapt(4, 8)
     assert (float(recipe.augment.p) - start) * sure > 0
@@ -49,7 +49,7 @@ def test_without_noise_inputs_a_latent_decides_alone():
     spec, z = DataSpec(3, 16, 16), torch.randn(2, TINY["stylegan2"]["z_dim"])
     for noise in (True, False):
         torch.manual_seed(0)
-        recipe = StyleGAN2(spec, **TINY["stylegan2"], noise=noise)
+        recipe = build("stylegan2", spec, TINY["stylegan2"] | {"noise": noise})
         for parameter in recipe.G.parameters():  # strengths start at 0
             torch.nn.init.normal_(parameter)
         assert torch.equal(recipe.G(z), recipe.G(z)) != noise
@@ -57,7 +57,7 @@ def test_without_noise_inputs_a_latent_decides_alone():
 
 
 def test_auto_rules_follow_size_and_batch():
-    recipe = StyleGAN2(DataSpec(3, 16, 32), **TINY["stylegan2"])
+    recipe = build("stylegan2", DataSpec(3, 16, 32), TINY["stylegan2"])
     recipe.batch_size = 32
     assert recipe.gamma(torch.zeros(1, 3, 16, 32)) == pytest.approx(0.0002 * 512 / 32)
     recipe.after_iteration(Progress(1, 32), 32)
@@ -68,7 +68,7 @@ def test_auto_rules_follow_size_and_batch():
     assert steps["D"].defaults["lr"] == pytest.approx(lr * 16 / 17)
     assert steps["D"].defaults["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
     with torch.device("meta"):
-        large = StyleGAN2(DataSpec(3, 1024, 1024), w_dim=8, z_dim=8)
+        large = build("stylegan2", DataSpec(3, 1024, 1024), {"w_dim": 8, "z_dim": 8})
     assert large.D.blocks[0].conv0.weight.shape[0] == 32
     assert large.players["D"].make_optimizer([torch.zeros(1)]).defaults["lr"] < 0.002
 
@@ -88,7 +88,7 @@ def test_styles_mix_from_a_random_layer_on():
 @pytest.mark.parametrize("spec", [DataSpec(4, 8, 16), DataSpec(1, 12, 20, 2)], ids=str)
 @pytest.mark.parametrize("augment", ["ada", "diffaugment", "none"])
 def test_odd_shapes_train(spec, augment):
-    recipe = StyleGAN2(spec, **TINY["stylegan2"] | {"augment": augment, "ada_p": 1.0})
+    recipe = build("stylegan2", spec, TINY["stylegan2"] | {"augment": augment, "ada_p": 1.0})
     recipe.batch_size = 4
     batch = {"image": torch.rand(4, spec.channels, spec.height, spec.width) * 2 - 1}
     batch["label"] = torch.zeros(4, dtype=torch.long)
@@ -108,13 +108,13 @@ def test_truncation_to_nothing_is_the_average_image():
 
 
 def test_no_path_lengths_no_phase():
-    recipe = StyleGAN2(IMAGES, **TINY["stylegan2"] | {"pl_weight": 0.0})
+    recipe = build("stylegan2", IMAGES, TINY["stylegan2"] | {"pl_weight": 0.0})
     assert [phase.name for phase in recipe.phases] == ["G.generator", "D.discriminator", "D.r1"]
 
 
 def test_p_outside_of_0_to_1_is_refused():
     with pytest.raises(ConfigError, match=r"ada_p is 1\.5"):
-        StyleGAN2(IMAGES, ada_p=1.5)
+        build("stylegan2", IMAGES, {"ada_p": 1.5})
 
 
 class Twice(torch.nn.Module):
@@ -125,7 +125,7 @@ class Twice(torch.nn.Module):
 def test_r1_is_the_slope_at_images_that_are_not_augmented():
     recipe = make_recipe("stylegan2")
     recipe.augment = Twice()
-    batch = make_trainer(recipe, "stylegan2").draw()[0]
+    batch = make_trainer(recipe, "stylegan2").next_micro_batches()[0]
     x = batch["image"].clone().requires_grad_()
     (slope,) = torch.autograd.grad(recipe.D(2 * x, recipe.condition(batch)).sum(), x)
     expected = recipe.gamma(x) / 2 * slope.square().sum((1, 2, 3)).mean()
@@ -134,7 +134,7 @@ def test_r1_is_the_slope_at_images_that_are_not_augmented():
 
 def test_p_counts_the_signs_of_reals():
     recipe = make_recipe("stylegan2")
-    batch = make_trainer(recipe, "stylegan2").draw()[0]
+    batch = make_trainer(recipe, "stylegan2").next_micro_batches()[0]
     real, fake = torch.full((8, 1), 5.0), torch.full((8, 1), -5.0)
 
     def judge(images, c):
@@ -149,7 +149,7 @@ def test_the_mean_w_is_of_first_latents_and_is_not_averaged_again():
     recipe = make_recipe("stylegan2")
     recipe.style_mixing = 1.0
     trainer = make_trainer(recipe, "stylegan2")
-    batch = trainer.draw()[0]
+    batch = trainer.next_micro_batches()[0]
     recipe.fake(batch)
     assert recipe.G.mapping.w_avg.pending[-1] == len(batch["image"])
     iterate(trainer, 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from largegan import train
-from largegan.evaluation import features
+from largegan.metrics import features
 from tests.evaluation.images import picture, save, tiny_extractor
 from tests.tools.test_sample import load_tool
 
@@ -47,9 +47,9 @@ def points(out: Path) -> list[dict]:
 def test_a_checkpoint_and_the_sweep_drawn_from_it_give_the_same_curve(
     photos, run_folder, tmp_path, capsys
 ):
-    wishes = ["--thresholds", "0.3,1", "--count", "40"]
-    assert curve.main([str(photos), str(run_folder), str(tmp_path / "a.png"), *wishes]) == 0
-    assert sample.main([str(run_folder), str(tmp_path / "sweep"), *wishes]) == 0
+    request = ["--thresholds", "0.3,1", "--count", "40"]
+    assert curve.main([str(photos), str(run_folder), str(tmp_path / "a.png"), *request]) == 0
+    assert sample.main([str(run_folder), str(tmp_path / "sweep"), *request]) == 0
     assert curve.main([str(photos), str(tmp_path / "sweep"), str(tmp_path / "b.png")]) == 0
     said = capsys.readouterr().out
     direct, swept = points(tmp_path / "a.png"), points(tmp_path / "b.png")
@@ -62,14 +62,14 @@ def test_a_checkpoint_and_the_sweep_drawn_from_it_give_the_same_curve(
 
 
 def test_standing_statistics_change_what_is_scored(photos, run_folder, tmp_path):
-    wishes = [str(photos), str(run_folder), "--count", "40", "--json"]
+    request = [str(photos), str(run_folder), "--count", "40", "--json"]
     for name, more in {"plain": [], "standing": ["--standing", "2"]}.items():
-        assert fid.main([*wishes, str(tmp_path / name), "--metrics", "fid", *more]) == 0
+        assert fid.main([*request, str(tmp_path / name), "--metrics", "fid", *more]) == 0
     plain, standing = (json.loads((tmp_path / n).read_text()) for n in ("plain", "standing"))
     assert plain["scores"]["fid"] != pytest.approx(standing["scores"]["fid"], rel=1e-6)
     assert "standing_batches" not in plain["protocol"]["generated"]
     compare = ["--metrics", "fid", "--compare", str(tmp_path / "plain"), "--standing", "2"]
-    assert fid.main([*wishes[:-1], *compare]) == 2  # not measured alike
+    assert fid.main([*request[:-1], *compare]) == 2  # not measured alike
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from largegan import checkpoint, sheets, train
+from largegan import checkpoint, train
+from largegan import sampler as drawing
+from largegan.viz import paths
 
 TOOL = Path(__file__).parents[2] / "tools" / "sample.py"
 TINY = {
@@ -137,16 +139,16 @@ def test_arithmetic_of_a_minus_a_plus_c(draw, tmp_path, runs, recipe, normal):
     picture = picture[picture.shape[0] - 2 * STEP - 2 :, picture.shape[1] - 4 * STEP - 2 :]
     same = np.abs(cell(picture, 0, 3) - cell(picture, 0, 2)).max() <= 1
     assert same != normal, "a sum of normal latents is scaled back, one of uniform ones is not"
-    artist = sheets.open_artist(runs / recipe, "cpu")
-    assert sheets.has_normal_latents(artist.recipe) == normal
+    sampler = drawing.open_sampler(runs / recipe, "cpu")
+    assert drawing.has_normal_latents(sampler.recipe) == normal
 
 
 def test_truncation(draw, tmp_path, runs):
     assert draw("sngan", "t.png", "--count", "1", "--truncation", "0.5")[0] == 0
     assert draw("sngan", "f.png", "--count", "1")[0] == 0
     assert (pixels(tmp_path / "t.png") != pixels(tmp_path / "f.png")).any()
-    half = sheets.open_artist(runs / "sngan", "cpu", truncation=0.5)
-    full = sheets.open_artist(runs / "sngan", "cpu")
+    half = drawing.open_sampler(runs / "sngan", "cpu", truncation=0.5)
+    full = drawing.open_sampler(runs / "sngan", "cpu")
     torch.testing.assert_close(half.latent(3) * 2, full.latent(3))
 
 
@@ -174,31 +176,31 @@ def test_a_sweep_is_a_folder_per_threshold_and_a_manifest(draw, tmp_path):
 
 
 def test_standing_statistics_are_those_of_samples(runs, draw, tmp_path):
-    artist = sheets.open_artist(runs / "sngan", "cpu")
-    norm = artist.recipe.G_ema.net.norm
+    sampler = drawing.open_sampler(runs / "sngan", "cpu")
+    norm = sampler.recipe.G_ema.net.norm
     momentum, before = norm.momentum, norm.running_mean.clone()
-    learning = artist.recipe.G.norm.running_mean.clone()
+    learning = sampler.recipe.G.norm.running_mean.clone()
     seen = []
     norm.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
-    sheets.settle(artist, batches=3, batch=5)
+    drawing.use_standing_statistics(sampler, batches=3, batch=5)
     # The second norm of a block sees what the first one made: compare where batches are known.
     assert len(seen) == 3 and len(seen[0]) == 5
     wanted = torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)
     torch.testing.assert_close(norm.running_mean, wanted)
     assert not torch.equal(before, wanted) and norm.momentum == momentum and not norm.training
-    assert torch.equal(artist.recipe.G.norm.running_mean, learning), "it does not draw"
+    assert torch.equal(sampler.recipe.G.norm.running_mean, learning), "it does not draw"
     assert draw("sngan", "s.png", "--count", "2", "--standing", "1")[0] == 0
 
 
 def test_ways_between_latents():
     a, b = torch.randn(2, 64)
-    for way in (sheets.straight, sheets.spherical):
+    for way in (paths.straight, paths.spherical):
         z = way(a, b, 7)
         assert z.shape == (7, 64)
         torch.testing.assert_close(z[[0, -1]], torch.stack([a, b]), atol=1e-5, rtol=1e-5)
-    lengths = sheets.spherical(a / a.norm(), b / b.norm(), 7).norm(dim=1)
+    lengths = paths.spherical(a / a.norm(), b / b.norm(), 7).norm(dim=1)
     torch.testing.assert_close(lengths, torch.ones(7))
-    torch.testing.assert_close(sheets.spherical(a, a, 3), a.expand(3, -1))
+    torch.testing.assert_close(paths.spherical(a, a, 3), a.expand(3, -1))
 
 
 def test_numbers_are_shown_in_the_recipe_s_own_picture(draw, tmp_path):
@@ -210,13 +212,13 @@ def test_numbers_are_shown_in_the_recipe_s_own_picture(draw, tmp_path):
 
 def test_averaged_weights_are_what_is_drawn(runs, tmp_path):
     """The generator that learns may change as it likes: its average is what draws."""
-    first = sheets.open_artist(runs / "gan", "cpu")
+    first = drawing.open_sampler(runs / "gan", "cpu")
     with torch.no_grad():
         for p in first.recipe.G.parameters():
             p.zero_()
-    again = sheets.open_artist(runs / "gan", "cpu")
+    again = drawing.open_sampler(runs / "gan", "cpu")
     z = torch.stack([first.latent(seed) for seed in (1, 2)])
-    assert (first.paint(z, [None] * 2) == again.paint(z, [None] * 2)).all()
+    assert (first.images(z, [None] * 2) == again.images(z, [None] * 2)).all()
 
 
 def test_existing_files_are_kept_unless_told(draw, tmp_path):
@@ -246,7 +248,7 @@ def test_existing_files_are_kept_unless_told(draw, tmp_path):
         ("sngan", "a.png", "--truncation 1 --thresholds 1", "both say how to truncate"),
         ("sngan", "a.png", "--sheet nothing", "give one of classes, interpolation"),
         ("sngan", "a", "--sheet classes", "ends in .png"),
-        ("sngan", "a.png", "--sheet class-interpolation", "has no embed and no decode_embedded"),
+        ("sngan", "a.png", "--sheet class-interpolation", "has no class embeddings"),
         ("sngan", "a.png", "--standing -1", "--standing is -1"),
         ("gan", "a.png", "--seeds 3-1", "cannot read the seeds '3-1'"),
         ("gan", "a.png", "--seeds 1,x", "at 'x'"),

@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from largegan import checkpoint, films
-from largegan.projection import PixelDistance, project, schedule
+from largegan import checkpoint
 from largegan.recipe import DataSpec
-from largegan.recipes import recipe_class
+from largegan.recipes import build
+from largegan.viz import video
+from largegan.viz.inversion import PixelDistance, project, schedule
 from tests.recipes.common import TINY
 from tests.tools.test_sample import load_tool
 
@@ -24,7 +25,7 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
     spec = DataSpec(3, 16, 8)
-    recipe = recipe_class("stylegan2")(spec, **TINY["stylegan2"])
+    recipe = build("stylegan2", spec, TINY["stylegan2"])
     options = {"name": "stylegan2", **TINY["stylegan2"]}
     state = {"spec": vars(spec), "config": {"recipe": options}, "class_names": []}
     content = checkpoint.Checkpoint(recipe.state_dict(), {}, state)
@@ -52,13 +53,13 @@ def test_style_mixing_shows_sources_and_mixtures(run, tmp_path):
 
 @pytest.mark.parametrize("layers", [(), (0, 1, 2, 3, 4, 5)])
 def test_all_layers_of_a_column_are_its_image(run, monkeypatch, layers):
-    from largegan import gallery
-    from largegan.sheets import open_artist
+    from largegan.sampler import open_sampler
+    from largegan.viz import sheets
 
-    monkeypatch.setattr(gallery, "sheet", lambda images, **names: images.int())
-    artist = open_artist(run, "cpu")
-    layers = layers[: artist.recipe.G.mapping.num_ws]
-    images = gallery.style_mixing(artist, gallery.Wishes((0, 1, 2, 3, 4), layers=layers))
+    monkeypatch.setattr(sheets, "sheet", lambda images, **names: images.int())
+    sampler = open_sampler(run, "cpu")
+    layers = layers[: sampler.recipe.G.mapping.num_ws]
+    images = sheets.style_mixing(sampler, sheets.Request((0, 1, 2, 3, 4), layers=layers))
     assert images.shape == (3, 4, 3, 16, 8)  # two rows, three columns, and the sources
     assert images[0, 0].min() == 255
     same = [(images[1 + row, 1:] - images[0, 1:]).abs().max() <= 1 for row in (0, 1)]
@@ -90,13 +91,13 @@ def test_w_interpolation(run, tmp_path):
 
 
 def test_a_walk_is_a_loop_past_every_seed(run):
-    from largegan.gallery import loop, path_images
-    from largegan.sheets import open_artist
+    from largegan.sampler import open_sampler
+    from largegan.viz.paths import loop, path_images
 
-    artist = open_artist(run, "cpu")
-    images = path_images(artist, [0, 1, 2], 4, batch=5)
+    sampler = open_sampler(run, "cpu")
+    images = path_images(sampler, [0, 1, 2], 4, batch=5)
     assert images.shape == (12, 3, 16, 8)
-    alone = artist.paint(torch.stack([artist.latent(s) for s in (0, 1, 2)]), [None] * 3)
+    alone = sampler.images(torch.stack([sampler.latent(s) for s in (0, 1, 2)]), [None] * 3)
     assert (images[::4].int() - alone.int()).abs().max() <= 1
     places = torch.tensor([[0.0], [1.0], [4.0], [9.0]])
     assert torch.equal(loop(places, 5)[::5], places)
@@ -109,7 +110,7 @@ def test_gif_holds_its_frames(run, tmp_path):
 
 
 def test_mp4_needs_an_encoder_and_says_so(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(films.shutil, "which", lambda name: None)
+    monkeypatch.setattr(video.shutil, "which", lambda name: None)
     monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
     assert answer(walk, run, tmp_path / "walk.mp4") == 4
     assert "pip install imageio-ffmpeg" in capsys.readouterr().err
@@ -118,11 +119,11 @@ def test_mp4_needs_an_encoder_and_says_so(run, tmp_path, capsys, monkeypatch):
 
 def test_mp4_where_there_is_an_encoder(tmp_path):
     try:
-        films.encoder()
-    except films.EnvironmentFault:
+        video.encoder()
+    except video.EnvironmentFault:
         pytest.skip("no ffmpeg on this machine")
     frames = [torch.full((3, 17, 33), 40 * i, dtype=torch.uint8) for i in range(4)]
-    films.write_film(tmp_path / "a.mp4", frames)
+    video.write_film(tmp_path / "a.mp4", frames)
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -135,10 +136,10 @@ def test_walks_that_cannot_be_are_refused(run, tmp_path, capsys):
 
 def test_the_search_finds_an_image_of_the_generator(run):
     """The target is drawn from a known w: the distance falls to a small part of what it was."""
-    from largegan.sheets import open_artist
+    from largegan.sampler import open_sampler
 
-    recipe = open_artist(run, "cpu").recipe.requires_grad_(False)
-    target = recipe.draw(recipe.ws(recipe.latent(1, torch.Generator().manual_seed(5))))
+    recipe = open_sampler(run, "cpu").recipe.requires_grad_(False)
+    target = recipe.synthesize(recipe.ws(recipe.latent(1, torch.Generator().manual_seed(5))))
     steps = list(project(recipe, PixelDistance(target), steps=80))
     assert len(steps) == 81 and steps[-1].distance < 0.2 * steps[0].distance
     assert steps[-1].ws.shape == (1, recipe.G.mapping.num_ws, 4)

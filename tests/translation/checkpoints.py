@@ -7,7 +7,7 @@ from torch import nn
 
 from largegan import checkpoint
 from largegan.recipe import DataSpec
-from largegan.recipes import recipe_class
+from largegan.recipes import build
 
 TWO_DOMAINS = DataSpec(3, 32, 32, channels_b=3)
 
@@ -15,7 +15,7 @@ TWO_DOMAINS = DataSpec(3, 32, 32, channels_b=3)
 def write(folder: Path, name: str, spec: DataSpec = TWO_DOMAINS, **options) -> Path:
     """A run directory with one checkpoint of a recipe whose layers all have something to do."""
     torch.manual_seed(0)
-    recipe = recipe_class(name)(spec, **options)
+    recipe = build(name, spec, options)
     for module in recipe.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight)

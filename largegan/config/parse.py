@@ -1,0 +1,255 @@
+"""The configuration: typed, strict, layered (`--config a.yaml --config b.yaml --train.seed 3`).
+
+Importing this file and asking for `--help` stay cheap: torch is imported only once a recipe is
+named, because a recipe's options are declared in its file.
+"""
+
+import argparse
+import difflib
+import re
+from pathlib import Path
+
+import yaml
+from jsonargparse import (
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
+
+from largegan.config.schema import DEVICES, GROUPS
+from largegan.errors import ConfigError
+from largegan.recipes import TABLE, options_class
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+DESCRIPTION = """Trains a GAN. Start it with python -m, accelerate launch -m, torchrun -m or srun.
+
+recipes (recipe.name):
+{table}
+
+The options of a recipe are listed by `--recipe.name NAME --help`. Settings come from the files
+given with --config, in order, then from the command line. Exit codes: 2 configuration, 3 data,
+4 environment, 5 stopped because steps were not finite, 75 start me again.
+"""
+
+
+class Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the table of recipes a table."""
+
+
+class Parser(ArgumentParser):
+    """Raises `ConfigError` instead of printing usage, and says what was probably meant."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        raise ConfigError(explain(message, list(self.known_options())))
+
+    def known_options(self) -> list[str]:
+        return [a.dest for a in self._actions if "." in a.dest] + ["config"]
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The resolved configuration, validated. Raises `ConfigError` (exit code 2)."""
+    try:
+        name = chosen_recipe(argv)
+        config = build_parser(name).parse_args(argv)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, yaml.YAMLError, OSError) as fault:
+        raise ConfigError(f"cannot read the configuration: {one_line(str(fault))}") from fault
+    check(config)
+    return config
+
+
+def build_parser(recipe: str | None) -> Parser:
+    """All groups, and the options of `recipe` when one is chosen."""
+    table = "\n".join(f"  {name:10s} {about}" for name, (_, about) in TABLE.items())
+    parser = Parser(
+        prog="python -m largegan.train",
+        usage="python -m largegan.train --config FILE [--config FILE] [--GROUP.OPTION VALUE] ...",
+        description=DESCRIPTION.format(table=table),
+        formatter_class=Help,
+    )
+    parser.add_argument("--config", action="config", help="YAML file; may be repeated")
+    for group, schema in GROUPS.items():
+        parser.add_class_arguments(schema, group)
+    parser.add_argument(
+        "--recipe.name", type=str, default=recipe, help="which GAN: " + ", ".join(TABLE)
+    )
+    parser.add_argument(
+        "--dry-run",
+        nargs="?",
+        const="h100",
+        choices=DEVICES,
+        help="say what the run would cost on this kind of GPU, and start nothing (default: h100)",
+    )
+    if recipe is not None:
+        parser.add_class_arguments(options_class(recipe), "recipe")
+    return parser
+
+
+def chosen_recipe(argv: list[str]) -> str | None:
+    """`recipe.name` before everything else is known: the last word wins, as in the full parse."""
+    name = None
+    words = iter(argv)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option not in ("--config", "--recipe.name"):
+            continue
+        value = value if equals else next(words, "")
+        name = (recipe_in_file(value) or name) if option == "--config" else value
+    if name is None and not {"-h", "--help"} & set(argv):
+        raise ConfigError(
+            "no recipe is chosen; set recipe.name in a --config file or give --recipe.name NAME "
+            f"(one of {', '.join(TABLE)})"
+        )
+    if name is not None and name not in TABLE:
+        raise ConfigError(f"recipe.name: there is no recipe {name!r}{near(name, list(TABLE))}")
+    return name
+
+
+def recipe_in_file(path: str) -> str | None:
+    """The recipe that a YAML file names, if any."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"--config {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"--config {path}: cannot be read ({fault})") from None
+    except yaml.YAMLError as fault:
+        raise ConfigError(f"--config {path}: not valid YAML: {one_line(str(fault))}") from None
+    if content is None:
+        return None
+    if not isinstance(content, dict):
+        raise ConfigError(f"--config {path}: expected `group: ...` at the top level")
+    recipe = content.get("recipe") or {}
+    if not isinstance(recipe, dict):
+        raise ConfigError(f"--config {path}: recipe must hold `name: ...` and its options")
+    return recipe.get("name")
+
+
+def check(config: Namespace) -> None:
+    """What types cannot say. One sentence for the first thing that cannot work."""
+    train = config.train
+    positive = ("total_nimg", "batch_size", "save_every_nimg", "log_every_nimg")
+    for key in (*positive, "sample_every_nimg", "max_bad_steps", "keep_last", "sample_rows"):
+        if getattr(train, key) < 1:
+            raise ConfigError(f"train.{key} is {getattr(train, key)}; it must be at least 1")
+    if train.micro_batch_size is not None:
+        if train.micro_batch_size < 1:
+            raise ConfigError("train.micro_batch_size must be at least 1")
+        if train.batch_size % train.micro_batch_size:
+            raise ConfigError(
+                f"train.batch_size {train.batch_size} is not a multiple of "
+                f"train.micro_batch_size {train.micro_batch_size}"
+            )
+    if train.max_grad_norm is not None and not train.max_grad_norm > 0:
+        raise ConfigError("train.max_grad_norm must be positive; leave it out for no clipping")
+    if not config.parallel.timeout_s >= 1:
+        raise ConfigError(f"parallel.timeout_s is {config.parallel.timeout_s:g}; at least 1")
+    if config.data.workers < 0:
+        raise ConfigError(f"data.workers is {config.data.workers}; it must be 0 or more")
+    for key in ("resize", "crop", "resolution"):
+        if (value := getattr(config.data, key)) is not None and value < 1:
+            raise ConfigError(f"data.{key} is {value}; it must be at least 1")
+    if not 0 <= config.data.max_skip_fraction < 1:
+        raise ConfigError("data.max_skip_fraction must be at least 0 and below 1")
+    if config.run.resume in ("auto", "must") and config.run.dir is None:
+        raise ConfigError(f"run.resume {config.run.resume} needs run.dir: which run to continue")
+    check_evaluate(config.evaluate)
+
+
+METRICS = {  # and the scores that each gives
+    "fid": ("fid",),
+    "kid": ("kid",),
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "ifid": ("ifid",),
+    "is": ("is",),
+}
+
+
+def check_evaluate(evaluate: Namespace) -> None:
+    """The evaluate group, when it is used at all."""
+    if evaluate.every_nimg is None:
+        return
+    for key in ("every_nimg", "count", "batch"):
+        if getattr(evaluate, key) < 1:
+            raise ConfigError(f"evaluate.{key} is {getattr(evaluate, key)}; it must be at least 1")
+    for metric in evaluate.metrics:
+        if metric not in METRICS:
+            raise ConfigError(
+                f"evaluate.metrics: there is no {metric!r}; choose of {', '.join(METRICS)}"
+            )
+    given = [score for metric in evaluate.metrics for score in METRICS[metric]]
+    if evaluate.best not in given:
+        raise ConfigError(
+            f"evaluate.best is {evaluate.best}, but evaluate.metrics gives only {', '.join(given)}"
+        )
+
+
+def recipe_options(config: Namespace) -> dict:
+    """The options of the chosen recipe, for `recipes.build`."""
+    return {key: value for key, value in vars(config.recipe).items() if key != "name"}
+
+
+def resolved_yaml(config: Namespace) -> str:
+    """The whole configuration as a file that starts the same run again."""
+    return yaml.safe_dump(as_dict(config), sort_keys=False)
+
+
+def as_dict(config: Namespace) -> dict:
+    """Plain nested dictionaries, without the list of config files."""
+    content = {"recipe": {"name": config.recipe.name, **recipe_options(config)}}
+    for group in GROUPS:
+        content[group] = dict(vars(getattr(config, group)))
+    return content
+
+
+UNKNOWN = (
+    r"nrecognized arguments: --(?P<key>[\w.]+)",
+    r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'",
+    r"(?:Key|Option) '(?P<key>[\w.]+)' is not (?:accepted|expected)",
+)
+
+
+def explain(message: str, known: list[str]) -> str:
+    """The parser's message on one line, with the nearest option that exists."""
+    message = one_line(message)
+    for pattern in UNKNOWN:
+        if found := re.search(pattern, message):
+            groups = found.groupdict()
+            key, group = groups["key"], groups.get("group")
+            if group and not key.startswith(f"{group}."):
+                key = f"{group}.{key}"
+            return f"there is no setting {key}{near(key, known)}"
+    union = re.search(
+        r'Parser key "([\w.]+)".* Subtypes: \[(.*?)\] Errors.*Given value: (.*)', message
+    )
+    if union:
+        kinds = re.sub(r"<class '|'>|typing\.", "", union[2]).replace(", ", " or ")
+        return f"{union[1]}: expected {kinds}, got {union[3]}"
+    wrong = re.search(r'Parser key "([\w.]+)":? (.*?)\.? ?Got value: (.*)', message)
+    if wrong:
+        expected = re.sub(r"^Expected an? |<class '|'>|typing\.", "", wrong[2]).strip()
+        expected = re.sub(r"^Literal\[(.*)\]$", r"one of \1", expected)
+        return f"{wrong[1]}: expected {expected}, got {wrong[3]}"
+    return message
+
+
+def near(word: str, known: list[str]) -> str:
+    """`; did you mean X?` for the closest known name, else what its group offers."""
+    tails = {k.split(".")[-1]: k for k in known}
+    found = difflib.get_close_matches(word, known, 1, 0.6)
+    found = found or [
+        tails[t] for t in difflib.get_close_matches(word.split(".")[-1], list(tails), 1, 0.6)
+    ]
+    group = word.split(".")[0]
+    offers = [k.split(".")[-1] for k in known if k.startswith(f"{group}.")]
+    # "train.learning_rate" looks like nothing in its group: its neighbours say what to look for.
+    if "." in word and not (found and found[0].startswith(f"{group}.")) and offers:
+        return f"; {group} has {', '.join(offers)}"
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()

@@ -1,0 +1,156 @@
+"""Scores while training: on all processes, from the averaged weights, without touching the run.
+
+Everything random here comes from generators of its own, so a run with evaluations trains to the
+same bytes as one without.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from largegan import checkpoint
+from largegan.errors import ConfigError
+from largegan.evaluation import scores
+from largegan.evaluation.image_sets import Drawn, has_images, open_image_set
+from largegan.metrics.features import Backbone, open_extractor
+from largegan.metrics.statistics import is_statistics
+from largegan.parallel.launch import World, agree, together
+from largegan.sampler import Sampler
+from largegan.viz.pictures import of_figure
+
+HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage", "is")
+PREFIX = "score/"  # of the names in metrics.jsonl
+
+
+class TrainingScores:
+    """Scores what `sampler` draws now against a fixed reference.
+
+    Args:
+        settings: the `evaluate` group of the configuration.
+        world: all processes, which build and call this together.
+        sampler: draws with the averaged weights of the recipe in training.
+        data: where the training data lie, the default reference.
+
+    Raises:
+        ConfigError, EnvironmentFault: the metrics, weights or reference cannot be had. Now, and
+            not after a day of training.
+    """
+
+    def __init__(self, settings: Any, world: World, sampler: Sampler, *, data: str):
+        self.settings, self.world, self.sampler = settings, world, sampler
+        self.metrics = list(settings.metrics)
+        if not has_images(sampler):
+            raise ConfigError("evaluate.every_nimg is set, but this recipe draws no images")
+        folder = None if settings.weights_dir is None else Path(settings.weights_dir)
+        self.extractor = together(
+            world,
+            lambda: open_extractor(
+                settings.backbone,
+                folder=folder,
+                device=world.device,
+                logits="is" in self.metrics and settings.backbone == "inception",
+            ),
+        )
+        self.reference = self._reference(settings.reference or data)
+
+    def _reference(self, path: str) -> scores.Side:
+        """Statistics of a file, or of images; those are kept by content for the next start."""
+        features = bool(scores.NEED_FEATURES & set(self.metrics))
+        if is_statistics(Path(path)):
+            return together(self.world, lambda: scores.side_of_file(Path(path), self.extractor))
+        count, labels = self.settings.reference_count, "ifid" in self.metrics
+        images = together(self.world, lambda: open_image_set(path, count=count, labels=labels))
+        return scores.reference_side(
+            images,
+            self.extractor,
+            self.world,
+            cache=scores.default_cache(),
+            features=features,
+            batch=self.settings.batch,
+            bar=scores.progress_bar("reference", self.world),
+        )
+
+    def __call__(self) -> dict[str, float]:
+        """The scores of this moment, the same on all processes; images are those of seeds 0, ..."""
+        count = self.settings.count
+        about = {"kind": "checkpoint", "path": "the recipe in training", "weights": "EMA"}
+        drawn = Drawn(self.sampler, range(count), about)
+        side = scores.extract(
+            drawn,
+            self.extractor,
+            self.world,
+            batch=self.settings.batch,
+            chunks=scores.CHUNKS if self.settings.error_bars else 1,
+            features=bool(scores.NEED_FEATURES & set(self.metrics)),
+            logits="is" in self.metrics,
+            bar=scores.progress_bar("evaluating", self.world),
+        )
+        return agree(self.world, lambda: scores.compute(self.reference, side, self.metrics))
+
+    def title(self, metric: str) -> str:
+        """FID, or FD-NAME for other networks."""
+        return self.extractor.backbone.title({"fid": "FID", "kid": "KID"}.get(metric, metric))
+
+    def sentence(self, found: dict[str, float]) -> str:
+        """One line for people: each score with its error bar."""
+        words = []
+        for name, value in found.items():
+            if name.endswith(("_error", "_limit", "_deviation")) or "/" in name:
+                continue
+            error = found.get(f"{name}_error")
+            words.append(f"{self.title(name)} {value:.4g}" + (f" ± {error:.2g}" if error else ""))
+        return "  ".join(words)
+
+    def protocol(self) -> dict[str, Any]:
+        """How all scores of this run are made; written beside them once."""
+        return {
+            "backbone": self.extractor.backbone.as_dict(),
+            "reference": self.reference.about,
+            "generated": {"count": self.settings.count, "weights": "EMA", "seed": 0},
+            "metrics": {"names": self.metrics},
+            **scores.environment(self.world),
+        }
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl that hold scores."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if f'"{PREFIX}' in line]
+
+
+def best(run: Path, metric: str) -> dict[str, float] | None:
+    """The line of the best score whose checkpoint is still there."""
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    kept = [
+        line
+        for line in history(run)
+        if f"{PREFIX}{metric}" in line
+        and checkpoint.is_complete(run / "checkpoints" / f"{line['nimg']:09d}")
+    ]
+    return min(kept, key=lambda line: sign * line[f"{PREFIX}{metric}"], default=None)
+
+
+def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:
+    """A picture uint8 `[3, H, W]`: each score over images seen, with its standard error."""
+    from matplotlib.figure import Figure
+
+    names = [
+        key
+        for key in dict.fromkeys(k for line in lines for k in line if k.startswith(PREFIX))
+        if not key.endswith(("_error", "_limit", "_deviation")) and key.count("/") == 1
+    ]
+    figure = Figure(figsize=(4.2 * len(names), 3.2), dpi=110, layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        points = [line for line in lines if name in line]
+        x = [line["nimg"] / 1000 for line in points]
+        errors = [line.get(f"{name}_error", 0.0) for line in points]
+        axes.errorbar(x, [line[name] for line in points], errors, marker="o", capsize=3)
+        short = name.removeprefix(PREFIX)
+        axes.set_title(backbone.title({"fid": "FID", "kid": "KID"}.get(short, short)))
+        axes.set_xlabel("thousand images")
+        axes.grid(alpha=0.3)
+    return of_figure(figure)

@@ -1,0 +1,281 @@
+"""Images to score, by number: a folder, a zip, an npz, shards, or what a checkpoint draws.
+
+Image i is the same whoever reads it, so that processes can share a set by number. A path may end
+in [START:STOP:STEP] to take a part: `photos[::2]` and `photos[1::2]` are two halves.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from largegan import checkpoint
+from largegan.data import open_data
+from largegan.data.decode import BadImage
+from largegan.data.index import INDEX_NAME
+from largegan.data.originals import open_originals
+from largegan.data.prepare import upright_rgb
+from largegan.errors import ConfigError, DataError
+from largegan.sampler import Sampler, open_sampler, seeded, use_standing_statistics
+
+
+class ImageSet(Protocol):
+    """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
+
+    count: int
+    about: dict[str, Any]
+    num_classes: int
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
+
+    def labels(self) -> list[int] | None:
+        """The class of every image, or None."""
+
+    def identity(self) -> str:
+        """A hash of the images; for a checkpoint of what it would draw."""
+
+
+@dataclass
+class Files:
+    """A folder, zip or npz of images."""
+
+    path: Path
+    numbers: Sequence[int]
+    originals: Any
+    about: dict[str, Any]
+    scratch: tempfile.TemporaryDirectory
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def num_classes(self) -> int:
+        labels = self.originals.labels
+        return len(self.originals.class_names) or (max(labels) + 1 if labels else 0)
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        return [self._image(n) for n in self.numbers[first:last]]
+
+    def _image(self, number: int) -> Tensor:
+        try:
+            pixels = upright_rgb(self.originals.load(number))
+        except BadImage as error:
+            raise DataError(
+                f"{self.originals.names[number]} in {self.path} {error}; replace or remove it"
+            ) from error
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+    def labels(self) -> list[int] | None:
+        known = self.originals.labels
+        return None if known is None else [known[n] for n in self.numbers]
+
+    def identity(self) -> str:
+        """Of the files' bytes, in order; names do not matter."""
+        found = hashlib.sha256()
+        for number in self.numbers:
+            data = self.originals.load(number)
+            if isinstance(data, np.ndarray):
+                data = str(data.shape).encode() + np.ascontiguousarray(data).tobytes()
+            found.update(hashlib.sha256(data).digest())
+        return found.hexdigest()
+
+
+@dataclass
+class Shards:
+    """Packed shards, in the order of their index."""
+
+    source: Any
+    numbers: Sequence[int]
+    about: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def num_classes(self) -> int:
+        return self.source.info.num_classes
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        return list(self._batch(first, last)["image"])
+
+    def _batch(self, first: int, last: int) -> dict[str, Tensor]:
+        return self.source.read(np.array(self.numbers[first:last]))
+
+    def labels(self) -> list[int] | None:
+        if not self.num_classes:
+            return None
+        known = self.source._entries[:, 2]
+        return [int(known[n]) for n in self.numbers]
+
+    def identity(self) -> str:
+        """Of every image's bytes: an index knows sizes and places, which edited images may keep."""
+        found = hashlib.sha256()
+        for start in range(0, self.count, 256):
+            found.update(self._batch(start, start + 256)["image"].contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+
+@dataclass
+class Drawn:
+    """What an sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
+
+    Pixels are rounded to 8 bits, as files on a disk would be. `weights` is a hash of them.
+    """
+
+    sampler: Sampler
+    numbers: Sequence[int]
+    about: dict[str, Any]
+    weights: str = ""
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def num_classes(self) -> int:
+        return max(self.sampler.classes) + 1 if self.sampler.classes else 0
+
+    @torch.no_grad()
+    def read(self, first: int, last: int) -> list[Tensor]:
+        seeds, sampler = self.numbers[first:last], self.sampler
+        latents = torch.stack([sampler.latent(seed) for seed in seeds])
+        # A generator may draw noise of its own: the same for this batch, whoever draws it, and
+        # nothing that training draws afterwards is changed by it.
+        devices = [sampler.device] if sampler.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seeds[0])
+            return list(sampler.images(latents, [sampler.label(seed) for seed in seeds]))
+
+    def labels(self) -> list[int] | None:
+        if not self.sampler.classes:
+            return None
+        return [self.sampler.label(seed) for seed in self.numbers]
+
+    def identity(self) -> str:
+        facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
+        facts.append(self.about.get("standing_batches", 0))
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def open_image_set(
+    path: str,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    truncation: float | None = None,
+    classes: str | None = None,
+    standing: int = 0,
+    device: torch.device | str = "cpu",
+    labels: bool = False,
+) -> ImageSet:
+    """What a person means by `path`.
+
+    Args:
+        path: folder, zip, npz, shards, bundled:NAME, RUN or RUN/checkpoints/NNNNNNNNN.
+        count: take the first so many; a checkpoint draws so many (default 50,000).
+        seed: first seed of a checkpoint's images.
+        truncation: of a checkpoint's images; what it does is the recipe's choice.
+        classes: a checkpoint's classes, as for tools/sample.py.
+        standing: batches of 64 samples that batch norm's statistics are taken from; 0: those of
+            training.
+        device: where a checkpoint draws.
+        labels: classes are needed, and their absence is an error.
+
+    Raises:
+        ConfigError: nothing of the kind is there.
+        DataError: it is there and damaged.
+    """
+    plain, part = split_path(path)
+    if is_checkpoint(Path(plain)):
+        found = checkpoint.resolve(Path(plain))
+        sampler = open_sampler(found, device, classes=classes, truncation=truncation)
+        if not has_images(sampler):
+            raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
+        if standing:
+            use_standing_statistics(sampler, batches=standing, batch=64)
+        numbers = selected(range(seed, seed + (count or 50_000)), part, None)
+        marker = json.loads((found / checkpoint.MARKER).read_text())
+        about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
+        about |= {"truncation": truncation, "classes": list(sampler.classes)}
+        about |= {"standing_batches": standing} if standing else {}
+        return Drawn(sampler, numbers, about, marker["files"][checkpoint.MODEL]["sha256"])
+    drawing = truncation is not None or classes is not None or standing
+    if drawing and (Path(plain).exists() or is_shards(plain)):
+        raise ConfigError(
+            f"{plain} is not a checkpoint: truncation, classes and standing are for drawing"
+        )
+    if is_shards(plain):
+        source = open_data(plain, mode="indexed")
+        if not hasattr(source, "read"):
+            raise ConfigError(f"{plain} holds no images; give shards of images")
+        numbers = selected(range(source.info.count), part, count)
+        return Shards(source, numbers, {"kind": "shards", "path": plain, "part": part})
+    return open_files(Path(plain), part, count, labels="auto" if labels else "none")
+
+
+def has_images(sampler: Sampler) -> bool:
+    """Recipes that show numbers have a picture of their own; translators have no latents."""
+    recipe = sampler.recipe
+    return not recipe.directions and recipe.picture(seeded(0)) is None
+
+
+def open_files(path: Path, part: str, count: int | None, *, labels: str) -> Files:
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; give images, shards, a checkpoint or statistics")
+    scratch = tempfile.TemporaryDirectory()
+    # An npz knows its labels itself; "none" is for trees whose folders are not classes.
+    originals = open_originals(path, labels=labels, scratch=Path(scratch.name))
+    numbers = selected(range(len(originals.names)), part, count)
+    about = {"kind": path.suffix[1:] or "folder", "path": str(path), "part": part}
+    return Files(path, numbers, originals, about, scratch)
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """ "photos[::2]" -> ("photos", "::2"); a path that exists as it is stays whole."""
+    found = re.fullmatch(r"(.+)\[(-?\d*:-?\d*(?::-?\d*)?)\]", path)
+    if not found or Path(path).exists():
+        return path, ""
+    return found[1], found[2]
+
+
+def selected(numbers: range, part: str, count: int | None) -> range:
+    """The part of `numbers` that a person asked for; never empty."""
+    if part:
+        bounds = [int(b) if b else None for b in part.split(":")]
+        if len(bounds) > 2 and bounds[2] == 0:
+            raise ConfigError(f"[{part}] has a step of 0; write [START:STOP:STEP]")
+        numbers = numbers[slice(*bounds)]
+    if not numbers:
+        raise ConfigError(f"[{part}] leaves no image")
+    if count is not None and count > len(numbers):
+        raise ConfigError(f"{count} images were asked for and there are {len(numbers)}")
+    return numbers if count is None else numbers[:count]
+
+
+def is_checkpoint(path: Path) -> bool:
+    return path.is_dir() and (
+        (path / checkpoint.STATE).exists()
+        or (path / checkpoint.MARKER).exists()
+        or (path / "checkpoints").is_dir()
+    )
+
+
+def is_shards(path: str) -> bool:
+    """Shards by their name, or a folder that holds an index or tars."""
+    if path.startswith("bundled:") or path.endswith((".tar", ".json")) or "://" in path:
+        return True
+    folder = Path(path)
+    if folder.is_dir():
+        return (folder / INDEX_NAME).is_file() or any(folder.glob("*.tar"))
+    return any(mark in path for mark in "{*?") and not folder.exists()

@@ -1,0 +1,107 @@
+"""What the recipes that translate images have in common: options, domains, learning rates."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from largegan.nets.patchgan import discriminator
+from largegan.nets.translators import translator
+from largegan.recipe import Batch, DataSpec, Player, Progress, Recipe, adam, linear_decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationOptions:
+    """Options of every such recipe."""
+
+    g_channels: int = 64
+    """Width of a generator's first layer."""
+    d_channels: int = 64
+    """Width of a discriminator's first layer."""
+    d_layers: int = 3
+    """Halvings in a discriminator; 3 sees 70 x 70 patches, 0 single pixels."""
+    norm: Literal["instance", "batch", "none"] = "instance"
+    """In all networks."""
+    antialias: bool = False
+    """Blur filters instead of strides, in discriminators and ResNet generators."""
+    dropout: bool = False
+    """0.5 in a generator's blocks, or in a U-Net's inner levels."""
+    gan_loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan"
+    """Least squares, cross entropy or hinge."""
+    lr: float = 2e-4
+    """Adam's learning rate, both players."""
+    constant_nimg: int | None = None
+    """Images before the learning rate begins to fall; null: it never does."""
+    decay_nimg: int = 100_000
+    """Images over which it falls to 0."""
+    ema_halflife_nimg: float = 1_000
+    """Half-life of an averaged generator, in images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureOptions(TranslationOptions):
+    """Options of recipes that translate with a ResNet or with a U-Net."""
+
+    architecture: Literal["resnet", "unet"] = "resnet"
+    """Of a generator."""
+    depth: int | None = None
+    """Residual blocks, or U-Net levels; null: as published for the size."""
+
+
+class Translation(Recipe):
+    """Images of two domains, and players whose learning rates are constant, then fall to 0."""
+
+    reads = ("image_a", "image_b")
+
+    def keep(self, options: TranslationOptions) -> None:
+        """Remembers how the learning rate falls."""
+        self.lr = options.lr
+        self.constant_nimg, self.decay_nimg = options.constant_nimg, options.decay_nimg
+
+    def schedule(self, at: Progress) -> dict[str, float]:
+        return linear_decay(
+            self.lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg
+        )
+
+    def player(self, *nets: nn.Module) -> Player:
+        return Player(list(nets), adam(self.lr, 0.5, 0.999), self.schedule)
+
+    def domains(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Images to translate, and images of the domain they shall look like."""
+        images = batch["image_a"], batch["image_b"]
+        return images if self.directions[0] == "a_to_b" else images[::-1]
+
+
+def channels_of(data: DataSpec, direction: str) -> tuple[int, int]:
+    """The channels of what is translated, and of what it becomes."""
+    both = data.channels, data.channels_b
+    return both if direction == "a_to_b" else both[::-1]
+
+
+def build_generator(
+    data: DataSpec, source: int, target: int, options: ArchitectureOptions
+) -> nn.Module:
+    """A generator from `source` channels to `target` channels."""
+    return translator(
+        options.architecture,
+        source,
+        target,
+        size=min(data.height, data.width),
+        channels=options.g_channels,
+        depth=options.depth,
+        norm=options.norm,
+        antialias=options.antialias,
+        dropout=options.dropout,
+    )
+
+
+def build_discriminator(data: DataSpec, channels: int, options: TranslationOptions) -> nn.Module:
+    """A discriminator of images, or of pairs, with so many channels."""
+    return discriminator(
+        channels,
+        size=min(data.height, data.width),
+        channels=options.d_channels,
+        layers=options.d_layers,
+        norm=options.norm,
+        antialias=options.antialias,
+    )

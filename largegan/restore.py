@@ -1,0 +1,78 @@
+"""Restoring: a checkpoint becomes the recipe that wrote it, with its weights, ready to be used.
+
+Optimizers stay unread: this is for looking, scoring, translating and exporting. Going on with a run
+is `run/start.py`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from largegan import checkpoint, recipes
+from largegan.errors import ConfigError, DataError
+from largegan.recipe import DataSpec, Recipe
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint's recipe in evaluation mode on the host, and what its state says of it."""
+
+    path: Path  # RUN/checkpoints/NNNNNNNNN
+    recipe: Recipe
+    spec: DataSpec
+    options: dict  # the recipe's name, and its options
+    state: dict
+    model: str  # the sha256 of the weights' file
+
+    @property
+    def name(self) -> str:
+        """Its row in the table of recipes."""
+        return self.options["name"]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.state["class_names"])
+
+
+def restore(path: Path) -> Restored:
+    """Opens RUN (its newest complete checkpoint) or RUN/checkpoints/NNNNNNNNN.
+
+    Raises:
+        ConfigError: nothing is there, or a recipe or options that this version does not have.
+        DataError: the checkpoint is incomplete or damaged.
+    """
+    path = checkpoint.resolve(path)
+    fault = checkpoint.damage(path)
+    if fault:
+        raise DataError(f"checkpoint {path} {fault}; choose another one of that run")
+    state = json.loads((path / checkpoint.STATE).read_text())
+    listing = json.loads((path / checkpoint.MARKER).read_text())
+    spec, options = DataSpec(**state["spec"]), state["config"]["recipe"]
+    recipe = rebuild(path, options, spec)
+    model = listing["files"][checkpoint.MODEL]["sha256"]
+    return Restored(path, recipe, spec, options, state, model)
+
+
+def rebuild(path: Path, options: dict, spec: DataSpec) -> Recipe:
+    """Builds the recipe of a checkpoint and loads its weights."""
+    options = dict(options)
+    name = options.pop("name")
+    if name not in recipes.TABLE:
+        raise ConfigError(
+            f"checkpoint {path} is of recipe {name}, which this version of largegan does not have; "
+            f"it has {', '.join(recipes.TABLE)}"
+        )
+    try:
+        recipe = recipes.build(name, spec, options)
+    except TypeError as fault:
+        raise ConfigError(
+            f"checkpoint {path} has options that recipe {name} does not take here ({fault}); use "
+            "the version of largegan that wrote it"
+        ) from fault
+    model = load_file(path / checkpoint.MODEL)
+    checkpoint.check_model(path, model, checkpoint.unaliased(recipe.state_dict()))
+    # Not strict: of tensors with two names the file holds one; check_model saw that none lacks.
+    recipe.load_state_dict(model, strict=False)
+    return recipe.eval()

@@ -1,0 +1,155 @@
+"""The run directory: refused when taken, resumed when asked, self-explaining when found later."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from largegan import checkpoint
+from largegan.config.parse import as_dict, resolved_yaml
+from largegan.errors import ConfigError, EnvironmentFault
+from largegan.run.lock import RunLock
+
+RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
+
+
+def decide_start(
+    config: Namespace, lock: RunLock | None = None
+) -> tuple[str, str | None, list[str]]:
+    """(run directory, checkpoint to start from or None, what to tell the user).
+
+    Takes the directory's lock before it looks for checkpoints: nobody writes any after that.
+    Raises `EnvironmentFault` when another run has it, and `ConfigError` when the directory
+    already holds a run and nobody said what to do, or when there is nothing to resume from and
+    somebody insisted.
+    """
+    folder = Path(config.run.dir) if config.run.dir else fresh_name(config)
+    resume = config.run.resume
+    if resume == "never" and is_run(folder):
+        raise ConfigError(
+            f"{folder} already holds a run; continue it with --run.resume auto, or choose another "
+            "--run.dir"
+        )
+    if lock:
+        lock.acquire(folder)
+    if resume == "never":
+        return str(folder), None, []
+    if resume in ("auto", "must"):
+        found, notes = checkpoint.newest(folder / "checkpoints")
+        if found is None and resume == "must":
+            why = f" ({'; '.join(notes)})" if notes else ""
+            raise ConfigError(f"{folder} has no complete checkpoint to resume from{why}")
+        if found is None and is_run(folder):
+            notes.append(f"{folder} has no complete checkpoint: starting from zero")
+        return str(folder), str(found) if found else None, notes
+    start = checkpoint.resolve(Path(resume))
+    if is_run(folder) and start.resolve().parent != (folder / "checkpoints").resolve():
+        raise ConfigError(
+            f"{folder} already holds a run, and {start} belongs to another; choose another "
+            "--run.dir"
+        )
+    return str(folder), str(start), []
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a directory holds anything that a run would write."""
+    return any((folder / name).exists() for name in ("config.yaml", "metrics.jsonl", "checkpoints"))
+
+
+def fresh_name(config: Namespace) -> Path:
+    """runs/RECIPE-001, -002, ...: the first that does not exist."""
+    number = 1
+    while (path := Path("runs") / f"{config.recipe.name}-{number:03d}").exists():
+        number += 1
+    return path
+
+
+def describe_run(folder: Path, config: Namespace, *, nimg: int, world: int, device: str) -> None:
+    """Writes config.yaml and env.json; keeps the previous configuration when it differs."""
+    try:
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        text, path = resolved_yaml(config), folder / "config.yaml"
+        if path.exists() and path.read_text() != text:
+            path.rename(folder / f"config.before-{nimg:09d}.yaml")
+        checkpoint.write_text(path, text)
+        facts = json.dumps(environment(world, device), indent=1)
+        checkpoint.write_text(folder / "env.json", facts)
+        forget_after(folder / "metrics.jsonl", nimg)
+        forget_after(folder / "health.jsonl", nimg)
+    except OSError as fault:
+        raise EnvironmentFault(
+            f"cannot write run directory {folder}: {fault.strerror or fault}; choose a writable "
+            "--run.dir with free space"
+        ) from fault
+
+
+def forget_after(path: Path, nimg: int) -> None:
+    """Drops lines of a log that a killed run wrote beyond the checkpoint it resumes from."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["nimg"] <= nimg:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue  # the line that was being written when the run was killed
+    checkpoint.write_text(path, "".join(kept))
+
+
+def differences(saved: dict, config: Namespace) -> list[str]:
+    """Settings that changed since a checkpoint was written, as `key: before -> now`."""
+    before, now = flatten(saved), flatten(as_dict(config))
+    keys = [k for k in {**before, **now} if not k.startswith("run.")]
+    return [f"{k}: {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)]
+
+
+def flatten(nested: dict, prefix: str = "") -> dict:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def environment(world: int, device: str) -> dict:
+    """What somebody needs to understand or repeat this run later."""
+    versions = {}
+    for package in RECORDED:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "argv": sys.argv,
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processes": world,
+        "device": device,
+        "git": git_revision(),
+        "slurm": {k: v for k, v in os.environ.items() if k.startswith("SLURM_JOB")},
+    }
+
+
+def git_revision() -> str | None:
+    """The commit of the working copy that runs, with + when it was changed."""
+    where = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

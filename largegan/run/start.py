@@ -1,0 +1,176 @@
+"""What happens before training: the run directory, its data, networks, engine, and what a
+checkpoint or another run's weights bring. All ranks do this together; what is wrong is found here.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from jsonargparse import Namespace
+
+from largegan import checkpoint, recipes
+from largegan.config.parse import recipe_options
+from largegan.data import Domains, open_stream
+from largegan.data.source import Source
+from largegan.data.transforms import Framing, to_device
+from largegan.errors import ConfigError
+from largegan.parallel.alike import check_shared, check_versions
+from largegan.parallel.choose import choose
+from largegan.parallel.engine import Engine
+from largegan.parallel.launch import World, agree
+from largegan.recipe import DataSpec, Recipe
+from largegan.run import directory
+from largegan.run.data import framing_of, open_source, spec_of
+from largegan.run.finetune import starting_weights
+from largegan.run.lock import NAME, RunLock
+from largegan.trainer import Trainer, micro_batch_size
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run that is about to begin or to go on."""
+
+    folder: Path  # the run directory, which is now ours
+    source: "Source | Domains"
+    framing: Framing
+    spec: DataSpec  # what the networks were built for
+    trainer: Trainer
+
+
+def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
+    """Everything that `config` asks for, once. Raises a `UserError` on all ranks alike."""
+    check_versions(world)
+    if config.train.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    folder, start = claim(config, world, lock)
+    name = config.recipe.name
+    source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)
+    spec, framing = spec_of(config.data, source), framing_of(config.data)
+    torch.manual_seed(config.train.seed)
+    recipe = recipes.build(name, spec, recipe_options(config))
+    parallel = config.parallel
+    shares = choose(
+        parallel.engine,
+        recipe,
+        world,
+        deepspeed=parallel.deepspeed,
+        overlap=parallel.overlap,
+        precision=config.train.precision,
+    )
+    if start is None:
+        fine_tune(config, recipe, spec, world)
+    engine = Engine(world, shares)
+    engine.setup(recipe)
+    saved = load(start, config, engine)
+    trainer = build_trainer(config, recipe, engine, source, saved)
+    return Start(folder, source, framing, spec, trainer)
+
+
+def claim(config: Namespace, world: World, lock: RunLock) -> tuple[Path, str | None]:
+    """The run directory, which is now ours, and the checkpoint to start from, if any."""
+
+    def decide() -> tuple:
+        return *directory.decide_start(config, lock), lock.token
+
+    folder, start, notes, token = agree(world, decide)
+    check_shared(world, Path(folder), NAME, token)
+    say(world.rank, *notes)
+    return Path(folder), start
+
+
+def fine_tune(config: Namespace, recipe: Recipe, spec: DataSpec, world: World) -> None:
+    """A new run may begin with another run's weights, before they are distributed."""
+    if config.run.init_from is None:
+        return
+    state, notes = starting_weights(
+        Path(config.run.init_from),
+        recipe,
+        spec,
+        name=config.recipe.name,
+        options=recipe_options(config),
+    )
+    recipe.load_state_dict(state, strict=False)  # not strict: one name per tensor
+    say(world.rank, *notes)
+
+
+def load(start: str | None, config: Namespace, engine: Engine) -> dict | None:
+    """Restores networks and optimizers; returns the rest of the checkpoint, or None."""
+    if start is None:
+        return None
+    path = Path(start)
+    content = checkpoint.load(path)
+    if content.state["config"]["recipe"]["name"] != config.recipe.name:
+        raise ConfigError(
+            f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
+            f"configuration asks for {config.recipe.name}; start a new --run.dir"
+        )
+    checkpoint.check_model(path, content.model, engine.layout)
+    engine.load_model_state(content.model)
+    engine.load_optimizer_state(content.optimizer)
+    say(engine.rank, f"resuming from {path}")
+    changes = directory.differences(content.state["config"], config)
+    say(engine.rank, *(f"  changed since then: {change}" for change in changes))
+    return content.state
+
+
+def build_trainer(
+    config: Namespace,
+    recipe: Recipe,
+    engine: Engine,
+    source: "Source | Domains",
+    saved: dict | None,
+) -> Trainer:
+    """The loop, where `saved` left it."""
+    settings, framing = config.train, framing_of(config.data)
+    size = size_of_micro_batches(config, engine, saved)
+    stream = open_stream(
+        source,
+        framing,
+        batch_size=settings.batch_size,
+        micro_batch_size=size,
+        rank=engine.rank,
+        world=engine.world,
+        seed=settings.seed,
+        workers=config.data.workers,
+        mirror=config.data.mirror,
+    )
+    trainer = Trainer(
+        recipe,
+        engine,
+        stream,
+        to_device=partial(to_device, framing=framing),
+        batch_size=settings.batch_size,
+        micro_batch_size=size,
+        seed=settings.seed,
+        precision=settings.precision,
+        max_grad_norm=settings.max_grad_norm,
+        max_bad_steps=settings.max_bad_steps,
+    )
+    if saved:
+        trainer.load_state_dict(saved)
+    return trainer
+
+
+def size_of_micro_batches(config: Namespace, engine: Engine, saved: dict | None) -> int:
+    """As configured; else as before, when these ranks can share it; else one per rank."""
+    settings, world = config.train, engine.world
+    wanted = settings.micro_batch_size
+    if wanted is None and saved:
+        before = saved["micro_batch_size"]
+        if settings.batch_size % (before * world) == 0:
+            wanted = before
+        else:
+            say(
+                engine.rank,
+                f"micro-batches of {before} images cannot be shared by {world} processes: the "
+                "order of images stays, the noise drawn for them changes",
+            )
+    return micro_batch_size(settings.batch_size, wanted, world)
+
+
+def say(rank: int, *lines: str) -> None:
+    if rank == 0:
+        for line in lines:
+            print(line, flush=True)

@@ -1,0 +1,186 @@
+"""Drawing images by seed from averaged weights.
+
+Image number s is a function of the checkpoint, of s and of its class: its latent comes from a
+generator of its own. Batch, count and device only move the last bits of floating point.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from largegan.errors import ConfigError
+from largegan.layers.batch_norm import standing_statistics
+from largegan.recipe import DataSpec, Recipe, TruncatesStyles
+from largegan.restore import restore
+
+
+def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers for looking: never those of training."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float `[N, C, H, W]` in [-1, 1] -> uint8, rounded and clamped."""
+    return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_uint8(images: Tensor) -> Tensor:
+    """uint8 `[N, C, H, W]` -> float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A checkpoint's averaged generator, ready to draw.
+
+    `classes` are the labels that seeds take in turn: seed s has `classes[s % len(classes)]`.
+    `truncation` is what the recipe makes of it, None for none; see `Recipe.truncate`.
+    """
+
+    recipe: Recipe
+    spec: DataSpec
+    class_names: tuple[str, ...]
+    device: torch.device
+    classes: tuple[int, ...] = ()
+    truncation: float | None = None
+
+    def latent(self, seed: int) -> Tensor:
+        """`[z_dim]` on the host, so that every device draws the same."""
+        return self.latents(1, seeded(seed))[0]
+
+    def latents(self, n: int, random: torch.Generator) -> Tensor:
+        """`[n, z_dim]`, truncated where the recipe truncates latents."""
+        z = self.recipe.latent(n, random)
+        if self.truncation is None or isinstance(self.recipe, TruncatesStyles):
+            return z
+        return self.recipe.truncate(z, self.truncation, random)
+
+    def truncated(self, amount: float | None) -> "Sampler":
+        """The same sampler at another truncation. Raises ConfigError where there is none."""
+        if amount is not None:
+            check_truncation(self.recipe, amount)
+        return replace(self, truncation=amount)
+
+    def label(self, seed: int) -> int | None:
+        return self.classes[seed % len(self.classes)] if self.classes else None
+
+    def class_name(self, label: int) -> str:
+        return self.class_names[label] if self.class_names else f"class {label}"
+
+    def images(self, latents: Tensor, labels: Sequence[int | None]) -> Tensor:
+        """uint8 `[N, C, H, W]` on the host for latents `[N, z_dim]`, in one batch."""
+        which = None
+        if self.classes:
+            which = torch.tensor(labels, device=self.device)
+        return to_uint8(self.decode(latents.to(self.device), which)).cpu()
+
+    def decode(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Float images in [-1, 1] on the device, from the averaged weights."""
+        if self.truncation is not None and isinstance(self.recipe, TruncatesStyles):
+            return self.recipe.decode_truncated(latents, labels, self.truncation)
+        return self.recipe.decode(latents, labels)
+
+    def by_seed(self, seeds: Sequence[int], *, batch: int) -> Iterator[tuple[int, Tensor]]:
+        """`(seed, uint8 [C, H, W])` for each seed, `batch` of them at a time."""
+        for start in range(0, len(seeds), batch):
+            part = seeds[start : start + batch]
+            latents = torch.stack([self.latent(s) for s in part])
+            yield from zip(part, self.images(latents, [self.label(s) for s in part]), strict=True)
+
+    def rows(self, rows: Sequence[tuple[Tensor, int | None]]) -> Tensor:
+        """uint8 `[R, N, C, H, W]` for rows of latents `[N, z_dim]` that share a class each."""
+        return torch.stack([self.images(z, [label] * len(z)) for z, label in rows])
+
+
+def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed: int = 0) -> None:
+    """Standing statistics (Brock et al., 2019, section 4): batch norm as sampling itself sees it.
+
+    Replaces the running averages of training by the mean over `batches` batches of generated
+    images, at the sampler's truncation and over its classes evenly. Nets without batch norm, and
+    those that do not draw, stay as they are.
+    """
+    random = seeded(seed)
+    with standing_statistics(sampler.recipe):
+        for _ in range(batches):
+            labels = None
+            if sampler.classes:
+                picks = torch.randint(len(sampler.classes), (batch,), generator=random)
+                labels = torch.tensor(sampler.classes)[picks].to(sampler.device)
+            sampler.decode(sampler.latents(batch, random).to(sampler.device), labels)
+
+
+def open_sampler(
+    path: Path,
+    device: torch.device | str,
+    *,
+    classes: str | None = None,
+    truncation: float | None = None,
+) -> Sampler:
+    """The sampler of a checkpoint or of a run's newest one.
+
+    Args:
+        path: RUN or RUN/checkpoints/NNNNNNNNN.
+        device: where to compute.
+        classes: numbers and names of classes, with commas; None for all.
+        truncation: above 0; what it does is the recipe's choice. None for none.
+
+    Raises:
+        ConfigError: nothing there; a recipe, class or truncation that cannot be.
+        DataError: the checkpoint is incomplete or damaged.
+    """
+    found = restore(path)
+    recipe, names = found.recipe, found.class_names
+    if recipe.directions:
+        raise ConfigError(
+            f"recipe {found.name} translates images and draws none of its own; give it some: "
+            "tools/translate.py"
+        )
+    if truncation is not None:
+        check_truncation(recipe, truncation)
+    chosen = choose_classes(classes, recipe.num_classes, names)
+    device = torch.device(device)
+    return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation)
+
+
+def check_truncation(recipe: Recipe, amount: float) -> None:
+    if not amount > 0:
+        raise ConfigError(f"truncation is {amount:g}; it must be above 0")
+    if not has_normal_latents(recipe):
+        raise ConfigError(
+            f"recipe {type(recipe).__name__} draws uniform latents; truncation is for normal ones, "
+            "so leave it out"
+        )
+
+
+def choose_classes(text: str | None, available: int, names: Sequence[str]) -> tuple[int, ...]:
+    """Labels from "0,3,cat"; all of them for None, none when the recipe has no classes."""
+    if text is None:
+        return tuple(range(available))
+    if not available:
+        raise ConfigError(
+            "this checkpoint was trained without classes; leave out the choice of them"
+        )
+    return tuple(one_class(word.strip(), available, names) for word in text.split(","))
+
+
+def one_class(word: str, available: int, names: Sequence[str]) -> int:
+    if word in names:
+        return names.index(word)
+    if not word.isdecimal():
+        known = f"one of {', '.join(names)}" if names else f"a number from 0 to {available - 1}"
+        raise ConfigError(f"there is no class {word!r}; give {known}")
+    if int(word) >= available:
+        raise ConfigError(f"there is no class {word}; classes are 0 to {available - 1}")
+    return int(word)
+
+
+def has_normal_latents(recipe: Recipe) -> bool:
+    """Whether latents are normal. Recipes draw them either so or uniformly from [-1, 1].
+
+    Measured, not declared: of a thousand normal numbers some are beyond 1, of uniform ones none.
+    """
+    probe = recipe.latent(1000, seeded(0))
+    return bool(probe.abs().max() > 1)

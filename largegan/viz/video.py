@@ -1,0 +1,78 @@
+"""Moving pictures for people: GIF always, MP4 where an encoder is installed."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from largegan.errors import ConfigError, EnvironmentFault
+from largegan.viz.pictures import as_image
+
+ENDINGS = (".gif", ".mp4")
+
+
+def check_film(path: Path) -> None:
+    """Refuses, before anything is computed, what could not be written in the end."""
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"{path} is no film; give a name that ends in {' or '.join(ENDINGS)}")
+    if path.suffix.lower() == ".mp4":
+        encoder()
+
+
+def encoder() -> str:
+    """The ffmpeg program of the machine, or the one that imageio-ffmpeg brings."""
+    found = shutil.which("ffmpeg")
+    if found:
+        return found
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        return get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as fault:
+        raise EnvironmentFault(
+            "MP4 needs an encoder, and there is no ffmpeg here; pip install imageio-ffmpeg, or "
+            "choose a name that ends in .gif"
+        ) from fault
+
+
+def write_film(path: Path, frames: Sequence[Tensor], *, fps: int = 24) -> None:
+    """uint8 frames `[C, H, W]` of one size -> GIF or MP4, never seen half-written.
+
+    Raises `EnvironmentFault` when it cannot be encoded or written.
+    """
+    check_film(path)
+    partial = path.with_name(f".{path.name}")
+    write = write_gif if path.suffix.lower() == ".gif" else write_mp4
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial, frames, fps)
+        partial.replace(path)
+    except OSError as fault:
+        raise EnvironmentFault(
+            f"cannot write {path}: {fault.strerror or fault}; choose a writable place with space"
+        ) from fault
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_gif(path: Path, frames: Sequence[Tensor], fps: int) -> None:
+    first, *others = (as_image(frame).convert("RGB") for frame in frames)
+    # GIF counts hundredths of a second, and players slow down what is below two of them.
+    duration = max(20, round(1000 / fps, -1))
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
+
+
+def write_mp4(path: Path, frames: Sequence[Tensor], fps: int) -> None:
+    """H.264 with the colours that every player knows, which needs even sides: cropped by one."""
+    height, width = frames[0].shape[1:]
+    command = [encoder(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
+    command += ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p"]
+    command += ["-c:v", "libx264", "-f", "mp4", str(path)]
+    pixels = b"".join(as_image(frame).convert("RGB").tobytes() for frame in frames)
+    done = subprocess.run(command, input=pixels, capture_output=True, check=False)
+    if done.returncode:
+        message = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise EnvironmentFault(f"the encoder failed: {' '.join(message)}; choose a .gif instead")

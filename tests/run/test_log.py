@@ -1,0 +1,91 @@
+"""What a run says, and to whom."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from largegan.errors import EnvironmentFault
+from largegan.run.log import Logger, Trackers, clock, plain_setting, summarise
+from tests.recipes.common import iterate, make_recipe, make_trainer
+
+
+class FakeTracker:
+    def __init__(self, name: str):
+        self.name, self.shown = name, {}
+
+    def log_images(self, values: dict, step: int) -> None:
+        self.shown[step] = values
+
+
+class FakeAccelerator:
+    def __init__(self, *names: str):
+        self.trackers = [FakeTracker(name) for name in names]
+
+    def log(self, values: dict, step: int) -> None:
+        self.logged = values, step
+
+    def end_training(self) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+def trackers(tmp_path):
+    made = Trackers([], tmp_path, project="p", settings={})
+    made.accelerator = FakeAccelerator("tensorboard", "wandb", "mlflow")
+    return made
+
+
+def test_each_tracker_gets_pictures_in_its_own_shape(trackers):
+    trackers.picture("samples", torch.zeros(3, 4, 5, dtype=torch.uint8), 64)
+    tensorboard, wandb, mlflow = trackers.accelerator.trackers
+    array = tensorboard.shown[64]["samples"]
+    assert isinstance(array, np.ndarray) and array.shape == (1, 3, 4, 5)
+    (image,) = wandb.shown[64]["samples"]
+    assert image.size == (5, 4)
+    assert not mlflow.shown, "it takes no images"
+
+
+def test_settings_become_what_tensorboard_takes():
+    values = [True, 1, 2.5, "a", None, [1, 2]]
+    assert [plain_setting(v) for v in values] == [True, 1, 2.5, "a", "None", "[1, 2]"]
+
+
+def test_a_line_has_means_speed_and_counts(tmp_path, capsys, trackers):
+    trainer = make_trainer(make_recipe("gan"), "gan")
+    options = {"total_nimg": 32, "nimg": 0, "trackers": trackers}
+    logger = Logger(tmp_path, trainer.engine, **options)
+    iterate(trainer, 2)
+    terms = trainer.tally.means()["D.discriminator/adv"]
+    logger.tick(trainer)
+    (line,) = [json.loads(s) for s in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert line["nimg"] == 16 and line["step"] == 2
+    assert line["D.discriminator/adv"] == pytest.approx(terms)
+    assert line["speed/img_per_s"] > 0 and line["memory/gib"] > 0
+    assert line["speed/s_per_kimg"] * line["speed/img_per_s"] == pytest.approx(1000)
+    spent = [v for k, v in line.items() if k.startswith("time/") and k.endswith("kimg")]
+    assert len(spent) == 3, "data and two phases"
+    assert sum(spent) <= line["speed/s_per_kimg"]
+    assert trackers.accelerator.logged == (line, 16)
+    assert "s/kimg" in capsys.readouterr().out
+    assert not trainer.tally.sums, "the next line starts from nothing"
+    logger.close()
+    assert trackers.accelerator.ended
+
+
+def test_a_tick_without_images_divides_by_nothing():
+    trainer = make_trainer(make_recipe("gan"), "gan")
+    assert summarise(trainer, 0.0, 0)["speed/img_per_s"] > 0
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, trackers):
+    trainer = make_trainer(make_recipe("gan"), "gan")
+    options = {"total_nimg": 32, "nimg": 0, "trackers": trackers}
+    logger = Logger(tmp_path / "nowhere", trainer.engine, **options)
+    with pytest.raises(EnvironmentFault, match=r"cannot write .*metrics\.jsonl"):
+        logger.append("metrics.jsonl", {})
+
+
+def test_clock():
+    assert [clock(s) for s in (-1, 5, 65, 3725)] == ["0m00s", "0m05s", "1m05s", "1h02m"]
