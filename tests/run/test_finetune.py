@@ -131,9 +131,7 @@ def test_a_second_stage_of_another_shape_is_refused(tmp_path):
     for other in ({"channels": 6}, {"blocks": 2}, {"generator": "msrresnet"}):
         options = TINY["srgan"] | other
         recipe = build("srgan", SPEC, options)
-        with pytest.raises(
-            ConfigError, match="give it the options of that run of srr"
-        ):
+        with pytest.raises(ConfigError, match="give it the options of that run of srr"):
             starting_weights(path, recipe, SPEC, name="srgan", options=options)
     recipe = build("dcgan", SPEC, TINY["dcgan"])
     with pytest.raises(ConfigError, match="is of recipe srresnet, this run is of dcgan"):
