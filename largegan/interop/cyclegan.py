@@ -142,9 +142,7 @@ def generator_options(state: State) -> dict[str, Any]:
     if not blocks or "model.1.weight" not in state:
         raise DataError("its generator is neither a ResNet nor a U-Net of CycleGAN's code")
     places = numbered(state, rf"^model\.{blocks[0]}\.conv_block\.(\d+)\.weight$")
-    convs = [
-        n for n in places if len(state[f"model.{blocks[0]}.conv_block.{n}.weight"].shape) == 4
-    ]
+    convs = [n for n in places if len(state[f"model.{blocks[0]}.conv_block.{n}.weight"].shape) == 4]
     blurs = [n for n in numbered(state, r"^model\.(\d+)\.filt$")]
     return options | {
         "architecture": "resnet",
@@ -203,8 +201,32 @@ def files_of(source: Path, epoch: str | None) -> dict[str, Path]:
     return found[epoch or newest]
 
 
+def networks_of(source: Path, content: Any, epoch: str | None) -> dict[str, State]:
+    """Tensors by the peer's names of networks; a generator's file alone is a "G"."""
+    if content is not None:
+        alone = isinstance(content, dict) and {"model.1.weight", "model.model.0.weight"} & set(
+            content
+        )
+        return {"G": plain(tensors(content, str(source)))} if alone else {}
+    files = files_of(source, epoch)
+    if files and not {"G_A", "G"} & set(files):
+        raise DataError(f"{source} holds no generator, only {', '.join(sorted(files))}")
+    return {name: plain(tensors(read_file(path), str(path))) for name, path in files.items()}
+
+
+def plain(state: State) -> State:
+    """Without the statistics that instance norm kept before torch 0.4, and did not use."""
+    kept = {name for name in state if not re.search(r"\.(running_|num_batches)", name)}
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if name in kept or f"{name.rpartition('.')[0]}.weight" in kept
+    }
+
+
 def read(
     source: Path,
+    content: Any = None,
     *,
     epoch: str | None = None,
     resolution: int | None = None,
@@ -214,6 +236,7 @@ def read(
 
     Args:
         source: a folder of state dictionaries, or one generator's file.
+        content: what the file holds; None for a folder.
         epoch: "latest", or a number; None: the newest.
         resolution: side of the images it was trained on, where only the person knows.
         statistics: how batch norm translates: by "running" averages, or by each image's "own".
@@ -222,16 +245,13 @@ def read(
         DataError: damaged, or of networks that are not these.
         ConfigError: an epoch that is not there.
     """
-    files = files_of(source, epoch)
-    if not files:
+    states = networks_of(source, content, epoch)
+    if not states:
         return None
-    if not {"G_A", "G"} & set(files):
-        raise DataError(f"{source} holds no generator, only {', '.join(sorted(files))}")
-    states = {name: tensors(read_file(path), str(path)) for name, path in files.items()}
     said, remarks = options_said(source)
     recipe = recipe_of(states)
     if recipe == "cyclegan" and "G_B" not in states:
-        raise DataError(f"{source} holds one generator of two; its {files['G_A'].name} is alone")
+        raise DataError(f"{source} holds one generator of two; G_A is alone")
     options, notes = network_options(states, recipe)
     options |= {"statistics": statistics} if options["norm"] == "batch" else {}
     options |= {k: v for k, v in said.items() if k in FITTING[recipe] and v is not None}
@@ -242,7 +262,7 @@ def read(
         options["identity"] = 0.0
     nets = {NETS[recipe][name]: peer_net(state) for name, state in states.items()}
     return Found(
-        title=f"{source.name}: {TITLES[recipe]}, {next(iter(files.values())).name.split('_')[0]}",
+        title=f"{source.name}: {TITLES[recipe]}",
         recipe=recipe,
         options=options,
         spec=DataSpec(channels, size, size, 0, channels_b),
@@ -346,4 +366,3 @@ def parsed(lines: Iterable[str]) -> dict[str, Any]:
         elif key in SAID and re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", value):
             found[SAID[key]] = float(value)
     return found
-

@@ -107,7 +107,9 @@ def generator_options(found: Snapshot) -> dict[str, Any]:
     options |= {ours: inner[peer] for peer, ours in MAPPING.items() if peer in inner}
     options["conv_clamp"] = part(found.records[found.generator], "synthesis.b4.conv1")["conv_clamp"]
     translated(told.get("mapping_kwargs") or {}, MAPPING, f"{what}'s mapping")
-    return options | translated(told.get("synthesis_kwargs") or {}, SYNTHESIS, f"{what}'s synthesis")
+    return options | translated(
+        told.get("synthesis_kwargs") or {}, SYNTHESIS, f"{what}'s synthesis"
+    )
 
 
 def discriminator_options(found: Snapshot, options: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class LargeScaleOptions(NoiseToImageOptions):
     """Least norm of a singular vector."""
     sn_update: Literal["forward", "step"] = "forward"
     """Refine singular vectors in every forward (as published) or once a step."""
+    sn_refine_in_eval: bool = True
+    """Refine copies of them once more while sampling, as BigGAN-PyTorch does and torch does not."""
     start: Start = "orthogonal"
     """What weights start as."""
     fold: bool = True
@@ -110,7 +112,7 @@ class LargeScaleGAN(NoiseToImage):
             options.sn_iterations,
             options.sn_eps,
             options.sn_update,
-            refine_in_eval=True,
+            refine_in_eval=options.sn_refine_in_eval,
         )
         common = {
             "image_channels": data.channels,
