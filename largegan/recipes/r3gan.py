@@ -51,8 +51,12 @@ class R3GANOptions(NoiseToImageOptions):
     """A stage has this over its longer side feature maps (a multiple of what its groups need)."""
     channel_max: int = 768
     """At most so many feature maps (the paper's ImageNet: 1536, with a base of 49152)."""
+    widths: list[int] | None = None
+    """Feature maps of every stage, the smallest first; null: as the two numbers above say."""
     group_width: int = 16
     """Features in a group of the 3x3 convolutions."""
+    groups: list[int] | None = None
+    """Groups of the 3x3 convolutions of every stage; null: of the width above."""
     blocks: int = 2
     """Residual blocks of every stage."""
     expansion: int = 2
@@ -103,11 +107,13 @@ class R3GAN(NoiseToImage):
         self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
         sizes = stage_sizes(data.height, data.width)
         unit = o.group_width // min(o.expansion, o.group_width)
-        widths = [features(max(size), o.channel_base, o.channel_max, unit) for size in sizes]
+        widths = o.widths or [
+            features(max(size), o.channel_base, o.channel_max, unit) for size in sizes
+        ]
         shared = {
             "widths": widths,
-            "groups": [width * o.expansion // o.group_width for width in widths],
-            "blocks": [o.blocks] * len(sizes),
+            "groups": o.groups or [width * o.expansion // o.group_width for width in widths],
+            "blocks": [o.blocks] * len(widths),
             "expansion": o.expansion,
             "image_channels": data.channels,
             "c_dim": self.num_classes,

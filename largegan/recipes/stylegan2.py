@@ -58,6 +58,10 @@ class StyleGAN2Options:
     """Bound of activations (training with 16 bits); null: none."""
     mbstd_group: int = 4
     """Images whose standard deviation the discriminator sees together."""
+    mbstd_features: int = 1
+    """In so many feature maps; 0: it does not see it."""
+    w_avg_beta: float = 0.995
+    """How much of the mean w, which truncation pulls to, an optimizer step keeps."""
     conditional: bool = True
     """Use the classes when the data have them."""
     style_mixing: float = 0.9
@@ -134,6 +138,7 @@ class StyleGAN2(Recipe):
             w_dim=options.w_dim,
             num_ws=synthesis.num_ws,
             layers=options.mapping_layers,
+            w_avg_beta=options.w_avg_beta,
         )
         self.G = Generator(mapping, synthesis)
         self.D = Discriminator(
@@ -142,6 +147,7 @@ class StyleGAN2(Recipe):
             c_dim=self.num_classes,
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
+            group_features=options.mbstd_features,
             **shared,
         )
         freeze_first(self.D, options.freeze_d)
