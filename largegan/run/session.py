@@ -149,7 +149,8 @@ class Session:
         from largegan.evaluation import during_training
 
         start, nimg = time.perf_counter(), self.trainer.at.nimg
-        found = self.scores()
+        with self.engine.whole():
+            found = self.scores()
         self.logger.pause(time.perf_counter() - start)
         values = {f"{during_training.PREFIX}{name}": value for name, value in found.items()}
         if self.world.rank == 0:
