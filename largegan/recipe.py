@@ -80,7 +80,7 @@ class Phase:
 
 
 def name_of(function: Callable) -> str:
-    """What a function is called; a partial one like the function in it, an object like its class."""
+    """What a function is called; a partial one as the function in it, an object as its class."""
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__name__", type(function).__name__)
@@ -259,6 +259,18 @@ class TruncatesStyles(Protocol):
 
     def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
         """As `Recipe.decode`, less varied the closer `amount` is to 0; 1: no truncation."""
+
+
+@runtime_checkable
+class MovesInput(Protocol):
+    """input that can be moved: StyleGAN3."""
+
+    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
+        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+
+        It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
+        the middle, to those they are read from: to move the picture by t, shift by -t.
+        """
 
 
 @runtime_checkable
