@@ -66,6 +66,8 @@ class Ema(nn.Module):
         """Moves the average towards `net`; `at` is the progress after the iteration."""
         with self.pieces():
             self._move(net, 1 - self.beta(at, batch_size))
+            for power in self.powers:
+                power.update(net, at.nimg, batch_size)
 
     def _move(self, net: nn.Module, weight: float) -> None:
         averaged = list(zip(self.net.parameters(), net.parameters(), strict=True))
@@ -77,5 +79,3 @@ class Ema(nn.Module):
             torch._foreach_lerp_(*map(list, zip(*averaged, strict=True)), weight)
         for mine, theirs in copied:
             mine.copy_(theirs)
-        for power in self.powers:
-            power.update(net, at.nimg, batch_size)
