@@ -11,7 +11,7 @@ from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import Requeue
 from largegan.parallel import watch
-from largegan.parallel.launch import World, agree
+from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.lock import RunLock
@@ -42,11 +42,13 @@ class Session:
             ),
         )
         log = self.config.log
-        self.trackers = Trackers(
-            log.trackers,
-            self.folder,
-            project=log.project,
-            settings=directory.flatten(as_dict(self.config)),
+        settings_of_run = directory.flatten(as_dict(self.config))
+        # Together: what is missing on one node is refused by all of them, before training.
+        self.trackers = together(
+            self.world,
+            lambda: Trackers(
+                log.trackers, self.folder, project=log.project, settings=settings_of_run
+            ),
         )
         self.logger = Logger(
             self.folder,
