@@ -71,12 +71,19 @@ class Phase:
     @property
     def name(self) -> str:
         """`player.loss`, e.g. `D.critic`: how logs and errors call this phase."""
-        return f"{self.player}.{self.loss.__name__.lstrip('_')}"
+        return f"{self.player}.{name_of(self.loss).lstrip('_')}"
 
     def due(self, at: Progress) -> bool:
         """Whether it runs in the iteration that begins at this progress."""
         ended = self.until_nimg is not None and at.nimg >= self.until_nimg
         return at.step % self.every == 0 and at.nimg >= self.from_nimg and not ended
+
+
+def name_of(function: Callable) -> str:
+    """What a function is called; a partial one as the function in it, an object as its class."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
 
 
 class Recipe(nn.Module):

@@ -137,6 +137,7 @@ def build_trainer(
         seed=settings.seed,
         workers=config.data.workers,
         mirror=config.data.mirror,
+        pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
     )
     trainer = Trainer(
         recipe,
