@@ -95,6 +95,7 @@ class Recipe(nn.Module):
     micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
     num_classes: int = 0  # that the networks know; a recipe may leave the data's classes aside
     directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a", "upscale": what `translate` can do
+    drawn_by: tuple[str, ...] = ("G_ema",)  # modules that `decode` needs: what is exported
     begins_from: tuple[str, ...] = ()  # recipes whose networks this one may take over
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
