@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from train import Row, build
 
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 
 TOP = 15
 
@@ -96,7 +96,7 @@ def longest(bench, trainer) -> list[dict]:
 
 def phase_ms(bench, trainer, index: int, *, graphed: bool) -> float:
     """Loss and gradients of a phase."""
-    phase, batch = trainer.recipe.phases[index], trainer.draw()[0]
+    phase, batch = trainer.recipe.phases[index], trainer.next_micro_batches()[0]
     trainer.engine.begin(phase.player, second_order=phase.second_order)
     trainer.reseed(index, 0, 0)
     params = list(trainer.recipe.players[phase.player].parameters())

@@ -6,13 +6,13 @@
 
 First the ceilings of this very machine: copying memory, a bfloat16 matrix product, and a float32
 one, which is what its ordinary cores multiply and add; `percent_of_fma` is of the latter. Then
-every op in bfloat16, channels_last (filtered_lrelu contiguous), forward, backward (the gradients
-alone) and double backward (the gradients of the images' gradient): milliseconds, GB/s over the
-bytes that the op cannot do without, and that as a percentage of copying. `eager` is the same op on
-PyTorch's operations, `compiled` torch.compile of that, `kernel` the fused kernel (in a dry run
-eager again). Beside each stand the relative errors of result and gradients against float64, on
-smaller images. Last come whole iterations of StyleGAN2 at 256 pixels (batch 32) and BigGAN at 128
-(batch 64), see networks.py.
+every op of the table that has an example with a cost, in bfloat16, channels_last (filtered_lrelu
+contiguous), forward, backward (the gradients alone) and double backward (the gradients of the
+images' gradient): milliseconds, GB/s over the bytes that the op cannot do without, and that as a
+percentage of copying. `eager` is the same op on PyTorch's operations, `compiled` torch.compile of
+that, `kernel` the fused kernel (in a dry run eager again). Beside each stand the relative errors of
+result and gradients against float64, on smaller images. Last come whole iterations of StyleGAN2 at
+256 pixels (batch 32) and BigGAN at 128 (batch 64), see networks.py.
 
 What is worth most comes first: sections that would begin after --budget seconds are left out, and
 said to be. What fails is a row with the reason.
@@ -33,11 +33,12 @@ import torch._functorch.config as autograd_config
 from torch import Tensor
 
 from largegan import ops
-from largegan.ops import backend
+from largegan.ops.examples import Example
+from largegan.ops.runtime import backend
+from largegan.ops.table import TABLE, Op
 
 RESULTS = Path(__file__).parent / "results"
 F = ops.BINOMIAL
-LONG = ops.taps((1, 3, 7, 12, 16, 18, 18, 16, 12, 7, 3, 1))  # as StyleGAN3's, 6 taps a factor
 SHAPES = [(16, 64, 512), (16, 128, 256), (16, 512, 64)]  # images, channels, side
 TINY = [(2, 8, 16)]
 VARIANTS = ("kernel", "eager")
@@ -45,53 +46,42 @@ WAYS = ("forward", "backward", "double backward")
 
 
 class Case(NamedTuple):
-    """`others` makes the small tensors that get gradients too; `bytes` are what each way needs, in
-    units of an image at the high resolution (None: not an op of that order)."""
+    """The example of an op that has a cost."""
 
-    function: Callable[..., Tensor]
-    bytes: tuple[float, float, float | None]
-    half: bool = False  # the op's input has half the side
-    others: Callable[[Tensor], list[Tensor]] = lambda x: []
-    fmas: float = 0.0  # multiply-adds for each pixel of that image, where they may be what binds
-    planes: bool = False  # the op's kernel is for contiguous images
+    op: Op
+    example: Example
 
+    @property
+    def bytes(self) -> tuple[float, float, float | None]:
+        """What each way needs, in units of an image at the high resolution; None: no such way."""
+        return self.example.cost.bytes
 
-def per_channel(x: Tensor, *, count: int = 1, images: bool = False) -> list[Tensor]:
-    shape = x.shape[:2] if images else x.shape[1:2]
-    return [torch.rand(shape, device=x.device) + 0.5 for _ in range(count)]
+    def leaves(self, shape: tuple[int, int, int], device: torch.device) -> dict[str, Tensor]:
+        """What gets gradients, by name: the image in bfloat16, the small tensors in float32."""
+        n, c, side = shape
+        x = image((n, c, side // 2 if self.example.cost.half else side), device)
+        x = x.contiguous() if self.op.planes else x
+        others = {name: t.float() for name, t in self.example.tensors(x).items()}
+        return {name: t.requires_grad_() for name, t in {"x": x, **others}.items()}
+
+    def function(self, variant: str, device: torch.device) -> Callable[..., Tensor]:
+        """The call, of `leaves` by name."""
+
+        def call(x: Tensor, **others: Tensor) -> Tensor:
+            return self.example.of(self.op.public, x, **others)
+
+        if variant != "compiled":
+            return call
+        torch._dynamo.reset()
+        how = "inductor" if device.type == "cuda" else "aot_eager"  # a dry run needs no compiler
+        return torch.compile(call, dynamic=False, backend=how)
 
 
 CASES = {
-    "upsample2d": Case(lambda x: ops.upsample2d(x, F), (1.25, 1.25, 1.25), half=True),
-    "downsample2d": Case(lambda x: ops.downsample2d(x, F), (1.25, 1.25, 1.25)),
-    "filter2d": Case(lambda x: ops.filter2d(x, F), (2, 2, 2)),
-    "bias_act": Case(
-        lambda x, b: ops.bias_act(x, b, act="lrelu", clamp=256.0), (2, 3, 3), others=per_channel
-    ),
-    "fir_act": Case(
-        lambda x, scale, b: ops.fir_act(x, F, padding=(2, 1), scale=scale, bias=b, clamp=256.0),
-        (2, 3, 5),
-        others=lambda x: [*per_channel(x, images=True), *per_channel(x)],
-    ),
-    "act_fir": Case(
-        lambda x, b: ops.act_fir(x, F, padding=(2, 1), bias=b, clamp=256.0),
-        (2.125, 2.125, 2.125),
-        others=per_channel,
-    ),
-    "modulate": Case(ops.modulate, (2, 3, 5), others=lambda x: per_channel(x, images=True)),
-    "batch_norm_act": Case(
-        lambda x, gamma, beta: ops.batch_norm_act(x, gamma, beta)[0],
-        (3, 5, None),
-        others=lambda x: per_channel(x, count=2, images=True),
-    ),
-    "instance_norm_act": Case(lambda x: ops.instance_norm_act(x), (3, 5, None)),
-    "filtered_lrelu": Case(
-        lambda x, b: ops.filtered_lrelu(x, LONG, LONG, b, up=2, down=2, padding=(11, 10)),
-        (2, 2.5, 2.5),  # with two bits for each of four pixels between the filters
-        others=per_channel,
-        fmas=4 * (12 / 4 + 12 / 2 + 12 / 2 + 12 / 4),  # along x, y, y, x; 12 taps in each
-        planes=True,
-    ),
+    name: Case(op, example)
+    for name, op in TABLE.items()
+    for example in op.examples.values()
+    if example.cost
 }
 
 
@@ -173,7 +163,7 @@ class Bench:
         case = CASES[name]
         errors = errors_of(case, variant, self.device)
         with using(variant):
-            calls = ways(case, function_of(case, variant, self.device), shape, self.device)
+            calls = ways(case, case.function(variant, self.device), shape, self.device)
             for (way, call), units in zip(calls, case.bytes, strict=True):
                 if units is None:
                     continue
@@ -182,8 +172,8 @@ class Bench:
                 percent = 100 * gbs / self.copy_gbs
                 size = "x".join(map(str, shape))
                 figures = {"ms": ms, "gbs": gbs, "percent_of_copy": percent}
-                if case.fmas:
-                    tflops = 2 * case.fmas * shape[0] * shape[1] * shape[2] ** 2 / ms / 1e9
+                if fmas := case.example.cost.fmas:
+                    tflops = 2 * fmas * shape[0] * shape[1] * shape[2] ** 2 / ms / 1e9
                     figures |= {"tflops": tflops}
                     figures |= {"percent_of_fma": 100 * tflops / self.fma_tflops}
                 figures |= {"error": errors[0], "gradient_error": errors[1]}
@@ -208,45 +198,31 @@ def using(variant: str):
     return backend.using("require" if variant == "kernel" else "eager")
 
 
-def function_of(case: Case, variant: str, device: torch.device) -> Callable[..., Tensor]:
-    if variant != "compiled":
-        return case.function
-    torch._dynamo.reset()
-    how = "inductor" if device.type == "cuda" else "aot_eager"  # a dry run needs no compiler
-    return torch.compile(case.function, dynamic=False, backend=how)
-
-
 def image(shape: tuple[int, int, int], device: torch.device, dtype=torch.bfloat16) -> Tensor:
     n, c, side = shape
     x = torch.randn(n, c, side, side, device=device, dtype=dtype)
     return x.to(memory_format=torch.channels_last)
 
 
-def leaves_of(case: Case, shape: tuple[int, int, int], device: torch.device) -> list[Tensor]:
-    n, c, side = shape
-    x = image((n, c, side // 2 if case.half else side), device)
-    x = x.contiguous() if case.planes else x
-    return [t.requires_grad_() for t in (x, *case.others(x))]
-
-
-def ways(case, function, shape, device) -> Iterator[tuple[str, Callable[[], object]]]:
+def ways(case: Case, function, shape, device) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each way to be called again and again, on graphs that are kept."""
-    leaves = leaves_of(case, shape, device)
+    leaves = case.leaves(shape, device)
 
     def forward() -> Tensor:
         with torch.no_grad():
-            return function(*leaves)
+            return function(**leaves)
 
     yield WAYS[0], forward
-    y = function(*leaves)
+    y = function(**leaves)
     dy = torch.randn_like(y).requires_grad_()
-    yield WAYS[1], lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+    x, *others = leaves.values()
+    yield WAYS[1], lambda: torch.autograd.grad(y, [x, *others], dy, retain_graph=True)
     if case.bytes[2] is None:
         yield WAYS[2], lambda: None
         return
-    (g,) = torch.autograd.grad(y, leaves[0], dy, create_graph=True)
+    (g,) = torch.autograd.grad(y, x, dy, create_graph=True)
     v = torch.randn_like(g)
-    wanted = [dy, *leaves[1:]]
+    wanted = [dy, *others]
     keep = {"retain_graph": True, "allow_unused": True}
     yield WAYS[2], lambda: torch.autograd.grad(g, wanted, v, **keep)
 
@@ -254,15 +230,15 @@ def ways(case, function, shape, device) -> Iterator[tuple[str, Callable[[], obje
 def errors_of(case: Case, variant: str, device: torch.device) -> tuple[float, float]:
     """Relative errors of the result and, the largest, of first gradients, on small images."""
     torch.manual_seed(0)
-    leaves = leaves_of(case, (2, 16, 32), device)
-    exact = [t.detach().double().requires_grad_() for t in leaves]
+    leaves = case.leaves((2, 16, 32), device)
+    exact = {name: t.detach().double().requires_grad_() for name, t in leaves.items()}
     found = []
     for tensors, how in ((leaves, variant), (exact, "eager")):
         with using(how):
-            y = function_of(case, how, device)(*tensors)
+            y = case.function(how, device)(**tensors)
             torch.manual_seed(1)
             dy = torch.randn(y.shape, device=device).bfloat16().to(y.dtype)
-            found.append([y, *torch.autograd.grad(y, tensors, dy)])
+            found.append([y, *torch.autograd.grad(y, list(tensors.values()), dy)])
     pairs = [(a.detach().double(), b.detach()) for a, b in zip(*found, strict=True)]
     result, *gradients = [float((a - b).norm() / b.norm()) for a, b in pairs]
     return result, max(gradients)

@@ -21,6 +21,7 @@ they are run.
 
 import argparse
 import contextlib
+import importlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -34,13 +35,16 @@ from torch import Tensor
 from largegan.data.transforms import to_device
 from largegan.layers import equalized
 from largegan.nets import stylegan2, stylegan2_discriminator
-from largegan.ops import activation, fir, fir_activation, modulated
+from largegan.ops.bias_act.activations import ACTIVATIONS, Activation
+from largegan.ops.fir.filter import IDENTITY, downsampling_padding, upsampling_padding
+from largegan.ops.fir_act import operators as fir_act
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
 from largegan.recipes.stylegan2 import StyleGAN2, StyleGAN2Options
 from largegan.trainer import Trainer
 
+modulated_conv2d = importlib.import_module("largegan.ops.modulated_conv2d")  # not the function
 BATCH, TARGET = 8, 1.5
 VARIANTS = ("ours", "zeros", "literal")
 
@@ -51,14 +55,14 @@ def resample(literal: bool):
     def conv2d_resample(x, w, f=None, *, up=1, down=1, padding=0, groups=1, flip_weight=True):
         w = w if flip_weight else w.flip(2, 3)
         if up > 1:
-            pads = fir.upsampling_padding(f, up, [padding] * 4)
+            pads = upsampling_padding(f, up, [padding] * 4)
             n, c, height, width = x.shape
             x = F.pad(x.reshape(n, c, height, 1, width, 1), (0, 1, 0, 0, 0, 1))
             x = blur(x.reshape(n, c, 2 * height, 2 * width), f, pads, 4.0)
             return F.conv2d(x, w, groups=groups)
         if down == 1:
             return F.conv2d(x, w, padding=padding, groups=groups)
-        pads = fir.downsampling_padding(f, down, [padding] * 4)
+        pads = downsampling_padding(f, down, [padding] * 4)
         if literal:
             return blur(F.conv2d(F.pad(x, pads), w), f, [0] * 4, 1.0)[:, :, ::down, ::down]
         return F.conv2d(blur(x, f, pads, 1.0), w, stride=down)
@@ -78,11 +82,15 @@ def image_upsample2d(x: Tensor, f: tuple[float, ...]) -> Tensor:
 
 
 def plain_bias_act(x, b=None, *, act="lrelu", alpha=None, gain=None, clamp=None):
-    default = activation.ACTIVATIONS[act]
+    default = ACTIVATIONS[act]
     x = x if b is None else x + b.reshape(-1, *[1] * (x.ndim - 2))
     x = F.leaky_relu(x, default.alpha) if default.function is None else default.function(x)
     x = x * (default.gain if gain is None else gain)
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def plain_activated(x: Tensor, b: Tensor | None, act: Activation) -> Tensor:
+    return plain_bias_act(x, b, act=act.name, gain=act.gain, clamp=act.clamp)
 
 
 def after_activation(conv):
@@ -95,10 +103,10 @@ def after_activation(conv):
 
 
 def with_its_filter(conv):
-    """`ops.conv.conv2d_before_fir`, but the filter is done and none is left to do."""
+    """`conv2d_before_fir`, but the filter is done and none is left to do."""
 
     def conv2d_before_fir(x, w, f, **call):
-        return conv(x, w, f, **call), {"f": (1.0,)}
+        return conv(x, w, f, **call), IDENTITY
 
     return conv2d_before_fir
 
@@ -112,10 +120,10 @@ def variant(name: str) -> Iterator[None]:
             for module, attribute, function in (
                 (equalized, "conv2d_resample", conv),
                 (equalized, "act_conv2d_down", after_activation(conv)),
-                (modulated, "conv2d_resample", conv),
-                (modulated, "conv2d_before_fir", with_its_filter(conv)),
+                (modulated_conv2d, "conv2d_resample", conv),
+                (modulated_conv2d, "conv2d_before_fir", with_its_filter(conv)),
                 (equalized, "bias_act", plain_bias_act),
-                (fir_activation, "bias_act", plain_bias_act),
+                (fir_act, "bias_act", plain_activated),
                 (stylegan2, "upsample2d", image_upsample2d),
                 (stylegan2_discriminator, "downsample2d", zeros_downsample2d),
             ):

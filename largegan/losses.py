@@ -57,6 +57,16 @@ def wasserstein_g(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(D(x) - D(G(z)))), in pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024)."""
+    return F.softplus(fake - real).mean()
+
+
+def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(D(G(z)) - D(x))): the generator's side of the same pairs."""
+    return F.softplus(real - fake).mean()
+
+
 def input_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """d scores_n / d inputs_n as float32 `[N, ...]`, itself differentiable.
 
@@ -231,3 +241,22 @@ def gaussian_mmd2(
 def root(mmd2: Tensor) -> Tensor:
     """The square root of a discrepancy, whose gradient is 0 instead of infinite where it is 0."""
     return torch.where(mmd2 > 0, mmd2, 1.0).sqrt() * (mmd2 > 0)
+
+
+def align(
+    on_class: Tensor, on_patches: Tensor, class_target: Tensor, patch_targets: Tensor
+) -> dict[str, Tensor]:
+    """1 - cosine between predicted and another network's features, each `[N]`.
+
+    Features are `[N, C]` of the image and `[N, T, C]` of its patches, a square grid; the other
+    network's grid is resized to ours (Yu et al., 2024; Hyun et al., 2025).
+    """
+    grid, theirs = (round(t.shape[1] ** 0.5) for t in (on_patches, patch_targets))
+    if grid != theirs:
+        maps = patch_targets.mT.unflatten(2, (theirs, theirs))
+        maps = F.interpolate(maps, (grid, grid), mode="bicubic", align_corners=False)
+        patch_targets = maps.flatten(2).mT
+    return {
+        "align_class": 1 - F.cosine_similarity(on_class, class_target, dim=-1),
+        "align_patches": (1 - F.cosine_similarity(on_patches, patch_targets, dim=-1)).mean(1),
+    }

@@ -1,5 +1,6 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -62,7 +63,7 @@ class Phase:
     every: int = 1  # lazy regularization: run every N iterations, with N times the loss
     repeat: int = 1  # this many steps in a row
     fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
-    second_order: bool = False  # differentiates through a gradient: no compile, no ZeRO-3
+    second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
     from_nimg: int = 0  # stages: not before so many images of the run,
     until_nimg: int | None = None  # and not from so many on
@@ -255,6 +256,18 @@ class TruncatesStyles(Protocol):
 
 
 @runtime_checkable
+class MovesInput(Protocol):
+    """input that can be moved: StyleGAN3."""
+
+    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
+        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+
+        It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
+        the middle, to those they are read from: to move the picture by t, shift by -t.
+        """
+
+
+@runtime_checkable
 class EmbedsClasses(Protocol):
     """class embeddings that can be interpolated: BigGAN."""
 
@@ -341,6 +354,28 @@ def adam(
     """
     c = 1.0 if lazy is None else lazy / (lazy + 1)
     return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+
+
+def cosine_decay(
+    base: float,
+    final: float,
+    nimg: float,
+    *,
+    total_nimg: float,
+    warmup_nimg: float = 0,
+    warmup_value: float = 0.0,
+    hold_nimg: float = 0,
+) -> float:
+    """`base`, then along half a cosine to `final`, reached at `total_nimg` images and kept.
+
+    Before that it may rise linearly from `warmup_value` for `warmup_nimg` images, and stay at
+    `base` for `hold_nimg`; the cosine has what is left.
+    """
+    if nimg < warmup_nimg:
+        return warmup_value + (base - warmup_value) * nimg / warmup_nimg
+    start = warmup_nimg + hold_nimg
+    done = (nimg - start) / (total_nimg - start) if nimg < total_nimg else 1.0
+    return base + (final - base) * (1 - math.cos(math.pi * max(0.0, done))) / 2
 
 
 def linear_decay(

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from largegan.ops import backend, batch_norm_act
+from largegan.ops import batch_norm_act
+from largegan.ops.runtime import backend
 
 
 class BatchNorm2d(nn.BatchNorm2d):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from largegan.ops import act_conv2d_down, bias_act, conv2d_resample
-from largegan.ops.activation import ACTIVATIONS
+from largegan.ops.bias_act.activations import ACTIVATIONS
 
 
 class EqualizedLinear(nn.Module):

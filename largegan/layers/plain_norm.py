@@ -6,7 +6,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from largegan.ops import backend, instance_norm_act
+from largegan.ops import instance_norm_act
+from largegan.ops.runtime import backend
 
 Norm = Literal["instance", "batch", "none"]
 

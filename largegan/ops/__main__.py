@@ -2,6 +2,7 @@
 
   python -m largegan.ops doctor              finds, compiles, launches and compares the kernels
   python -m largegan.ops doctor --gpu 80     without a GPU: compiles for compute capability 8.0
+  python -m largegan.ops table               all ops, as a table in Markdown
 
 Without a GPU the kernels are compiled and not run. Kernels that were compiled stay in the cache
 (LARGEGAN_CACHE, else ~/.cache/largegan), also for other machines that see that folder.
@@ -18,6 +19,7 @@ import argparse
 import sys
 
 from largegan.ops.doctor import report
+from largegan.ops.table import markdown
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,11 +28,14 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=["doctor"])
+    parser.add_argument("command", choices=["doctor", "table"])
     parser.add_argument(
         "--gpu", type=int, default=90, metavar="NN", help="compute capability, times ten"
     )
     arguments = parser.parse_args(argv)
+    if arguments.command == "table":
+        print(markdown(), end="")
+        return 0
     return report(arguments.gpu)
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from largegan import ops
 from largegan.errors import EnvironmentFault
-from largegan.ops import backend, cubins, nvrtc
-from largegan.ops.driver import driver
-from largegan.ops.plan import Plan
+from largegan.ops.runtime import backend, cubins, nvrtc
+from largegan.ops.runtime.driver import driver
+from largegan.ops.runtime.plan import Plan
+from largegan.ops.table import TABLE, Op
 
 SHAPE = (2, 16, 18, 14)  # of the images that are tried: odd rows, whole 16-byte words of channels
 # Relative error of bfloat16 results, and of gradients: there a few pixels in a thousand lie where
@@ -32,27 +32,13 @@ class Finding(NamedTuple):
         return f"{self.level:5s} {self.what}: {self.facts}"
 
 
-def _vector(x: Tensor, first: float = 0.5) -> Tensor:
-    """Numbers that bfloat16 has, so that no sign depends on the type."""
-    return torch.linspace(first, 1.5, x.shape[1]).bfloat16().to(x)
+def _example(op: Op) -> Callable[[Tensor], Tensor]:
+    """The first of an op's examples, as a function of an image."""
+    example = next(iter(op.examples.values()))
+    return lambda x: example(op.public, x)
 
 
-EXAMPLES: dict[str, Callable[[Tensor], Tensor]] = {
-    "upsample2d": lambda x: ops.upsample2d(x, ops.BINOMIAL),
-    "downsample2d": lambda x: ops.downsample2d(x, ops.BINOMIAL),
-    "filter2d": lambda x: ops.filter2d(x, ops.BINOMIAL),
-    "bias_act": lambda x: ops.bias_act(x, _vector(x, -0.5), act="lrelu", clamp=1.0),
-    "fir_act": lambda x: ops.fir_act(
-        x, ops.BINOMIAL, up=2, padding=(2, 1), fir_gain=4.0, bias=_vector(x, -0.5)
-    ),
-    "act_fir": lambda x: ops.act_fir(x, ops.BINOMIAL, padding=2, bias=_vector(x, -0.5)),
-    "modulate": lambda x: ops.modulate(x, _vector(x).expand(x.shape[:2]).contiguous()),
-    "batch_norm_act": lambda x: ops.batch_norm_act(x, _vector(x), _vector(x))[0],
-    "instance_norm_act": lambda x: ops.instance_norm_act(x),
-    "filtered_lrelu": lambda x: ops.filtered_lrelu(
-        x, ops.BINOMIAL, ops.BINOMIAL, _vector(x, -0.5), up=2, down=2, padding=3
-    ),
-}
+EXAMPLES = {name: _example(op) for name, op in TABLE.items() if op.source}
 
 
 def examine(capability: int = ELSEWHERE) -> Iterator[Finding]:

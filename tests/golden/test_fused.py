@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.golden import goldcheck, nvlabs_ops, stylegan2
 from tests.golden.test_golden import CASES, FOLDER, SLACK, family
 from tests.ops import emulator

@@ -10,7 +10,7 @@ from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated, frozen_statistics
 from largegan.nets import biggan, biggan_deep
 from largegan.nets.resnet_translation import ResnetGenerator
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.ops import emulator
 
 

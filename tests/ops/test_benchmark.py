@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch._functorch.config as autograd_config
 
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.ops import emulator
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from largegan import ops
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.ops import emulator
 from tests.ops.test_compile import adversarial_and_r1, assert_exact, compile, compiler
 

@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from largegan.errors import EnvironmentFault
-from largegan.ops import cubins, filtered_kernel, fir_kernel, nvrtc, pointwise_kernel
-from largegan.ops.constants import Sandwich
-from largegan.ops.filter import IDENTITY, Filter
-from largegan.ops.fir import resampling
-from largegan.ops.fir_kernel import After, Before, Extras
-from largegan.ops.plan import Plan
-from largegan.ops.slope import Leaky
+from largegan.ops.bias_act import plan as bias_act_plan
+from largegan.ops.bias_act.leaky import Leaky
+from largegan.ops.filtered_lrelu import plan as filtered_lrelu_plan
+from largegan.ops.filtered_lrelu.constants import Sandwich
+from largegan.ops.fir import plan as fir_plan
+from largegan.ops.fir.filter import IDENTITY, Filter, resampling
+from largegan.ops.fir.plan import After, Before, Extras
+from largegan.ops.modulate import plan as modulate_plan
+from largegan.ops.runtime import cubins, nvrtc
+from largegan.ops.runtime.layout import view
+from largegan.ops.runtime.plan import Plan
 
 ARCHITECTURES = (80, 90, 100)
 TYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "f16": torch.float16}
@@ -100,15 +104,14 @@ def plan(name: str, dtype: torch.dtype) -> Plan:
     x, act = sample(dtype), Leaky(0.2, 2**0.5, -1.0)
     if name in FIR:
         f, before, after = FIR[name]
-        return fir_kernel.plan(x, sample(dtype, f.output_size(16, 16)), f, before, after, Extras())[
-            0
-        ]
+        y = sample(dtype, f.output_size(16, 16))
+        return fir_plan.plan(x, y, f, before, after, Extras())[0]
     if name in FILTERED:
         return filtered_plan(dtype, *FILTERED[name])
-    seen, other = pointwise_kernel.view(x), x if "backward" in name else None
+    seen, other = view(x), x if "backward" in name else None
     if name.startswith("bias_act"):
-        return pointwise_kernel.leaky_plan(x, x, other, None, 64, seen, act)[0]
-    return pointwise_kernel.modulate_plan(x, x, other, torch.empty(2, 64), seen, None)[0]
+        return bias_act_plan.plan(x, x, other, None, 64, seen, act)
+    return modulate_plan.plan(x, x, other, torch.empty(2, 64), seen, None)
 
 
 def filtered_plan(dtype, k1, up, k2, down, act: bool, bits: bool, backward: bool) -> Plan:
@@ -118,7 +121,7 @@ def filtered_plan(dtype, k1, up, k2, down, act: bool, bits: bool, backward: bool
     s, images = (s.adjoint((36, 36)), (result, (36, 36))) if backward else (s, ((36, 36), result))
     x, y = (torch.empty(2, 64, *size, dtype=dtype) for size in images)
     kept = torch.empty(2, 64, -(-middle[0] // 4), middle[1], dtype=torch.uint8) if bits else None
-    return filtered_kernel.plan(x, y, s, None, kept, act)[0]
+    return filtered_lrelu_plan.plan(x, y, s, None, kept, act)[0]
 
 
 def code(name: str, dtype: str, architecture: int) -> Code:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from largegan.errors import EnvironmentFault
-from largegan.ops import backend, cubins, doctor, nvrtc
+from largegan.ops import doctor
 from largegan.ops.__main__ import main
+from largegan.ops.runtime import backend, cubins, nvrtc
 from tests.ops import emulator
 
 ROOT = Path(__file__).parents[2]

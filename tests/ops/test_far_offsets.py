@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from largegan import ops
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.ops import emulator
 from tests.ops.test_kernels import NHWC, TOLERANCE, assert_near
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from largegan import ops
-from largegan.ops import filtered
+from largegan.ops.filtered_lrelu import operators as filtered
 from tests.golden import goldcheck
 from tests.ops.test_gradients import LAYOUTS, check, image
 

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from largegan import ops
-from largegan.ops import backend, filtered, filtered_kernel
-from largegan.ops.constants import Sandwich
-from largegan.ops.fir import resampling
-from largegan.ops.slope import Leaky
+from largegan.ops.bias_act.leaky import Leaky
+from largegan.ops.filtered_lrelu import operators as filtered
+from largegan.ops.filtered_lrelu import plan as filtered_plan
+from largegan.ops.filtered_lrelu.constants import Sandwich
+from largegan.ops.fir.filter import resampling
+from largegan.ops.runtime import backend
 from tests.ops import bands, emulator
 from tests.ops.test_filtered import compare, golden
 from tests.ops.test_kernels import (
@@ -191,7 +193,7 @@ def test_it_is_the_published_one(launches):
 def test_tiles_are_as_wide_as_a_warp(down):
     for skip in range(4):
         for taps in range(1, 8 * down + 1):
-            width, more = filtered_kernel.widest(skip, taps, down), 4 // down
+            width, more = filtered_plan.widest(skip, taps, down), 4 // down
             columns = skip + (width - 1) * down + max(taps, down)
             assert width % more == 0 and columns <= 128 < columns + more * down
 

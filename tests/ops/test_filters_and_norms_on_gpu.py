@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from largegan import ops
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.ops import test_filtered_kernel, test_kernels, test_norm
 from tests.ops.test_filtered_kernel import LAYERS, matrices
 from tests.ops.test_kernels import PENALTY_TOLERANCE, TOLERANCE, assert_near, double

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from largegan import ops
-from largegan.ops import fir_activation
+from largegan.ops.fir_act import operators as fir_act_operators
 from tests.ops.test_gradients import LAYOUTS, check, image
 
 FILTERS = {
@@ -28,7 +28,7 @@ PAIRS = [("blur", "lrelu"), ("double", "relu"), ("rows", "linear"), ("none", "lr
 @pytest.fixture
 def operators(monkeypatch):
     """Public functions take the operators that a GPU would, which have no kernel here."""
-    monkeypatch.setattr(fir_activation, "fused", lambda x, f: True)
+    monkeypatch.setattr(fir_act_operators, "fused", lambda x, f: True)
 
 
 def beside(y: Tensor, names: str) -> dict[str, Tensor]:

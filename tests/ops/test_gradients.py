@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from largegan import ops
-from largegan.ops.activation import ACTIVATIONS
+from largegan.ops.bias_act.activations import ACTIVATIONS
 from tests.ops.test_fir import arguments
 
 LAYOUTS = ("contiguous", "channels_last", "sliced", "transposed")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from largegan import ops
-from largegan.ops import backend, fir_kernel
-from largegan.ops.filter import Filter
-from largegan.ops.fir import resampling
+from largegan.ops.fir import plan as fir_plan
+from largegan.ops.fir.filter import Filter, resampling
+from largegan.ops.runtime import backend
 from tests.ops import bands, emulator
 
 pytestmark = pytest.mark.skipif(emulator.compiler is None, reason="needs g++")
@@ -365,8 +365,8 @@ def test_every_sample_belongs_to_one_strip(seed):
     k = draw.randint(1, 6)
     f = Filter((1.0,) * k, (1.0,), (k, 1), (u, 1, d, 1), (pad, 9, 0, 0), False, 1.0)
     outputs = f.output_size(1, n)[1] if n * u + pad + 9 >= k else 1
-    s, _ = fir_kernel.strip_pixels(f, True)
-    first, count = fir_kernel.strips(n, outputs, s, d, u, pad, True)
+    s, _ = fir_plan.strip_pixels(f, True)
+    first, count = fir_plan.strips(n, outputs, s, d, u, pad, True)
     low = min((j * d + (pad % u - j * d) % u - pad % u) // u for j in range(s))
     owned = [
         i * (s * d // u) - pad // u + low + j

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from largegan.errors import ConfigError, EnvironmentFault
-from largegan.ops import backend, cubins, driver, nvrtc
-from largegan.ops.plan import Plan
+from largegan.ops.runtime import backend, cubins, driver, loader, nvrtc
+from largegan.ops.runtime.plan import Plan
 
 HEADER = "struct Params { const float* x; float* y; int n; };\n"
 SOURCE = """#include "common.cuh"
@@ -35,7 +35,7 @@ def kernels(tmp_path, monkeypatch):
     monkeypatch.setattr(cubins, "KERNELS", folder)
     monkeypatch.setenv("LARGEGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(backend, "_environment", "auto")
-    monkeypatch.setattr(backend, "_loaded", {})
+    monkeypatch.setattr(loader, "_loaded", {})
     monkeypatch.setattr(backend, "_said", set())
     cubins.sources.cache_clear()
     yield folder
@@ -103,7 +103,7 @@ def gpu(monkeypatch):
     """A machine that has GPUs of compute capability 9.0, in so far as the loader can tell."""
     notes = Notes()
     fake = driver.Driver(notes)
-    monkeypatch.setattr(backend, "driver", lambda: fake)
+    monkeypatch.setattr(loader, "driver", lambda: fake)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda i: 70 + i, raising=False)

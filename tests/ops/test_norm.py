@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from largegan.ops import backend, cubins
-from largegan.ops.norm import batch_norm_act, instance_norm_act
+from largegan.ops import batch_norm_act, instance_norm_act
+from largegan.ops.runtime import backend, cubins
 from tests.ops import emulator
 from tests.ops.test_gradients import LAYOUTS, check, image
 

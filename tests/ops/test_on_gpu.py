@@ -10,7 +10,7 @@ from largegan import ops
 from largegan.augment import augment
 from largegan.nets.stylegan2 import Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
-from largegan.ops import backend
+from largegan.ops.runtime import backend
 from tests.augment.test_ada import QUANTILES
 from tests.ops import test_kernels
 from tests.ops.test_registered import CALLS

@@ -1,23 +1,27 @@
 """Registered operators under PyTorch's own checks: schema, fake strides, tracing, gradients."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from largegan.ops import (
-    activation,
-    backend,
-    conv,
-    filtered,
-    fir,
-    fir_activation,
-    fir_sloped,
-    grid,
-    modulated,
-    norm,
-)
+from largegan.ops.bias_act import operators as activation
+from largegan.ops.conv import operators as conv
+from largegan.ops.filtered_lrelu import operators as filtered
+from largegan.ops.fir import operators as fir
+from largegan.ops.fir_act import operators as fir_activation
+from largegan.ops.fir_act import sloped as fir_sloped
+from largegan.ops.grid_sample import operators as grid
+from largegan.ops.modulate import operators as modulated
+from largegan.ops.norm import operators as norm
+from largegan.ops.runtime import backend
+from largegan.ops.table import TABLE
 from tests.ops import emulator
 from tests.ops.test_gradients import LAYOUTS, image
+from tests.ops.test_table import derivatives
+from tests.ops.test_table import image as image_of
 
 TAPS = [0.5, 1.0, -0.25]
 FILTER = (TAPS, TAPS, [3, 3], [2, 1, 1, 1], [1, 2, 1, 1], False, 2.0)  # doubles the width
@@ -186,4 +190,48 @@ def test_every_operator_is_checked():
         "largegan::scatter",
     }
     registered = {name for name in torch._C._dispatch_get_all_op_names() if "largegan::" in name}
-    assert registered == names
+    assert registered == names | set(calls_of_examples())
+
+
+class Notes(TorchDispatchMode):
+    """The first call of every operator of ours."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "largegan":
+            differentiated = torch.is_grad_enabled()
+            leaves = tuple(leaf_of(a, differentiated) for a in args)
+            self.calls.setdefault(function._schema.name, (function, leaves))
+        return function(*args, **(kwargs or {}))
+
+
+def leaf_of(argument, differentiated: bool):
+    """A tensor by itself, which gets a gradient only where the call is to be differentiated."""
+    if not isinstance(argument, torch.Tensor):
+        return argument
+    wanted = differentiated and argument.requires_grad
+    return argument.detach().clone().requires_grad_(wanted)
+
+
+@cache
+def calls_of_examples() -> dict[str, tuple]:
+    """Operators that the table's examples come to, forward and twice backward.
+
+    In float32 as on a GPU, with kernels that write nothing.
+    """
+    notes = Notes()
+    for dtype in (torch.float32, torch.float64):
+        with notes, backend.redirected(lambda plan: None):
+            for name, op in TABLE.items():
+                for example in op.examples:
+                    derivatives(op.public, name, example, image_of(dtype, torch.channels_last))
+    return notes.calls
+
+
+def test_opcheck_of_examples():
+    """Operators as the examples of the table call them; so a new one is checked by its row."""
+    for operator, arguments in calls_of_examples().values():
+        opcheck(operator, arguments)

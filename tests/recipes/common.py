@@ -5,13 +5,14 @@ is tested with its defaults on 16-pixel images.
 """
 
 import hashlib
+from dataclasses import fields
 
 import torch
 
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, MakesSources, Recipe
-from largegan.recipes import TABLE, build, recipe_class
+from largegan.recipes import TABLE, build, options_class, recipe_class
 from largegan.trainer import Trainer
 
 IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
@@ -33,10 +34,55 @@ TINY: dict[str, dict] = {
         "ada_p": 0.3,
         "ada_nimg_to_full": 200,
     },
+    "stylegan3": {
+        "z_dim": 4,
+        "w_dim": 4,
+        "channel_base": 16,
+        "channel_max": 4,
+        "layers": 3,
+        "margin": 2,
+        "filter_size": 4,
+        "d_channel_base": 64,
+        "d_channel_max": 4,
+        "r1_every": 4,
+        "ada_p": 0.3,
+        "ada_nimg_to_full": 200,
+    },
+    "r3gan": {
+        "z_dim": 4,
+        "channel_base": 64,
+        "channel_max": 4,
+        "group_width": 4,
+        "blocks": 1,
+        "g_embed_dim": 3,
+        "schedule_nimg": 4000,
+        "ema_halflife_nimg": 500,
+    },
     "cgan": {"z_dim": 4, "channels": 4},
     "sagan": {"z_dim": 4, "g_channels": 2, "d_channels": 4, "attention": 8},
     "biggan": {"z_dim": 6, "shared_dim": 3, "g_channels": 2, "d_channels": 2, "attention": 8},
     "biggan_deep": {"z_dim": 3, "shared_dim": 3, "g_channels": 2, "d_channels": 4, "attention": 8},
+    "projected_gan": {
+        "z_dim": 4,
+        "channels": 4,
+        "backbone": "random:test_efficientnet",
+        "backbone_size": 64,
+        "features": 4,
+        "judges": 2,
+        "patch": True,
+    },
+    "gat": {
+        "z_dim": 4,
+        "patch": 4,
+        "g_width": 16,
+        "g_depth": 4,
+        "g_heads": 2,
+        "d_width": 16,
+        "d_depth": 1,
+        "d_heads": 2,
+        "cmap_dim": 8,
+        "ema_halflife_nimg": 1000,
+    },
     "pix2pix": {"depth": 5, "g_channels": 2, "d_channels": 2, "d_layers": 1},
     "cyclegan": {"depth": 1, "g_channels": 2, "d_channels": 2, "d_layers": 1, "pool_size": 6},
     "lapgan": {"z_dim": 4, "g_width": 16, "d_width": 16, "channels": 4},
@@ -92,10 +138,16 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # Path lengths are compared with the mean of their micro-batch; without classes and with equal
     # latents they are all the same.
     "stylegan2": {"mbstd_group": 1, "conditional": False, "pl_weight": 0.1},
+    # Without classes and with equal latents all fakes are alike, and so are the magnitudes that
+    # layers see; a mean that never moves is that of no batch.
+    "stylegan3": {"mbstd_group": 1, "conditional": False, "magnitude_halflife_nimg": 1e12},
+    "r3gan": {},
     "cgan": {"norm": "none"},
     "sagan": {"norm": "none"},
     "biggan": {"norm": "none"},
     "biggan_deep": {"norm": "none"},
+    "projected_gan": {"norm": "none"},
+    "gat": {},
     "pix2pix": {"norm": "none", "dropout": False},
     # Instance norm mixes no images, but gradients of the biases before it are rounding noise,
     # which Adam turns into steps of full length.
@@ -112,6 +164,15 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # The projections start so small that normalising them enlarges rounding 10,000 times.
     "cut": {"norm": "none", "projection": 0},
 }
+# Where a batch is cut into the same micro-batches, nothing but batch norm's running statistics
+# depends on who computes which: so this much of a recipe can be compared between one process and
+# several. Recipes that are not here: as above.
+SAME_MICRO_BATCHES: dict[str, dict] = {
+    "stylegan2": {"pl_every": 2, "pl_shrink": 1, "r1_every": 2},
+    "pix2pix": {"norm": "none"},
+    "cyclegan": {},
+    "cut": {},
+}
 NAMES = list(TABLE)
 
 
@@ -125,13 +186,23 @@ def spec_reading(reads: tuple[str, ...]) -> DataSpec:
     return NUMBERS if "x" in reads else IMAGES
 
 
-def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
-    """A tiny recipe; `exact` picks the options that have no batch statistics."""
+def make_recipe(name: str, *, seed: int = 0, exact: bool = False, same: bool = False) -> Recipe:
+    """A tiny recipe; `exact` picks the options that have no batch statistics, `same` those that
+    do not depend on who computes a micro-batch.
+    """
     torch.manual_seed(seed)
-    options = dict(TINY.get(name, {}))
-    if exact:
-        options |= NO_BATCH_STATISTICS.get(name, {"norm": "none"})
+    options, plain = dict(TINY.get(name, {})), without_batch_statistics(name)
+    if same:
+        options |= SAME_MICRO_BATCHES.get(name, plain)
+    elif exact:
+        options |= plain
     return build(name, spec_of(name), options)
+
+
+def without_batch_statistics(name: str) -> dict:
+    """Of the table, or for a recipe that is not in it: every norm that can be left out is."""
+    norms = {f.name: "none" for f in fields(options_class(name)) if f.name.endswith("norm")}
+    return NO_BATCH_STATISTICS.get(name, norms)
 
 
 class ToyStream:
@@ -149,6 +220,13 @@ class ToyStream:
         self.spec, self.batch_size, self.micro = spec, batch_size, micro_batch_size
         self.rank, self.world, self.position = rank, world, 0
         self.drawn: list[int] = []
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        pass
 
     def next_batch(self) -> list[dict]:
         first, self.position = self.position, self.position + self.batch_size

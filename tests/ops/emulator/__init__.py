@@ -14,10 +14,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from largegan.ops.plan import Plan
+from largegan.ops.runtime import cubins
+from largegan.ops.runtime.plan import Plan
 
 HERE = Path(__file__).parent
-KERNELS = HERE.parents[2] / "largegan" / "ops" / "kernels"
 OPTIONS = ("-std=c++17", "-O1", "-w", "-shared", "-fPIC")
 compiler = shutil.which("g++")
 
@@ -45,8 +45,11 @@ def launch(plan: Plan, device=None, first=(0, 0, 0), end=None) -> bool:
 @cache
 def _library(source: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
     macros = [f"-D{name}={value}" for name, value in defines]
-    command = [*OPTIONS, f"-I{KERNELS}", f'-DSOURCE="{source}"', *macros]
-    texts = [(KERNELS / source), *sorted(KERNELS.glob("*.cuh")), HERE / "emulator.h"]
+    (path,) = cubins.KERNELS.rglob(source)
+    headers = sorted(cubins.KERNELS.rglob("*.cuh"))
+    folders = [f"-I{folder}" for folder in sorted({file.parent for file in (path, *headers)})]
+    command = [*OPTIONS, *folders, f'-DSOURCE="{source}"', *macros]
+    texts = [path, *headers, HERE / "emulator.h"]
     content = "\0".join([*command, *(path.read_text() for path in texts)])
     name = hashlib.sha256(content.encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"largegan-emulator-{os.getuid()}"

@@ -1,0 +1,1 @@
+"""What every kernel needs: compiled by NVRTC, kept on disk, loaded by the driver, launched."""

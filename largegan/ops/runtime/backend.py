@@ -1,0 +1,110 @@
+"""Which implementation an op uses: a kernel or PyTorch's operations, and why.
+
+`LARGEGAN_OPS`, as it is when the package is imported, chooses: `auto` (default) takes kernels where
+they can be had and says once why not, `require` makes that an error, `eager` takes PyTorch's
+operations. Tensors that are on no NVIDIA GPU take those under every choice.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from largegan.errors import ConfigError, EnvironmentFault
+from largegan.ops.runtime.plan import Plan
+
+Mode = Literal["require", "auto", "eager"]
+MODES = ("require", "auto", "eager")
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+# Read once: a compiled graph must not depend on the environment of its every call.
+_environment = os.environ.get("LARGEGAN_OPS") or "auto"
+_chosen: Mode | None = None  # by `using`, for all threads: backward passes run on others
+_launcher: Callable[[Plan, torch.device], None] | None = None  # of GPUs: see `connect`
+_redirection: Callable[[Plan], None] | None = None
+_said: set[str] = set()
+
+
+def connect(launcher: Callable[[Plan, torch.device], None]) -> None:
+    """Makes `launcher` run the plans from now on.
+
+    The package does so with `loader.launch` when it is imported; ops need not know the loader.
+    """
+    global _launcher
+    _launcher = launcher
+
+
+def mode() -> Mode:
+    """What `LARGEGAN_OPS` says, or `using`."""
+    if _chosen is not None:
+        return _chosen
+    if _environment not in MODES:
+        raise ConfigError(f"LARGEGAN_OPS is {_environment!r}; set it to one of {', '.join(MODES)}")
+    return _environment
+
+
+@contextmanager
+def using(value: Mode) -> Iterator[None]:
+    """Within it, `value` instead of what the environment says: for comparisons."""
+    global _chosen
+    before, _chosen = _chosen, value
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+@contextmanager
+def redirected(launcher: Callable[[Plan], None]) -> Iterator[None]:
+    """Within it, plans go to `launcher` and tensors of every device count as usable.
+
+    So kernels are compiled, or run by an emulator, on machines without a GPU.
+    """
+    global _redirection
+    before, _redirection = _redirection, launcher
+    try:
+        yield
+    finally:
+        _redirection = before
+
+
+def usable(x: Tensor) -> bool:
+    """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits, not empty."""
+    if mode() == "eager":  # asked first: a word that is none must not pass where there is no GPU
+        return False
+    here = _redirection is not None or (x.is_cuda and torch.version.hip is None)
+    return here and x.dtype in DTYPES and x.numel() > 0
+
+
+def launch(plan: Plan, device: torch.device) -> bool:
+    """Queues a kernel on torch's current stream of `device`.
+
+    False where it cannot be had: then nothing has run and the caller uses PyTorch's operations.
+    The reason is said once in a warning; with `LARGEGAN_OPS=require` it is raised as
+    EnvironmentFault. A first use inside a CUDA-graph capture raises RuntimeError.
+    """
+    if _redirection is not None:
+        _redirection(plan)
+        return True
+    try:
+        _launcher(plan, device)
+    except EnvironmentFault as fault:
+        if mode() == "require":
+            raise
+        _say(f"{plan.source}: {fault}")
+        return False
+    return True
+
+
+def _say(reason: str) -> None:
+    if reason not in _said:
+        _said.add(reason)
+        warnings.warn(
+            f"a fused kernel is not used, PyTorch's operations are: {reason} "
+            "(python -m largegan.ops doctor says more; LARGEGAN_OPS=eager silences this)",
+            stacklevel=4,
+        )
