@@ -280,7 +280,7 @@ class EmbedsClasses(Protocol):
 
 @runtime_checkable
 class HasEncoder(Protocol):
-    """an encoder: from images back to latents."""
+    """encoder: from images back to latents."""
 
     def encode(self, images: Tensor) -> Tensor:
         """`[n, z_dim]` for images `[n, channels, H, W]` in [-1, 1]; `decode` shows them again."""
@@ -288,7 +288,7 @@ class HasEncoder(Protocol):
 
 @runtime_checkable
 class HasPyramid(Protocol):
-    """a pyramid: images that grow level by level."""
+    """pyramid: images that grow level by level."""
 
     def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
         """The images of every level in [-1, 1], the coarsest first; the last are `decode`'s."""
