@@ -104,7 +104,7 @@ class Recipe(nn.Module):
         """Loads what only training needs and no checkpoint holds: frozen networks of losses.
 
         The trainer says it before the first step. Raises `EnvironmentFault` when weights are not
-        here.
+        here. On the device "meta", where costs are counted, networks suffice without weights.
         """
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
