@@ -103,6 +103,7 @@ class Recipe(nn.Module):
     micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
     num_classes: int = 0  # that the networks know; a recipe may leave the data's classes aside
     directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a", "upscale": what `translate` can do
+    drawn_by: tuple[str, ...] = ("G_ema",)  # modules that `decode` needs: what is exported
     begins_from: tuple[str, ...] = ()  # recipes whose networks this one may take over
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
@@ -110,7 +111,7 @@ class Recipe(nn.Module):
         """Loads what only training needs and no checkpoint holds: frozen networks of losses.
 
         The trainer says it before the first step. Raises `EnvironmentFault` when weights are not
-        here.
+        here. On the device "meta", where costs are counted, networks suffice without weights.
         """
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
@@ -286,7 +287,7 @@ class EmbedsClasses(Protocol):
 
 @runtime_checkable
 class HasEncoder(Protocol):
-    """an encoder: from images back to latents."""
+    """encoder: from images back to latents."""
 
     def encode(self, images: Tensor) -> Tensor:
         """`[n, z_dim]` for images `[n, channels, H, W]` in [-1, 1]; `decode` shows them again."""
@@ -294,7 +295,7 @@ class HasEncoder(Protocol):
 
 @runtime_checkable
 class HasPyramid(Protocol):
-    """a pyramid: images that grow level by level."""
+    """pyramid: images that grow level by level."""
 
     def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
         """The images of every level in [-1, 1], the coarsest first; the last are `decode`'s."""

@@ -5,8 +5,8 @@
 
 IMAGES is a folder, zip, npz or shards of images of the network's size; a path may end in
 [START:STOP:STEP]. OUT.npz holds `z` [N, z_dim] float32, `names` where the images have some,
-`mse` [N] of pixels in [-1, 1] and `psnr` [N] in dB between each image and its reconstruction, and
-`model`, the sha256 of the weights. Exit codes: 2 arguments, 3 an image or the checkpoint is bad.
+`mse` [N] of pixels in [-1, 1] between each image and its reconstruction, and `model`, the sha256 of
+the weights. Exit codes: 2 arguments, 3 an image or the checkpoint is bad.
 """
 
 import argparse
@@ -47,12 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from largegan.evaluation.image_sets import open_image_set
-    from largegan.evaluation.reconstruction import encode_all, require_encoder
+    from largegan.evaluation.reconstruction import encode_all
     from largegan.restore import restore
     from largegan.sampler import open_sampler
 
     sampler = open_sampler(arguments.checkpoint, choose_device(arguments.device))
-    require_encoder(sampler)
     images = open_image_set(arguments.images, count=arguments.count)
     steps = -(-images.count // arguments.batch)
     parts = list(
@@ -61,7 +60,6 @@ def run(arguments: argparse.Namespace) -> None:
     arrays = {
         "z": torch.cat([part.codes for part in parts]).numpy(),
         "mse": torch.cat([part.errors for part in parts]).numpy(),
-        "psnr": torch.cat([part.psnr for part in parts]).numpy(),
         "model": np.array(restore(arguments.checkpoint).model),
     }
     names = getattr(getattr(images, "originals", None), "names", None)
@@ -70,9 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
     write(arguments.out, arrays)
     mean, count = arrays["mse"].mean(), len(arrays["z"])
     error = arrays["mse"].std(ddof=1) / count**0.5 if count > 1 else 0.0
-    print(f"{arguments.out}: {count} codes of {arrays['z'].shape[1]} numbers, reconstruction error "
-          f"{mean:.4f} +- {error:.4f} (mean squared, pixels in [-1, 1]), PSNR "
-          f"{arrays['psnr'].mean():.2f} dB")  # fmt: skip
+    print(
+        f"{arguments.out}: {count} codes of {arrays['z'].shape[1]} numbers, reconstruction error "
+        f"{mean:.4f} +- {error:.4f} (mean square, pixels in [-1, 1])"
+    )
 
 
 def write(path: Path, arrays: dict) -> None:
