@@ -88,7 +88,13 @@ class GAT(NoiseToImage):
             *size, z_dim=o.z_dim, width=o.g_width, depth=o.g_depth, heads=o.g_heads, **shared
         )
         self.D = Discriminator(
-            *size, width=o.d_width, depth=o.d_depth, heads=o.d_heads, cmap_dim=o.cmap_dim, **shared
+            *size,
+            width=o.d_width,
+            depth=o.d_depth,
+            heads=o.d_heads,
+            cmap_dim=o.cmap_dim,
+            head_bias=False,  # it cancels in every difference; Adam would make rounding of it steps
+            **shared,
         )
         self.G_ema = Ema(
             self.G,
