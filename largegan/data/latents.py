@@ -54,7 +54,7 @@ def open_latents(source: Path, *, labels: str, scratch: Path) -> Originals:
         return found._replace(load=lambda i: read_latent(found.load(i)))
     if source.suffix != ".npz" or not source.is_file():
         raise DataError(f"{source} is neither a folder of .npy files nor an .npz; convert it first")
-    latents, _ = npz_array(source, (ARRAY,), scratch)
+    latents, _ = npz_array(source, (ARRAY,), scratch, what="latent")
     if latents.ndim != 4 or not np.issubdtype(latents.dtype, np.floating):
         raise DataError(
             f"array {ARRAY} of {source} is {latents.dtype} of shape {list(latents.shape)}; latents "

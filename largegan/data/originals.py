@@ -227,7 +227,7 @@ def _from_npz(source: Path, *, labels: str, scratch: Path) -> Originals:
     """Images of an npz, through a memory map: the whole array may be larger than memory."""
     if labels in ("folder", "file"):
         raise ConfigError(f"{source} is an npz; its labels are auto or none")
-    images, name = npz_array(source, IMAGE_ARRAYS, scratch)
+    images, name = npz_array(source, IMAGE_ARRAYS, scratch, what="image")
     classes = npz_labels(source) if labels == "auto" else None
     images = _as_nhwc(images, f"array {name} of {source}")
     if classes is not None and len(classes) != len(images):
@@ -238,10 +238,12 @@ def _from_npz(source: Path, *, labels: str, scratch: Path) -> Originals:
     return Originals(names, lambda i: np.array(images[i]), classes, [])
 
 
-def npz_array(source: Path, wanted: tuple[str, ...], scratch: Path) -> tuple[np.ndarray, str]:
+def npz_array(
+    source: Path, wanted: tuple[str, ...], scratch: Path, *, what: str
+) -> tuple[np.ndarray, str]:
     """The first array of an npz that has one of these names, memory-mapped, and its name.
 
-    ``scratch`` gets a copy, images.npy. Raises DataError.
+    ``scratch`` gets a copy, images.npy; ``what`` an item is called. Raises DataError.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -249,9 +251,8 @@ def npz_array(source: Path, wanted: tuple[str, ...], scratch: Path) -> tuple[np.
             name = next((n for n in wanted if n in arrays), None)
             if name is None:
                 raise DataError(
-                    f"{source} has no array of that kind; it holds "
-                    f"{', '.join(arrays) or 'nothing'}, and what is looked for is called "
-                    f"{', '.join(wanted)}"
+                    f"{source} has no {what} array; it holds {', '.join(arrays) or 'nothing'}, and "
+                    f"{what}s are called {', '.join(wanted)}"
                 )
             with archive.open(arrays[name]) as packed, (scratch / "images.npy").open("wb") as plain:
                 shutil.copyfileobj(packed, plain, 1 << 20)
