@@ -31,7 +31,8 @@ class DataSpec:
     Images arrive as float32 `[N, channels, height, width]` in [-1, 1] under `batch["image"]`,
     labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`. Data of two domains
     (`channels_b` > 0) hold two images of the same size instead: `batch["image_a"]` with
-    `channels` and `batch["image_b"]` with `channels_b`.
+    `channels` and `batch["image_b"]` with `channels_b`. With `latent_scale` > 0 the data are
+    latents of an encoder, times that scale, and have no bounds.
     """
 
     channels: int
@@ -39,6 +40,7 @@ class DataSpec:
     width: int
     num_classes: int = 0
     channels_b: int = 0
+    latent_scale: float = 0.0
 
 
 @dataclass(eq=False)
@@ -98,6 +100,7 @@ class Recipe(nn.Module):
     run_state: tuple[
         str, ...
     ] = ()  # buffers about a run, not its networks: fine-tuning leaves them
+    latents: bool = False  # whether it can be trained on latents too
     paired: bool = False  # whether image_a and image_b have to show the same thing
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
     micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
