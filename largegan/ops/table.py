@@ -150,8 +150,8 @@ TABLE = {
             ops.batch_norm_act,
             norm.batch_norm_act,
             {
-                "by channel": Example({}, affine),
-                "by image": Example({"act": "lrelu"}, affine_by_image, cost=Cost((3, 5, None))),
+                "by channel": Example({"act": "lrelu", "alpha": 0.25}, affine),
+                "by image": Example({}, affine_by_image, cost=Cost((3, 5, None))),
             },
             "norm.cu",
         ),
