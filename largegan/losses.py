@@ -4,7 +4,7 @@
 the discriminator minimises and `*_g` what the generator minimises.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,6 +55,16 @@ def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
 def wasserstein_g(fake: Tensor) -> Tensor:
     """-E f(G(z)) (Arjovsky et al., 2017, Algorithm 1)."""
     return -fake.mean()
+
+
+def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(D(x) - D(G(z)))), in pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024)."""
+    return F.softplus(fake - real).mean()
+
+
+def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(D(G(z)) - D(x))): the generator's side of the same pairs."""
+    return F.softplus(real - fake).mean()
 
 
 def input_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
@@ -158,6 +168,20 @@ PATCH_LOSSES = {
 }
 
 
+def relativistic(
+    loss: PatchLoss, better: Tensor, worse: Tensor, *, average: bool = True
+) -> tuple[Tensor, Tensor]:
+    """How far `better` is from looking more real than `worse`, and `worse` from less so.
+
+    The two halves of Jolicoeur-Martineau (2018) for logits of any shape: compared with the average
+    of the other kind in the batch (Eq. 17), or, without `average`, one by one (Eq. 14). A generator
+    wants its fakes to be better than reals.
+    """
+    if not average:
+        return loss.real(better - worse), loss.fake(worse - better)
+    return loss.real(better - worse.mean()), loss.fake(worse - better.mean())
+
+
 def patch_nce(
     query: Tensor, key: Tensor, *, temperature: float = 0.07, across_images: bool = False
 ) -> Tensor:
@@ -179,3 +203,60 @@ def patch_nce(
     floor = similar.new_full((*similar.shape[:2], 1), -10 / temperature)  # [N, P, 1]
     logits = torch.cat([similar, floor], dim=2)
     return F.cross_entropy(logits.flatten(0, 1), own.flatten())
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """|x_i - y_j|^2, `[N, D]` and `[M, D]` -> `[N, M]`, never negative."""
+    lengths = x.square().sum(1)[:, None] + y.square().sum(1)
+    return (lengths - 2 * x @ y.mT).clamp(min=0)
+
+
+def gaussian_kernels(squared: Tensor, variances: Sequence[float]) -> Tensor:
+    """The sum over `variances` v of exp(-|x - y|^2 / 2v), elementwise of squared distances."""
+    return sum(torch.exp(squared / (-2 * v)) for v in variances)
+
+
+def mmd2(xx: Tensor, xy: Tensor, yy: Tensor, *, biased: bool = True) -> Tensor:
+    """The squared maximum mean discrepancy of kernel matrices `[N, N]`, `[N, M]`, `[M, M]`.
+
+    Gretton et al. (2012): biased, their Eq. 5, with all pairs, never negative; unbiased, their
+    Eq. 3, without the pairs of an example with itself, and 0 on average for equal distributions.
+    """
+    if biased:
+        return xx.mean() + yy.mean() - 2 * xy.mean()
+    n, m = len(xx), len(yy)
+    within = (xx.sum() - xx.trace()) / (n * (n - 1)) + (yy.sum() - yy.trace()) / (m * (m - 1))
+    return within - 2 * xy.mean()
+
+
+def gaussian_mmd2(
+    x: Tensor, y: Tensor, variances: Sequence[float], *, biased: bool = True
+) -> Tensor:
+    """`mmd2` of two sets of vectors `[N, D]` and `[M, D]` by `gaussian_kernels`."""
+    pairs = ((x, x), (x, y), (y, y))
+    kernels = [gaussian_kernels(squared_distances(a, b), variances) for a, b in pairs]
+    return mmd2(*kernels, biased=biased)
+
+
+def root(mmd2: Tensor) -> Tensor:
+    """The square root of a discrepancy, whose gradient is 0 instead of infinite where it is 0."""
+    return torch.where(mmd2 > 0, mmd2, 1.0).sqrt() * (mmd2 > 0)
+
+
+def align(
+    on_class: Tensor, on_patches: Tensor, class_target: Tensor, patch_targets: Tensor
+) -> dict[str, Tensor]:
+    """1 - cosine between predicted and another network's features, each `[N]`.
+
+    Features are `[N, C]` of the image and `[N, T, C]` of its patches, a square grid; the other
+    network's grid is resized to ours (Yu et al., 2024; Hyun et al., 2025).
+    """
+    grid, theirs = (round(t.shape[1] ** 0.5) for t in (on_patches, patch_targets))
+    if grid != theirs:
+        maps = patch_targets.mT.unflatten(2, (theirs, theirs))
+        maps = F.interpolate(maps, (grid, grid), mode="bicubic", align_corners=False)
+        patch_targets = maps.flatten(2).mT
+    return {
+        "align_class": 1 - F.cosine_similarity(on_class, class_target, dim=-1),
+        "align_patches": (1 - F.cosine_similarity(on_patches, patch_targets, dim=-1)).mean(1),
+    }

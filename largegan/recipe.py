@@ -1,5 +1,6 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -62,13 +63,20 @@ class Phase:
     every: int = 1  # lazy regularization: run every N iterations, with N times the loss
     repeat: int = 1  # this many steps in a row
     fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
-    second_order: bool = False  # differentiates through a gradient: no compile, no ZeRO-3
+    second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
+    from_nimg: int = 0  # stages: not before so many images of the run,
+    until_nimg: int | None = None  # and not from so many on
 
     @property
     def name(self) -> str:
         """`player.loss`, e.g. `D.critic`: how logs and errors call this phase."""
         return f"{self.player}.{self.loss.__name__.lstrip('_')}"
+
+    def due(self, at: Progress) -> bool:
+        """Whether it runs in the iteration that begins at this progress."""
+        ended = self.until_nimg is not None and at.nimg >= self.until_nimg
+        return at.step % self.every == 0 and at.nimg >= self.from_nimg and not ended
 
 
 class Recipe(nn.Module):
@@ -87,8 +95,16 @@ class Recipe(nn.Module):
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
     micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
     num_classes: int = 0  # that the networks know; a recipe may leave the data's classes aside
-    directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a": what `translate` can do
+    directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a", "upscale": what `translate` can do
+    begins_from: tuple[str, ...] = ()  # recipes whose networks this one may take over
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
+
+    def begin_training(self, device: torch.device) -> None:
+        """Loads what only training needs and no checkpoint holds: frozen networks of losses.
+
+        The trainer says it before the first step. Raises `EnvironmentFault` when weights are not
+        here.
+        """
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
@@ -111,6 +127,7 @@ class Recipe(nn.Module):
     def translator(self, direction: str) -> nn.Module:
         """The network that translates, averaged and in evaluation mode: images in, images out.
 
+        `scale`, where it has one, is how many times larger its images are than those it takes.
         It takes any size, and each image's result does not depend on the others of its batch.
         `multiple` is the side of its coarsest cell in pixels: a part of an image that starts at a
         multiple of it is computed on the same grid as the whole. `halo` (a multiple of that) is
@@ -128,7 +145,8 @@ class Recipe(nn.Module):
             direction: one of `directions`; None for the first.
 
         Returns:
-            float32 `[N, channels of the other domain, H, W]` in [-1, 1].
+            float32 `[N, channels of the other domain, H, W]` in [-1, 1], each side `scale` times
+            as large where the translator has a `scale`.
         """
         return self.translator(direction or self.directions[0])(images)
 
@@ -237,6 +255,18 @@ class TruncatesStyles(Protocol):
 
 
 @runtime_checkable
+class MovesInput(Protocol):
+    """input that can be moved: StyleGAN3."""
+
+    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
+        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+
+        It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
+        the middle, to those they are read from: to move the picture by t, shift by -t.
+        """
+
+
+@runtime_checkable
 class EmbedsClasses(Protocol):
     """class embeddings that can be interpolated: BigGAN."""
 
@@ -245,6 +275,30 @@ class EmbedsClasses(Protocol):
 
     def decode_embedded(self, z: Tensor, embedded: Tensor) -> Tensor:
         """As `Recipe.decode`, for embeddings instead of labels."""
+
+
+@runtime_checkable
+class HasEncoder(Protocol):
+    """an encoder: from images back to latents."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """`[n, z_dim]` for images `[n, channels, H, W]` in [-1, 1]; `decode` shows them again."""
+
+
+@runtime_checkable
+class HasPyramid(Protocol):
+    """a pyramid: images that grow level by level."""
+
+    def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
+        """The images of every level in [-1, 1], the coarsest first; the last are `decode`'s."""
+
+
+@runtime_checkable
+class MakesSources(Protocol):
+    """sources of its own: it makes what it translates out of the images it trains on."""
+
+    def sources(self, batch: Batch) -> Tensor:
+        """`[N, C, h, w]` in [-1, 1] that `translate` would turn into `batch["image"]`."""
 
 
 # What layers may ask for. `Recipe` finds them; a layer knows nothing of trainers and ranks.
@@ -299,6 +353,28 @@ def adam(
     """
     c = 1.0 if lazy is None else lazy / (lazy + 1)
     return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+
+
+def cosine_decay(
+    base: float,
+    final: float,
+    nimg: float,
+    *,
+    total_nimg: float,
+    warmup_nimg: float = 0,
+    warmup_value: float = 0.0,
+    hold_nimg: float = 0,
+) -> float:
+    """`base`, then along half a cosine to `final`, reached at `total_nimg` images and kept.
+
+    Before that it may rise linearly from `warmup_value` for `warmup_nimg` images, and stay at
+    `base` for `hold_nimg`; the cosine has what is left.
+    """
+    if nimg < warmup_nimg:
+        return warmup_value + (base - warmup_value) * nimg / warmup_nimg
+    start = warmup_nimg + hold_nimg
+    done = (nimg - start) / (total_nimg - start) if nimg < total_nimg else 1.0
+    return base + (final - base) * (1 - math.cos(math.pi * max(0.0, done))) / 2
 
 
 def linear_decay(

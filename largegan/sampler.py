@@ -27,6 +27,11 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def from_uint8(images: Tensor) -> Tensor:
+    """uint8 `[N, C, H, W]` -> float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
 @dataclass(frozen=True)
 class Sampler:
     """A checkpoint's averaged generator, ready to draw.

@@ -80,6 +80,7 @@ class Trainer:
         self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
         self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
         recipe.set_batch_size(batch_size)
+        recipe.begin_training(engine.device)
         self.at = Progress()
         self.bad_steps = StepCounter(max_bad_steps)
         self.guard = BufferGuard(recipe)
@@ -91,7 +92,7 @@ class Trainer:
         """Every phase that is due, in order; then what the recipe does once per iteration."""
         micro: list[Batch] | None = None
         for index, phase in enumerate(self.recipe.phases):
-            if self.at.step % phase.every:
+            if not phase.due(self.at):
                 continue
             for turn in range(phase.repeat):
                 if phase.fresh or micro is None:

@@ -45,7 +45,7 @@ def arguments(name: str, folder: Path, total_nimg: int, **options) -> list[str]:
 def data_of(name: str, scratch: Path) -> dict[str, object]:
     """Data that a recipe can train on: the emoji, twice for two domains, or a few pairs."""
     recipe = recipe_class(name)
-    if name == "gaussian":
+    if "x" in recipe.reads:
         return {"data.path": "synthetic:gaussian"}
     if recipe.paired:
         if not (scratch / "pairs").exists():

@@ -5,10 +5,14 @@
   compare.py zebras truth --inputs horses          also: how good copying the input would be
   compare.py zebras truth --features resnet50      also: the distance in a timm network's features
   compare.py zebras truth --inputs horses --sheet look.png   input, translation, truth to look at
+  compare.py large truth --scale 4 --inputs small  super-resolution, beside bicubic enlargement
 
 OUTPUTS and TRUTHS are folders, .zip files, .txt lists or shards; pairs have the same name, whatever
 the format. L1 is a fraction of the range; SSIM is that of Wang et al. (2004), mean over channels;
-each score is a mean over images with its standard error. For sets without pairs, use tools/fid.py.
+each score is a mean over images with its standard error. With --scale, PSNR and SSIM are of the
+luma (Y of BT.601) without the outermost SCALE pixels, as super-resolution reports them, and inputs
+are enlarged by bicubic interpolation (MATLAB's imresize) and rounded. For sets without pairs, use
+tools/fid.py.
 Exit codes: 2 arguments, 3 an image is missing, bad or of another size, 4 weights are missing.
 """
 
@@ -30,6 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("truths", help="what they should be")
     add = parser.add_argument
     add("--inputs", help="what was translated; scored as if it were the translation")
+    add("--scale", type=int, help="how many times larger the outputs are than the inputs")
     add("--features", metavar="NAME", help="inception or a timm network, with local weights")
     add("--weights", type=Path, help="folder to look for those weights in")
     add("--sheet", type=Path, metavar="FILE", help="some of them side by side, .png or .jpg")
@@ -45,17 +50,24 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.sheet and arguments.sheet.suffix not in (".png", ".jpg"):
         raise ConfigError(f"--sheet {arguments.sheet} must end in .png or .jpg")
-    if arguments.sheet_count < 1:
-        raise ConfigError(f"--sheet-count is {arguments.sheet_count}; it must be at least 1")
+    for name in ("sheet_count", "scale"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
 
     features = None
     if arguments.features:
         from largegan.metrics.features import open_extractor
 
         features = open_extractor(arguments.features, folder=arguments.weights)
-    found = {"outputs": score(arguments.outputs, arguments.truths, features)}
+    scale = arguments.scale
+    found = {"outputs": score(arguments.outputs, arguments.truths, features, scale=scale)}
     if arguments.inputs:
-        found["inputs"] = score(arguments.inputs, arguments.truths, features)
+        who = "bicubic" if scale else "inputs"
+        enlarge = scale or 1
+        found[who] = score(
+            arguments.inputs, arguments.truths, features, scale=scale, enlarge=enlarge
+        )
     for who, (scores, _) in found.items():
         count = next(iter(scores.values())).count
         words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
@@ -67,12 +79,14 @@ def run(arguments: argparse.Namespace) -> None:
             who: {"mean": {n: vars(s) for n, s in scores.items()}, "images": images}
             for who, (scores, images) in found.items()
         }
-        facts["features"] = arguments.features
+        facts |= {"features": arguments.features, "scale": scale}
         write_text(arguments.json, json.dumps(facts, indent=1))
 
 
-def score(outputs: str, truths: str, features) -> tuple[dict, dict[str, dict[str, float]]]:
-    """The mean scores, and those of every image by its name."""
+def score(
+    outputs: str, truths: str, features, *, scale: int | None, enlarge: int = 1
+) -> tuple[dict, dict[str, dict[str, float]]]:
+    """The mean scores, and those of every image by its name; outputs are enlarged before."""
     from tqdm import tqdm
 
     from largegan.errors import DataError
@@ -86,14 +100,24 @@ def score(outputs: str, truths: str, features) -> tuple[dict, dict[str, dict[str
             f"{where} has no {missing[0]} ({len(missing)} image(s) without partner); compare sets "
             "with the same names"
         )
-    scores, images = PairedScores(features), {}
+    scores, images = PairedScores(features, scale=scale), {}
     for name in tqdm(sorted(ours), unit="img", desc="comparing", disable=None, delay=1):
         try:
-            one = scores.add(load(ours[name]), load(theirs[name]))
+            one = scores.add(enlarged(load(ours[name]), enlarge), load(theirs[name]))
         except DataError as fault:
             raise DataError(f"{name}: {fault}") from fault
         images[name] = {n: float(v[0]) for n, v in one.items()}
     return scores.result(), images
+
+
+def enlarged(image, times: int):
+    """`[1, 3, H, W]` in [-1, 1], `times` as large, and of 8 bits again."""
+    if times == 1:
+        return image
+    from largegan.layers.resize import imresize
+
+    large = imresize(image, (image.shape[-2] * times, image.shape[-1] * times)).clamp(-1, 1)
+    return ((large + 1) * 127.5).round() / 127.5 - 1
 
 
 def draw_sheet(arguments: argparse.Namespace) -> None:

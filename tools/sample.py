@@ -9,6 +9,7 @@
   sample.py runs/quickstart walk.png --interpolate 1,2,3    a row from 1 to 2, a row from 2 to 3
   sample.py runs/quickstart sum.png --arithmetic 3-8+5 1,2,3-4,5,6+7,8,9
   sample.py runs/biggan sheet.png --sheet truncation --thresholds 0.3,0.7,1,2
+  sample.py runs/ali again.png --sheet reconstructions --images photos[:16]
   sample.py runs/stylegan2 mix.png --sheet style-mixing --seeds 0-9 --layers 0-3
   sample.py runs/biggan sweep --thresholds 0.3,0.7,1,2 --count 5000 --standing 16
                             sweep/0.3/seed0000.png, ..., sweep/manifest.json: what an FID or KID
@@ -73,6 +74,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
     modes.add_argument("--sheet", metavar="NAME", help=sheet_help())
     add("--layers", help="of style mixing, such as 0-3 (default: the first half)")
+    add("--images", metavar="PATH", help="real images, of the network's size: a folder, zip, npz "
+        "or shards, such as photos or photos[100:116]")  # fmt: skip
     add("--steps", type=int, default=8, help="images in a row of interpolation (default: 8)")
     add("--path", choices=("auto", "linear", "spherical"), default="auto",
         help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
@@ -88,7 +91,8 @@ def sheet_help() -> str:
     return (
         "classes, interpolation, class-interpolation (the same latent from class to class), "
         "truncation (the same seeds at each of --thresholds), w-interpolation, style-mixing (half "
-        "of the seeds with the other half's styles in --layers)"
+        "of the seeds with the other half's styles in --layers), pyramid (every level of lapgan), "
+        "reconstructions and image-interpolation (of --images, with an encoder)"
     )
 
 
@@ -129,7 +133,12 @@ def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[in
     name = sheet_name(arguments)
     if name:
         layers = tuple(read_seeds(arguments.layers, "--layers")) if arguments.layers else ()
-        request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers)
+        images = None
+        if arguments.images:
+            from largegan.evaluation.reconstruction import read_like
+
+            images = read_like(arguments.images, sampler.spec)
+        request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers, images)
         return draw_sheet(name, sampler, request)
     if arguments.arithmetic:
         return arithmetic_sheet(sampler, arguments.arithmetic)
@@ -146,6 +155,7 @@ def sheet_name(arguments: argparse.Namespace) -> str | None:
 def check(arguments: argparse.Namespace) -> None:
     """Refuses what cannot be done before anything heavy is loaded."""
     from largegan.errors import ConfigError
+    from largegan.viz.sheets import SHEETS
 
     sheet_only = {"--class-rows": arguments.class_rows, "--interpolate": arguments.interpolate}
     sheet_only |= {"--arithmetic": arguments.arithmetic, "--grid": arguments.grid}
@@ -160,6 +170,9 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.standing < 0:
         raise ConfigError(f"--standing is {arguments.standing}; it is a number of batches")
     check_sheet(arguments)
+    if arguments.images and not (arguments.sheet and SHEETS[arguments.sheet].images):
+        about = [name for name, row in SHEETS.items() if row.images]
+        raise ConfigError(f"--images is for --sheet {' or '.join(about)}")
     if arguments.steps < 2:
         raise ConfigError(f"--steps is {arguments.steps}; a way has at least its 2 ends")
     if arguments.count is not None and arguments.seeds is not None:

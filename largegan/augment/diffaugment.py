@@ -13,66 +13,105 @@ class DiffAugment(nn.Module):
     """Every image gets every part of the policy, with its own strengths.
 
     "color": brightness +- 0.5 (in [-1, 1]), saturation x [0, 2], contrast x [0.5, 1.5];
-    "translation": up to 1/8 of the size, zeros coming in; "cutout": zeros in a square of half the
-    size, anywhere. Saturation needs three channels or more, of which the first three are colours;
-    a second or fourth channel is alpha and keeps its values in "color".
+    "translation": up to 1/8 of the size, zeros coming in; "cutout": zeros in a square of
+    `cutout_ratio` of the size, anywhere. Saturation needs three channels or more, of which the
+    first three are colours; a second or fourth channel is alpha and keeps its values in "color".
     """
 
-    def __init__(self, policy: Sequence[str] = ("color", "translation", "cutout")):
+    def __init__(
+        self,
+        policy: Sequence[str] = ("color", "translation", "cutout"),
+        *,
+        cutout_ratio: float = 0.5,
+    ):
         super().__init__()
         unknown = [name for name in policy if name not in POLICIES]
         if unknown:
             raise ValueError(f"no policy {unknown[0]!r}: there are {', '.join(POLICIES)}")
-        self.policy = tuple(policy)
+        self.policy, self.cutout_ratio = tuple(policy), cutout_ratio
 
     def forward(self, images: Tensor) -> Tensor:
         """`[N, 1 to 4, H, W]` -> the same shape; gradients of any order flow to the images."""
         for name in self.policy:
-            images = POLICIES[name](images)
+            ratio = (self.cutout_ratio,) if name == "cutout" else ()
+            images = POLICIES[name](images, *ratio)
         return images
 
 
 def color(images: Tensor) -> Tensor:
     colors = 1 if images.shape[1] < 3 else 3
-    x = images[:, :colors]
-    x = x + (_uniform(x) - 0.5)
-    grey = x.mean(1, keepdim=True)
-    x = (x - grey) * (_uniform(x) * 2) + grey
-    mean = x.mean([1, 2, 3], keepdim=True)
-    x = (x - mean) * (_uniform(x) + 0.5) + mean
+    x = brightness(images[:, :colors], _uniform(images))
+    x = contrast(saturation(x, _uniform(x)), _uniform(x))
     return torch.cat([x, images[:, colors:]], 1) if images.shape[1] > colors else x
+
+
+def brightness(x: Tensor, u: Tensor) -> Tensor:
+    """The strength `u` of this and the next two is `[N, 1, 1, 1]` in [0, 1); 0.5 does nothing."""
+    return x + (u - 0.5)
+
+
+def saturation(x: Tensor, u: Tensor, like: Tensor | None = None) -> Tensor:
+    """Away from the mean over channels, which is that of `like` where it is given."""
+    grey = (x if like is None else like).mean(1, keepdim=True)
+    return (x - grey) * (u * 2) + grey
+
+
+def contrast(x: Tensor, u: Tensor, like: Tensor | None = None) -> Tensor:
+    """Away from the mean of the image, or of `like`."""
+    mean = (x if like is None else like).mean([1, 2, 3], keepdim=True)
+    return (x - mean) * (u + 0.5) + mean
 
 
 def translation(images: Tensor, ratio: float = 0.125) -> Tensor:
     n, _, h, w = images.shape
-    rows = _shifted(n, h, ratio, images.device)
-    columns = _shifted(n, w, ratio, images.device)
+    return translated(images, *(_shift(n, size, ratio, images.device) for size in (h, w)))
+
+
+def _shift(n: int, size: int, ratio: float, device: torch.device) -> Tensor:
+    most = int(size * ratio + 0.5)
+    return torch.randint(-most, most + 1, (n, 1), device=device)
+
+
+def translated(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Pixel (a, b) becomes the one at (a + down, b + right), int64 `[N, 1]`; zeros outside."""
+    h, w = images.shape[2:]
+    rows, columns = _source(down, h), _source(right, w)
     # Row and column 0 of the padded image are what comes in.
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
     padded = padded.gather(2, rows[:, None, :, None].expand(-1, images.shape[1], -1, w + 2))
     return padded.gather(3, columns[:, None, None, :].expand(-1, images.shape[1], h, -1))
 
 
-def _shifted(n: int, size: int, ratio: float, device: torch.device) -> Tensor:
-    """`[n, size]`: which pixel of a padded row lands where, 0 or size + 1 outside."""
-    most = int(size * ratio + 0.5)
-    shift = torch.randint(-most, most + 1, (n, 1), device=device)
-    return (torch.arange(size, device=device) + shift + 1).clamp(0, size + 1)
+def _source(shift: Tensor, size: int) -> Tensor:
+    """`[N, size]`: which pixel of a padded row lands where, 0 or size + 1 outside."""
+    return (torch.arange(size, device=shift.device) + shift + 1).clamp(0, size + 1)
 
 
 def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
     n, _, h, w = images.shape
-    rows, columns = _covered(n, h, ratio, images.device), _covered(n, w, ratio, images.device)
+    centres = (_centre(n, size, ratio, images.device) for size in (h, w))
+    return cut(images, *centres, ratio)
+
+
+def _centre(n: int, size: int, ratio: float, device: torch.device) -> Tensor:
+    return torch.randint(0, size + 1 - int(size * ratio + 0.5) % 2, (n, 1), device=device)
+
+
+def cut(images: Tensor, row: Tensor, column: Tensor, ratio: float = 0.5) -> Tensor:
+    """Zeros in `ratio` of the size around row and column, int64 `[N, 1]`."""
+    rows, columns = (
+        _covered(centre, size, ratio)
+        for centre, size in zip((row, column), images.shape[2:], strict=True)
+    )
     covered = rows[:, None, :, None] & columns[:, None, None, :]
     return images.masked_fill(covered, 0.0)
 
 
-def _covered(n: int, size: int, ratio: float, device: torch.device) -> Tensor:
-    """`[n, size]`: `ratio` of the size around a random centre."""
+def _covered(centre: Tensor, size: int, ratio: float) -> Tensor:
+    """`[N, size]`: `ratio` of the size around a centre."""
     length = int(size * ratio + 0.5)
-    centre = torch.randint(0, size + 1 - length % 2, (n, 1), device=device)
     first = centre - length // 2
-    place = torch.arange(size, device=device)
+    place = torch.arange(size, device=centre.device)
     return (place >= first) & (place < first + length)
 
 

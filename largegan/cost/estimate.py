@@ -9,6 +9,7 @@ from largegan.cost.hardware import GPU, LAUNCH_S, REACHED_BYTES, REACHED_FLOPS
 
 BUCKET_BYTES = 25 * 2**20  # the last one leaves when backward has ended
 JITTER = 0.01  # standard deviation of a rank's compute time; the slowest sets the pace
+SPLIT_WEIGHTS = ("zero3", "fsdp2")  # weights are cut too, between phases
 CONTEXT_GIB = 2.0  # CUDA, cuDNN's and NCCL's workspaces
 FRAGMENTS = 1.15  # what the allocator reserves over what is used
 
@@ -17,7 +18,7 @@ ASSUMED = [
     "phases stay in float32 (their convolutions in TF32)",
     f"ranks differ by {JITTER:.0%} (standard deviation) and wait for the slowest",
     "gradients of replicated players leave during the last micro-batch's backward but for the last "
-    "25 MiB; FSDP2 hides its traffic behind its player's compute; ZeRO hides none",
+    "25 MiB; ZeRO and FSDP2 hide none of their traffic",
     f"memory: {CONTEXT_GIB:g} GiB of context and workspaces, {FRAGMENTS - 1:.0%} of fragmentation; "
     "convolutions need no larger workspace",
     "reading data, pictures, scores and checkpoints take no time",
@@ -71,7 +72,7 @@ def iteration(count: Count, run: Setting) -> Iteration:
         forward, backward = phase_s(phase, run)
         compute += turns * micros * (forward + backward)
         launch += turns * micros * launch_s(phase, run)
-        sent, exposed = traffic(count, run, phase, micros, forward, backward)
+        sent, exposed = traffic(count, run, phase, backward)
         links += turns * exposed
         size += turns * sent
         # Forward and backward; their contents are a few numbers.
@@ -122,24 +123,23 @@ def update_s(count: Count, run: Setting) -> float:
     return moved / (run.gpu.bytes_per_s * REACHED_BYTES)
 
 
-def traffic(
-    count: Count, run: Setting, phase: PhaseCount, micros: float, forward: float, backward: float
-) -> tuple[float, float]:
+def traffic(count: Count, run: Setting, phase: PhaseCount, backward: float) -> tuple[float, float]:
     """(bytes that a rank hands over in one turn of a phase, seconds of them that nothing hides).
 
-    In units of an all-reduce, which is a scatter and a gather: gradients once a phase, or, where
-    weights are cut too, gathered for forward and backward and scattered, each micro-batch.
+    In units of an all-reduce, which is a scatter and a gather: gradients once a phase. Where
+    weights are cut too, they are gathered for the phase, whichever player moves.
     """
     if run.world == 1:
         return 0.0, 0.0
     player = phase.phase.player
-    engine, size = run.engines[player], 4.0 * count.parameters[player]
-    sent = size * (1.5 * micros if engine in ("zero3", "fsdp2") else 1.0)
+    sent = size = 4.0 * count.parameters[player]
+    if run.engines[player] in SPLIT_WEIGHTS:
+        sent /= 2  # scattered; it is gathered with the others
     for other, n in count.parameters.items():
-        if other != player and run.engines[other] in ("zero3", "fsdp2"):
-            sent += 4.0 * n * micros
+        if run.engines[other] in SPLIT_WEIGHTS:
+            sent += 4.0 * n / 2
     seconds = run.gpu.all_reduce_s(sent, run.world)
-    hidden = {"replicated": backward, "fsdp2": micros * (forward + backward)}.get(engine, 0.0)
+    hidden = backward if run.engines[player] == "replicated" else 0.0
     last = run.gpu.all_reduce_s(min(size, BUCKET_BYTES), run.world)
     return sent, max(last, seconds - hidden)
 
@@ -150,9 +150,8 @@ def memory_gib(count: Count, run: Setting) -> dict[str, float]:
     for player, n in count.parameters.items():
         engine, moments = run.engines[player], count.moments[player]
         cut = 1 / run.world
-        whole = engine in ("replicated", "zero1", "zero2")
-        held["weights"] += n * (1 if whole else cut)
-        held["gradients"] += n * (cut if engine == "fsdp2" else 1)
+        held["weights"] += n * (cut if engine in SPLIT_WEIGHTS else 1)
+        held["gradients"] += n * (cut if engine in SPLIT_WEIGHTS else 1)
         held["optimizer"] += n * moments * (1 if engine == "replicated" else cut)
         if engine.startswith("zero"):  # DeepSpeed steps copies of this rank's weights
             held["optimizer"] += n * cut
@@ -166,11 +165,12 @@ def memory_gib(count: Count, run: Setting) -> dict[str, float]:
 
 
 def working_gib(count: Count, run: Setting, phase: PhaseCount) -> float:
-    """Activations of a micro-batch, and gradients in buckets or weights gathered on the way."""
+    """Activations of a micro-batch, gradients in buckets, weights gathered for the phase."""
     player, second = phase.phase.player, phase.phase.second_order
     kept = phase.kept_bytes * (0.5 if run.precision == "bf16" and not second else 1.0)
     if run.engines[player] == "replicated" and run.world > 1:
         kept += 4 * count.parameters[player]
-    if run.engines[player] == "fsdp2" and second:
-        kept += 8 * count.parameters[player]
+    if run.engines[player] in SPLIT_WEIGHTS:  # its gradients, whole until they are scattered
+        kept += 4 * count.parameters[player]
+    kept += sum(4 * n for p, n in count.parameters.items() if run.engines[p] in SPLIT_WEIGHTS)
     return kept / 2**30

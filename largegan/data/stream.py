@@ -75,6 +75,7 @@ class Stream:
                 "memory or shared memory, so use fewer workers or smaller micro-batches"
             ) from error
         if received.fault is not None:
+            self.close()  # workers outlive signals: one that is left over would be waited for
             raise received.fault
         self.source.policy.merge(received.bad, bad_shards=received.bad_shards, lost=received.lost)
         micro = received.tensors()

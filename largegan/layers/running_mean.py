@@ -32,3 +32,26 @@ class RunningMean(nn.Module):
         seen = (self.pending[:-1] / count.clamp(min=1)).view_as(self.mean)
         self.mean.copy_(torch.where(count > 0, torch.lerp(seen, self.mean, self.beta), self.mean))
         self.pending.zero_()
+
+
+class RunningClassMeans(nn.Module):
+    """A `RunningMean` of vectors for each class; classes that a step did not see keep theirs."""
+
+    def __init__(self, classes: int, features: int, *, beta: float):
+        super().__init__()
+        self.beta = beta
+        self.register_buffer("mean", torch.zeros(classes, features))
+        self.register_buffer("pending", torch.zeros(classes, features + 1), persistent=False)
+
+    @torch.no_grad()
+    def add(self, values: Tensor, classes: Tensor) -> None:
+        """`[N, features]` and int64 `[N]`: one vector an example, and its class."""
+        counted = torch.cat([values, values.new_ones(len(values), 1)], dim=1)
+        self.pending.index_add_(0, classes, counted.to(self.pending))
+
+    @torch.no_grad()
+    def absorb_pending(self) -> None:
+        count = self.pending[:, -1:]
+        seen = self.pending[:, :-1] / count.clamp(min=1)
+        self.mean.copy_(torch.where(count > 0, torch.lerp(seen, self.mean, self.beta), self.mean))
+        self.pending.zero_()

@@ -169,7 +169,7 @@ class SNEmbedding(_SpectralNorm, nn.Embedding):
 
 
 class SNConv2d(_SpectralNorm, nn.Conv2d):
-    """`nn.Conv2d` with spectral normalisation of the `[out, in * k * k]` matrix."""
+    """`nn.Conv2d` with spectral normalisation of the `[out, in / groups * k * k]` matrix."""
 
     def __init__(
         self,
@@ -180,13 +180,15 @@ class SNConv2d(_SpectralNorm, nn.Conv2d):
         padding: int = 0,
         bias: bool = True,
         *,
+        groups: int = 1,
         spectral: Spectral = AS_PUBLISHED,
     ):
-        super().__init__(inputs, outputs, kernel_size, stride, padding, bias=bias)
+        super().__init__(inputs, outputs, kernel_size, stride, padding, groups=groups, bias=bias)
         self._add_vectors(spectral)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.normalized_weight(), self.bias, self.stride, self.padding)
+        weight, groups = self.normalized_weight(), self.groups
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=groups)
 
 
 class SNConvTranspose2d(_SpectralNorm, nn.ConvTranspose2d):

@@ -1,0 +1,1 @@
+"""The mathematics of metrics: tensors in, numbers out."""

@@ -73,6 +73,27 @@ def _blur(x: Tensor) -> Tensor:
     return F.conv2d(x, weights.mT, groups=x.shape[1])
 
 
+def luma(images: Tensor) -> Tensor:
+    """Y of ITU-R BT.601 in its 8-bit form, from 16 to 235 of 255: `[N, 3, H, W]` -> `[N, 1, H, W]`.
+
+    In which super-resolution is scored (MATLAB's rgb2ycbcr); not rounded. In [-1, 1] here too.
+    """
+    weights = images.new_tensor([65.481, 128.553, 24.966])[:, None, None]
+    y = 16 + ((images + 1) / 2 * weights).sum(1, keepdim=True)
+    return y / 127.5 - 1
+
+
+def without_border(images: Tensor, border: int) -> Tensor:
+    """`border` pixels less on every side. Raises `DataError` when nothing is left."""
+    height, width = images.shape[-2:]
+    if min(height, width) <= 2 * border:
+        raise DataError(
+            f"an image of {height}x{width} has nothing left when {border} pixels are cut at every "
+            "side; give larger images"
+        )
+    return images[..., border : height - border, border : width - border]
+
+
 def feature_distance(outputs: Tensor, truths: Tensor, features: Features) -> Tensor:
     """`[N]`: Euclidean distance of the feature vectors, each scaled to length 1 (0 to 2)."""
     a, b = (F.normalize(features(_to_uint8(images)), dim=1) for images in (outputs, truths))
@@ -87,10 +108,12 @@ class PairedScores:
     """Collects the scores of pairs; the order and the batches do not matter.
 
     `features` adds the feature distance, for instance `features.open_extractor("resnet50")`.
+    `scale` is how many times the images were enlarged: PSNR and SSIM are then those of super-
+    resolution, of the luma and without the outermost `scale` pixels.
     """
 
-    def __init__(self, features: Features | None = None):
-        self.features = features
+    def __init__(self, features: Features | None = None, *, scale: int | None = None):
+        self.features, self.scale = features, scale
         self.found: dict[str, list[Tensor]] = {}
 
     def add(self, outputs: Tensor, truths: Tensor) -> dict[str, Tensor]:
@@ -100,7 +123,10 @@ class PairedScores:
                 f"a translation has shape {list(outputs.shape[1:])} (channels, height, width) and "
                 f"its truth {list(truths.shape[1:])}; they must be the same"
             )
-        scores = {"psnr": psnr(outputs, truths), "ssim": ssim(outputs, truths)}
+        pair = outputs, truths
+        if self.scale:
+            pair = [without_border(luma(images), self.scale) for images in pair]
+        scores = {"psnr": psnr(*pair), "ssim": ssim(*pair)}
         scores["l1"] = l1(outputs, truths)
         if self.features:
             scores["features"] = feature_distance(outputs, truths, self.features)

@@ -12,7 +12,7 @@ from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel.engine import MakeShare
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
-from largegan.recipe import Phase, Recipe
+from largegan.recipe import Recipe
 
 ENGINES = ("replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2")
 OLDEST_DEEPSPEED = (0, 19, 1)  # the first with coalesce_grad_reduction
@@ -102,8 +102,6 @@ def make_share(
         return FSDP2
     stage = int(name.removeprefix("zero"))
     check_deepspeed()
-    if stage == 3:
-        check_zero3(player, recipe)
     from largegan.parallel.zero import Zero
 
     return partial(Zero, stage=stage, settings=settings)
@@ -122,21 +120,6 @@ def check_deepspeed() -> None:
             f"deepspeed {version} cannot reduce a phase's gradients in one go; install "
             f"{'.'.join(map(str, OLDEST_DEEPSPEED))} or newer"
         )
-
-
-def check_zero3(player: str, recipe: Recipe) -> None:
-    for phase in recipe.phases:
-        if phase.player == player and (obstacle := zero3_obstacle(phase)):
-            raise ConfigError(
-                f"player {player} cannot be under ZeRO-3: its phase {phase.name} {obstacle}; use "
-                "zero1, zero2 or fsdp2 for this player"
-            )
-
-
-def zero3_obstacle(phase: Phase) -> str | None:
-    if phase.second_order:
-        return "differentiates through a gradient, for which ZeRO-3 frees the weights too early"
-    return "changes weights after its step" if phase.after else None
 
 
 def told_by_accelerate(env: Mapping[str, str], precision: str) -> tuple[str | None, str | None]:

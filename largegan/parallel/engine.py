@@ -47,12 +47,13 @@ class Share(Protocol):
         """Adds gradients of one micro-batch of this rank."""
 
     def rest(self) -> None:
-        """After a phase's last backward: weights back to where they lie between phases."""
+        """After the phase of another player: weights back to where they lie between phases."""
 
     def reduce(self, extras: list[Tensor]) -> Tensor:
         """Sums gradients and `extras` over ranks, these in place; returns the global norm `[]`.
 
-        A missing gradient is a zero: ranks and engines must agree on what is stepped.
+        A missing gradient is a zero: ranks and engines must agree on what is stepped. Then
+        weights go back to where they lie between phases.
         """
 
     def scale(self, factor: float) -> None:
@@ -145,9 +146,10 @@ class Engine:
         self, player: str, at: Progress, *, terms: dict[str, Tensor], max_grad_norm: float | None
     ) -> StepReport:
         """One reduction, one check, one step. `terms` are this rank's summed loss terms."""
-        for share in self.shares.values():
-            share.rest()
         share = self.shares[player]
+        for other in self.shares.values():
+            if other is not share:
+                other.rest()
         # The verdict travels with the gradients, so that all ranks skip or step alike; so does
         # what layers added up over this rank's part of the batch.
         verdict = torch.stack([t.float() for t in terms.values()]).sum().reshape(1)

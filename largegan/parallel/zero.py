@@ -1,9 +1,11 @@
 """ZeRO-1, 2 and 3 through DeepSpeed, one DeepSpeed engine per player.
 
-Losses call plain modules inside `coalesce_grad_reduction()`: calling the DeepSpeed engine instead
-raises or is silently wrong as soon as gradients of one player flow through another. Stage 1 cuts
-moments over the ranks, 2 gradients too, 3 weights too; ZeRO-3 cannot differentiate through a
-gradient, which `choose.py` refuses. Weights are float32; autocast is the trainer's.
+DeepSpeed holds flat copies of a player's weights, and the networks' parameters are windows onto
+them (`pieces.Window`): it sees no shapes, hangs no hooks on networks, and takes part in no
+backward. Gradients are handed over once per phase, and the whole phase is one reduction
+(`coalesce_grad_reduction`). So nothing depends on how a recipe calls its networks or how often it
+differentiates. Stage 1 cuts moments over the ranks, 2 gradients too, 3 weights too: those are
+whole from the beginning of a phase to its end. Weights are float32; autocast is the trainer's.
 """
 
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from largegan.parallel.launch import World, contact
+from largegan.parallel.moments import fields_of_weights
+from largegan.parallel.pieces import Window
 from largegan.parallel.reduce import all_reduce_sum
 from largegan.recipe import Recipe
 
@@ -43,22 +47,30 @@ class Zero:
     ):
         self.rank, self.world, self.stage = world.rank, world.size, stage
         self.name, self.splits_weights = f"zero{stage}", stage == 3
-        self.by_name = {name: recipe.get_parameter(name) for name in names}
-        self.params = list(self.by_name.values())
-        for p in self.params:
-            p.data = rows(p)  # it is going to be a piece of one flat tensor
-        nets = recipe.players[player].nets
-        optimizer = recipe.players[player].make_optimizer(iter(self.params))
+        self.params = [recipe.get_parameter(name) for name in names]
+        windows = [Window(p) for p in self.params]
+        self.windows = dict(zip(names, windows, strict=True))
+        self.flats = {name: nn.Parameter(w.flat().clone()) for name, w in self.windows.items()}
+        make_optimizer = recipe.players[player].make_optimizer
+        self.fields_of_weights = fields_of_weights(make_optimizer)
         self.engine = initialize(
-            nets[0] if len(nets) == 1 else nn.ModuleList(nets), optimizer, stage, settings or {}
+            nn.ParameterList(self.flats.values()),
+            make_optimizer(iter(self.flats.values())),
+            stage,
+            settings or {},
         )
-        self.zero = self.engine.optimizer  # DeepSpeed's; it holds `optimizer` over flat tensors
+        self.zero = self.engine.optimizer  # DeepSpeed's; it holds the player's over flat tensors
         self.optimizer = self.zero.optimizer
-        self.coalesced = nullcontext()
+        self.gathered = self.coalesced = nullcontext()
+        self.rest() if self.splits_weights else self._open()
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
+        if self.splits_weights:
+            self._open()
         if moves:
             self.zero.zero_grad()
+            for p in self.params:
+                p.grad = None
             self.coalesced = self.engine.coalesce_grad_reduction()
             self.coalesced.__enter__()
 
@@ -67,15 +79,18 @@ class Zero:
         (loss * self.world).backward()
 
     def rest(self) -> None:
-        pass
+        if self.splits_weights:
+            for window in self.windows.values():
+                window.close()
+            self.gathered.__exit__(None, None, None)
+            self.gathered = nullcontext()
 
     def reduce(self, extras: list[Tensor]) -> Tensor:
-        if self.stage < 3:  # stage 3 keeps zeros for what has no gradient
-            for p in self.params:
-                if p.grad is None:
-                    p.grad = torch.zeros_like(p)
+        for name, window in self.windows.items():
+            self.flats[name].grad = window.take_gradient()
         with contact():
             self.coalesced.__exit__(None, None, None)
+        self.rest()
         squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum()
         all_reduce_sum([*extras, squares])
         return squares.sqrt()
@@ -99,45 +114,49 @@ class Zero:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        with self._gathered(self.params):
+        if self.splits_weights:
+            self._open()
+        try:
             yield
+        finally:
+            self.rest()
 
     @contextmanager
     def editing(self) -> Iterator[None]:
-        yield
-        for p in self.params:  # stages 1 and 2 step copies of the weights
-            if p._hp_mapping is not None:
-                p._hp_mapping.update_hp()
+        with self.whole():
+            yield
+            for name, window in self.windows.items():  # what is stepped are copies of the weights
+                if self.splits_weights:
+                    self._load_piece(name, window.flat())
+                elif self.flats[name]._hp_mapping is not None:
+                    self.flats[name]._hp_mapping.update_hp()
 
     def weight(self, name: str) -> Tensor:
-        p = self.by_name[name]
-        with self._gathered([p]):
-            return p.detach().clone() if self.splits_weights else p.detach()
+        flat, form = self.flats[name], self.windows[name].form
+        with self._gathering([flat]):
+            return form.view(flat.detach().clone() if self.splits_weights else flat.detach())
 
     def load_weight(self, name: str, value: Tensor) -> None:
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+        from deepspeed.utils import safe_set_full_fp32_param
 
-        p = self.by_name[name].requires_grad_(True)  # or DeepSpeed does nothing, and says nothing
-        value = value.to(self.zero.device)
-        if self.stage == 3:
-            safe_set_local_fp32_param(p, self._part(p, value))
-            p.ds_tensor.copy_(self._part(p, value))
+        flat = self.windows[name].form.flat(value.to(self.zero.device))
+        if self.splits_weights:
+            self._load_piece(name, flat)
         else:
-            p.copy_(value)
-            safe_set_full_fp32_param(p, value)
+            self.flats[name].copy_(flat)
+            safe_set_full_fp32_param(self.flats[name], flat)
 
     def moments(self, name: str) -> dict[str, Tensor]:
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        p = self.by_name[name].requires_grad_(True)
-        flat = self._flats()[0]
         found = {}
-        for field, value in self.optimizer.state.get(flat, {}).items():
-            if not torch.is_tensor(value) or value.shape != flat.shape:
+        for field, value in self.optimizer.state.get(self._stepped()[0], {}).items():
+            if field in self.fields_of_weights:
+                with contact():
+                    flat = safe_get_full_optimizer_state(self.flats[name], field)
+                found[field] = self.windows[name].form.view(flat).cpu()
+            elif value is not None:
                 found[field] = torch.as_tensor(value).clone()  # one counter for all parameters
-                continue
-            with contact():
-                found[field] = safe_get_full_optimizer_state(p, field).cpu()
         return found
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
@@ -146,59 +165,62 @@ class Zero:
         self.optimizer.state.clear()
         if not state:
             return
-        self._make_room(next(iter(state.items())))
+        self._make_room(next(iter(state.values())))
         for name, fields in state.items():
-            p = self.by_name[name].requires_grad_(True)
-            for field, value in fields.items():
-                if value.numel() != 1 or value.shape == self._shape(p):
-                    value = value.to(self.zero.device)
-                    if self.stage == 3:
-                        safe_set_local_optimizer_state(p, self._part(p, value), field)
-                    else:
-                        safe_set_full_optimizer_state(p, value, field)
+            for field in self.fields_of_weights & fields.keys():
+                value = self.windows[name].form.flat(fields[field].to(self.zero.device))
+                if self.splits_weights:
+                    value = self._piece(name, value)
+                    safe_set_local_optimizer_state(self.flats[name], value, field)
+                else:
+                    safe_set_full_optimizer_state(self.flats[name], value, field)
 
-    def _make_room(self, example: tuple[str, dict[str, Tensor]]) -> None:
-        """Optimizer state as the first step would make it, over the flat tensors."""
-        name, fields = example
-        shape = self._shape(self.by_name[name])
-        for flat in self._flats():
+    def _make_room(self, example: dict[str, Tensor]) -> None:
+        """Optimizer state as the first step would make it, over what is stepped."""
+        for flat in self._stepped():
             self.optimizer.state[flat] = {
-                field: torch.zeros_like(flat) if value.shape == shape else value.clone()
-                for field, value in fields.items()
+                field: torch.zeros_like(flat) if field in self.fields_of_weights else value.clone()
+                for field, value in example.items()
             }
-        if self.stage < 3:
+        if not self.splits_weights:
             self.zero._hp_optimizer_states_linked = False
             self.zero._lazy_init_hp_params_optimizer_state()
 
-    def _flats(self) -> list[Tensor]:
+    def _open(self) -> None:
+        self.gathered = self._gathering(list(self.flats.values()))
+        with contact():
+            self.gathered.__enter__()
+        for name, window in self.windows.items():
+            window.open(self.flats[name])
+
+    def _gathering(self, flats: list[nn.Parameter]):
+        if not self.splits_weights:
+            return nullcontext()
+        import deepspeed
+
+        return deepspeed.zero.GatheredParameters(flats)
+
+    def _stepped(self) -> list[Tensor]:
         """This rank's part of everything, as the optimizer sees it."""
-        if self.stage == 3:
+        if self.splits_weights:
             return self.zero.fp32_partitioned_groups_flat
         return self.zero.single_partition_of_fp32_groups
 
     def _gradients(self) -> list[Tensor]:
         return [g for group in self.zero.averaged_gradients.values() for g in group]
 
-    def _gathered(self, params: list[nn.Parameter]):
-        if self.stage < 3:
-            return nullcontext()
-        import deepspeed
+    def _load_piece(self, name: str, flat: Tensor) -> None:
+        from deepspeed.utils import safe_set_local_fp32_param
 
-        return deepspeed.zero.GatheredParameters(params)
+        piece = self._piece(name, flat)
+        safe_set_local_fp32_param(self.flats[name], piece)
+        self.flats[name].ds_tensor.copy_(piece)
 
-    def _shape(self, p: nn.Parameter) -> torch.Size:
-        return p.ds_shape if self.stage == 3 else p.shape
-
-    def _part(self, p: nn.Parameter, value: Tensor) -> Tensor:
+    def _piece(self, name: str, flat: Tensor) -> Tensor:
         """This rank's part of a whole tensor under ZeRO-3; the last one is padded with zeros."""
-        size = p.ds_tensor.numel()
-        mine = value.flatten()[size * self.rank : size * (self.rank + 1)]
+        size = self.flats[name].ds_tensor.numel()
+        mine = flat[size * self.rank : size * (self.rank + 1)]
         return nn.functional.pad(mine, (0, size - mine.numel()))
-
-
-def rows(p: Tensor) -> Tensor:
-    """A copy laid out row by row, in every dimension: DeepSpeed looks at bare strides."""
-    return p.detach().clone(memory_format=torch.contiguous_format)
 
 
 def initialize(net: nn.Module, optimizer: torch.optim.Optimizer, stage: int, settings: dict):
@@ -211,7 +233,7 @@ def initialize(net: nn.Module, optimizer: torch.optim.Optimizer, stage: int, set
     deepspeed.init_distributed(dist.get_backend(), verbose=False, auto_mpi_discovery=False)
     zero = {**settings.get("zero_optimization", {}), "stage": stage}
     if stage == 3:
-        # Alternating players never complete the trace that keeping small weights relies on.
+        # Weights come and go as this class says, never by a trace of calls.
         zero.setdefault("stage3_param_persistence_threshold", 0)
     config = {**SETTINGS, **settings, **SETTINGS, "zero_optimization": zero}
     engine, *_ = deepspeed.initialize(model=net, optimizer=optimizer, config=config)

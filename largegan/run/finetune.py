@@ -3,6 +3,9 @@
 Everything that fits is taken over, averages included. Only what depends on the number of classes
 may differ in shape: there the part that both have is taken over (so of a longer list of classes
 the first ones begin as the old ones), and the rest begins as the recipe made it.
+
+A recipe may also begin from another one (`Recipe.begins_from`: SRGAN from a generator that was
+trained on pixels), of any image size: networks of the same name are taken over whole.
 """
 
 from dataclasses import replace
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.errors import ConfigError
+from largegan.power_ema import without_powers
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import build
 
@@ -30,21 +34,45 @@ def starting_weights(
     """
     path = checkpoint.resolve(path)
     content = checkpoint.load(path)
-    before = DataSpec(**content.state["spec"])
-    check_kind(path, content.state["config"]["recipe"]["name"], before, name, spec)
+    model = without_powers(content.model)
+    before, then = DataSpec(**content.state["spec"]), content.state["config"]["recipe"]["name"]
+    if then in recipe.begins_from:
+        return first_stage(path, model, recipe, then)
+    check_kind(path, then, before, name, spec)
     twin = recipe  # a recipe of the same options for the old classes must fit the file exactly
     if before.num_classes != spec.num_classes:
         twin = build(name, replace(spec, num_classes=before.num_classes), options)
-    checkpoint.check_model(path, content.model, checkpoint.unaliased(twin.state_dict()))
+    checkpoint.check_model(path, model, checkpoint.unaliased(twin.state_dict()))
     wanted = checkpoint.unaliased(recipe.state_dict())
-    state = {key: taken_over(content.model.get(key), tensor) for key, tensor in wanted.items()}
+    state = {key: taken_over(model.get(key), tensor) for key, tensor in wanted.items()}
     state |= {key: wanted[key] for key in recipe.run_state if key in wanted}
-    changed = [k for k, t in wanted.items() if shape_of(content.model.get(k)) != t.shape]
+    changed = [k for k, t in wanted.items() if shape_of(model.get(k)) != t.shape]
     notes = [f"starting from the weights of {path}"]
     if changed:
         notes.append(f"  classes: {before.num_classes} -> {spec.num_classes}")
         notes += [f"  begins anew, in part or whole: {key}" for key in changed]
     return state, notes
+
+
+def first_stage(
+    path: Path, model: dict[str, Tensor], recipe: Recipe, then: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """All tensors of a run of another recipe, for the same names here; the rest begins anew."""
+    wanted = checkpoint.unaliased(recipe.state_dict())
+    taken = sorted({key.split(".")[0] for key in model})
+    anew = sorted({key.split(".")[0] for key in wanted} - set(taken))
+    for key in model.keys() | {key for key in wanted if key.split(".")[0] in taken}:
+        shapes = shape_of(model.get(key)), shape_of(wanted.get(key))
+        if shapes[0] != shapes[1]:
+            there, here = ("none" if s is None else list(s) for s in shapes)
+            raise ConfigError(
+                f"run.init_from: {key} is {there} in {path} and {here} in this run; give it the "
+                f"options of that run of {then}"
+            )
+    notes = [f"starting from {', '.join(taken)} of {then}, {path}"]
+    if anew:
+        notes.append(f"  begins anew: {', '.join(anew)}")
+    return wanted | model, notes
 
 
 def shape_of(tensor: Tensor | None):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from largegan.interop.exported import sha256_of
 from largegan.translation.images import HUGE, TIFF_ENDINGS, Photo, Scale, encode, tiff_layout
@@ -17,11 +19,12 @@ class Target:
     """One output file.
 
     Up to `HUGE` bytes its pixels are held in memory. A larger TIFF is written in place, without
-    compression, through a memory map; other formats gather in a scratch file beside.
+    compression, through a memory map; other formats gather in a scratch file beside. `times` is how
+    much larger it is than the photo.
     """
 
-    def __init__(self, path: Path, photo: Photo, scale: Scale):
-        self.path, self.photo, self.scale = path, photo, scale
+    def __init__(self, path: Path, photo: Photo, scale: Scale, *, times: int = 1):
+        self.path, self.photo, self.scale, self.times = path, photo, scale, times
         self.partial = path.with_name(f".{path.name}.partial")
         self.scratch = path.with_name(f".{path.name}.pixels")
         self.ending = path.suffix.lower()
@@ -36,7 +39,7 @@ class Target:
         self.pixels[box.top : box.bottom, box.left : box.right] = stored
 
     def _make_room(self, channels: int) -> np.ndarray:
-        height, width = self.photo.size
+        height, width = (self.times * side for side in self.photo.size)
         dtype, alpha = self.photo.pixels.dtype, self.photo.alpha
         shape = (height, width, channels)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +53,7 @@ class Target:
         file = tifffile.memmap(self.partial, shape=shape, dtype=dtype, **layout)
         file = file.reshape(height, width, stored)
         if stored > channels:
-            file[..., -1] = alpha
+            file[..., -1] = enlarged(alpha, self.times)
         return file[..., :channels]
 
     def finish(self, manifest: Manifest, facts: dict) -> None:
@@ -71,10 +74,24 @@ class Target:
             return Photo(self.pixels[..., :3], self.pixels[..., 3], self.photo.icc)
         # A profile describes the colours of the input: of grey ones it fits no colours.
         same = self.pixels.shape[2] == self.photo.pixels.shape[2]
-        return Photo(self.pixels, self.photo.alpha, self.photo.icc if same else None)
+        alpha = self.photo.alpha
+        alpha = None if alpha is None else enlarged(alpha, self.times)
+        return Photo(self.pixels, alpha, self.photo.icc if same else None)
 
     def clean_up(self) -> None:
         """Nothing of an unfinished file stays behind."""
         self.pixels = None
         self.partial.unlink(missing_ok=True)
         self.scratch.unlink(missing_ok=True)
+
+
+def enlarged(alpha: np.ndarray, times: int) -> np.ndarray:
+    """`[H, W]` -> `[times H, times W]` of the same type, bicubic within its own range."""
+    if times == 1:
+        return alpha
+    plane = torch.from_numpy(alpha.astype(np.float64))[None, None]
+    large = interpolate(plane, scale_factor=float(times), mode="bicubic", align_corners=False)
+    large = large[0, 0].clamp(plane.min(), plane.max()).numpy()
+    return (
+        large.astype(alpha.dtype) if alpha.dtype.kind == "f" else np.rint(large).astype(alpha.dtype)
+    )

@@ -55,14 +55,21 @@ class Box(NamedTuple):
     def width(self) -> int:
         return self.right - self.left
 
+    def times(self, scale: int) -> "Box":
+        """The same part of the image when it is `scale` times as large."""
+        return Box(*(scale * side for side in self))
+
 
 class Tile(NamedTuple):
     core: Box  # what the tile contributes
     read: Box  # what the network is given: the core and its halo, within the image
 
+    def times(self, scale: int) -> "Tile":
+        return Tile(self.core.times(scale), self.read.times(scale))
+
 
 Read = Callable[[Box], Tensor]  # float [1, C, h, w] in [-1, 1] on the network's device
-Write = Callable[[Box, Tensor], None]  # takes float [1, C, h, w]
+Write = Callable[[Box, Tensor], None]  # takes float [1, C, h, w]; the box is one of the output
 
 
 @dataclass(frozen=True)
@@ -97,8 +104,9 @@ class Tiler:
     """Runs one translation network over images of any size.
 
     Args:
-        net: `[N, C, H, W]` -> `[N, C', H, W]`, in evaluation mode. Sides that are not multiples of
-            `net.multiple` it pads on the right and below; `net.halo` says how far a pixel sees.
+        net: `[N, C, H, W]` -> `[N, C', scale H, scale W]`, in evaluation mode. Sides that are not
+            multiples of `net.multiple` it pads on the right and below; `net.halo` says how far a
+            pixel sees, in pixels of the input; without `net.scale` it is 1.
         channels: C.
         tile: side of a tile without its halo, in pixels.
         thumbnail: longer side of the reduced image of mode thumbnail, in pixels.
@@ -116,6 +124,7 @@ class Tiler:
     ):
         self.net, self.channels = net, channels
         self.multiple, self.halo = getattr(net, "multiple", 1), getattr(net, "halo", None)
+        self.scale = getattr(net, "scale", 1)
         self.tile = max(1, tile // self.multiple) * self.multiple
         self.thumbnail, self.precision = thumbnail, precision
         self.device = next(net.parameters()).device
@@ -149,7 +158,7 @@ class Tiler:
         height, width = size
         whole = Box(0, 0, height, width)
         if mode == "full" or max(size) <= self.tile:
-            write(whole, self.forward(self.net, read(whole)))
+            write(whole.times(self.scale), self.forward(self.net, read(whole)))
             return Done("full", 1)
         self.check_halo()
         tiles = plan(height, width, tile=self.tile, halo=self.halo)
@@ -183,7 +192,7 @@ class Tiler:
             )
 
     def forward(self, net: nn.Module, x: Tensor) -> Tensor:
-        """Float32 `[N, C', H, W]`."""
+        """Float32 `[N, C', scale H, scale W]`."""
         cast = nullcontext()
         if self.precision == "bf16":
             cast = torch.autocast(self.device.type, torch.bfloat16)
@@ -227,6 +236,7 @@ class Tiler:
         for tile in tiles:
             self.conductor.window = self.window(tile)
             out = self.forward(self.shared, read(tile.read))
+            tile = tile.times(self.scale)
             rows, columns = _inside(tile)
             write(tile.core, out[:, :, rows, columns])
         self.conductor.watching = False
@@ -236,14 +246,16 @@ class Tiler:
 
         Rows of tiles are summed up one after the other: what the next one reaches is carried on.
         """
-        height, width = size
-        rows = [list(row) for _, row in groupby(tiles, key=lambda tile: tile.core.top)]
+        height, width = (self.scale * side for side in size)
+        grown = [tile.times(self.scale) for tile in tiles]
+        rows = [list(row) for _, row in groupby(grown, key=lambda tile: tile.core.top)]
+        reads = iter(tile.read for tile in tiles)
         across = _fades(width, [(t.read.left, t.read.right) for t in rows[0]])
         down = _fades(height, [(row[0].read.top, row[0].read.bottom) for row in rows])
         carried = torch.zeros(1, 1, 0, width)
         for i, row in enumerate(rows):
             top, bottom = row[0].read.top, row[0].read.bottom
-            outs = [self.forward(self.net, read(tile.read)).cpu() for tile in row]
+            outs = [self.forward(self.net, read(next(reads))).cpu() for _ in row]
             band = torch.zeros(1, outs[0].shape[1], bottom - top, width)
             band[:, :, : carried.shape[2]] += carried
             for tile, out, fade in zip(row, outs, across, strict=True):

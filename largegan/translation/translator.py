@@ -54,5 +54,8 @@ def open_translator(
 
 
 def channels_of(net: nn.Module) -> int:
-    """Colours of the images that a translation network takes: its first convolution knows."""
+    """Colours of the images that a translation network takes: it says so, or its first
+    convolution knows."""
+    if hasattr(net, "image_channels"):
+        return net.image_channels
     return next(m for m in net.modules() if isinstance(m, nn.Conv2d)).in_channels

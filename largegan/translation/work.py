@@ -230,18 +230,22 @@ class Job:
             self.writing.append(pool.submit(self.finish, loaded, target, facts))
         self.collect(at_most=AHEAD * self.batch_size)
 
+    def target(self, loaded: Loaded) -> Target:
+        place, times = self.out / loaded.out, self.tiler.scale
+        return Target(place, loaded.photo, loaded.scale, times=times)
+
     @torch.no_grad()
     def whole(self, batch: list[Loaded]) -> list[tuple[Loaded, Target, Done]]:
         frame = Box(0, 0, *batch[0].size)
         x = torch.cat([loaded.unit(frame) for loaded in batch]).to(self.device)
         y = self.tiler.forward(self.tiler.net, x).cpu()
-        targets = [Target(self.out / loaded.out, loaded.photo, loaded.scale) for loaded in batch]
+        targets = [self.target(loaded) for loaded in batch]
         for target, part in zip(targets, y.split(1), strict=True):
-            target.put(frame, part)
+            target.put(frame.times(self.tiler.scale), part)
         return [(*both, Done("full", 1)) for both in zip(batch, targets, strict=True)]
 
     def tiled(self, loaded: Loaded, mode: str) -> tuple[Loaded, Target, Done]:
-        target = Target(self.out / loaded.out, loaded.photo, loaded.scale)
+        target = self.target(loaded)
         try:
             done = self.tiler.run(
                 mode, loaded.size, lambda box: loaded.unit(box).to(self.device), target.put
@@ -261,7 +265,13 @@ class Job:
         height, width = loaded.size
         facts = {"output": loaded.out, "input": loaded.item.name, "input_bytes": loaded.item.bytes}
         facts |= {"height": height, "width": width, "dtype": str(loaded.photo.pixels.dtype)}
-        facts |= {"mode": done.mode, "tiles": done.tiles, "drift": done.drift, **self.identity}
+        facts |= {
+            "scale": self.tiler.scale,
+            "mode": done.mode,
+            "tiles": done.tiles,
+            "drift": done.drift,
+            **self.identity,
+        }
         try:
             target.finish(self.manifest, facts)
         except BadImage as fault:

@@ -10,11 +10,19 @@ from itertools import pairwise, product
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from largegan.errors import ConfigError
-from largegan.recipe import EmbedsClasses, HasStyles, Recipe, title_of
-from largegan.sampler import Sampler, has_normal_latents, to_uint8
-from largegan.viz.layout import sheet
+from largegan.recipe import (
+    EmbedsClasses,
+    HasEncoder,
+    HasPyramid,
+    HasStyles,
+    Recipe,
+    title_of,
+)
+from largegan.sampler import Sampler, from_uint8, has_normal_latents, to_uint8
+from largegan.viz.layout import fill, sheet
 from largegan.viz.paths import spherical, straight
 
 
@@ -24,6 +32,7 @@ class Request:
 
     `path` is how latents are interpolated: "linear", "spherical", or "auto" (an arc for normal
     latents). `thresholds` are truncations, one a row. `layers` are what style mixing exchanges.
+    `images` are real ones, uint8 `[N, C, H, W]`, of the size that the network makes.
     """
 
     seeds: tuple[int, ...]
@@ -31,6 +40,7 @@ class Request:
     path: str = "auto"
     thresholds: tuple[float, ...] = ()
     layers: tuple[int, ...] = ()
+    images: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Sheet:
     function: Callable[[Sampler, Request], Tensor]
     seeds: int
     needs: type | None = None  # a Protocol of `recipe.py`
+    images: int = 0  # how many real ones it takes, at least; 0: it is not about them
 
     def fits(self, recipe: Recipe) -> bool:
         """Whether this recipe offers what the sheet is made of."""
@@ -54,6 +65,12 @@ def draw_sheet(name: str, sampler: Sampler, request: Request) -> Tensor:
         raise ConfigError(
             f"recipe {type(sampler.recipe).__name__} has no {title_of(row.needs)}, which the sheet "
             f"{name} is made of; choose one of {', '.join(possible(sampler.recipe))}"
+        )
+    given = 0 if request.images is None else len(request.images)
+    if given < row.images:
+        raise ConfigError(
+            f"the sheet {name} shows {row.images} or more real images, and there are {given}; give "
+            "--images"
         )
     return row.function(sampler, request)
 
@@ -74,16 +91,18 @@ def classes(sampler: Sampler, request: Request) -> Tensor:
 
 def interpolation(sampler: Sampler, request: Request) -> Tensor:
     """A row from each seed to the next; a row keeps the class of its first seed."""
-    arc = request.path == "spherical" or (
-        request.path == "auto" and has_normal_latents(sampler.recipe)
-    )
-    go = spherical if arc else straight
+    go = spherical if goes_by_arc(sampler, request) else straight
     pairs = list(pairwise(request.seeds))
     rows = [
         (go(sampler.latent(a), sampler.latent(b), request.steps), sampler.label(a))
         for a, b in pairs
     ]
     return sheet(sampler.rows(rows), row_names=[f"{a} to {b}" for a, b in pairs])
+
+
+def goes_by_arc(sampler: Sampler, request: Request) -> bool:
+    normal = request.path == "auto" and has_normal_latents(sampler.recipe)
+    return request.path == "spherical" or normal
 
 
 def class_interpolation(sampler: Sampler, request: Request) -> Tensor:
@@ -161,6 +180,53 @@ def style_mixing(sampler: Sampler, request: Request) -> Tensor:
     return sheet(torch.stack(lines).cpu(), row_names=["", *map(str, rows)], column_names=names)
 
 
+@torch.no_grad()
+def pyramid(sampler: Sampler, request: Request) -> Tensor:
+    """A row per seed: its image at every level, the coarsest first, in large pixels."""
+    rows, sides = [], []
+    for seed in request.seeds:
+        label, z = sampler.label(seed), sampler.latent(seed)[None].to(sampler.device)
+        labels = None if label is None else torch.tensor([label], device=sampler.device)
+        levels = sampler.recipe.pyramid(z, labels)
+        sides = [str(level.shape[-1]) for level in levels]
+        size = levels[-1].shape[-2:]
+        rows.append(torch.cat([interpolate(to_uint8(x), size=size) for x in levels]))
+    return sheet(torch.stack(rows).cpu(), row_names=list(map(str, request.seeds)),
+                 column_names=sides)  # fmt: skip
+
+
+COLUMNS = 8  # of a sheet of real images
+
+
+@torch.no_grad()
+def reconstructions(sampler: Sampler, request: Request) -> Tensor:
+    """Real images, `COLUMNS` a row, and below each what the decoder makes of its code."""
+    images, codes = request.images, encoded(sampler, request.images)
+    again = sampler.images(codes, [None] * len(codes))
+    rows, strips = -(-len(images) // COLUMNS), []
+    for pixels in (images, again):
+        strips.append(fill(pixels, rows=rows, columns=COLUMNS))
+    names = ["image", "again"] * rows
+    return sheet(torch.stack(strips, 1).flatten(0, 1), row_names=names)
+
+
+@torch.no_grad()
+def image_interpolation(sampler: Sampler, request: Request) -> Tensor:
+    """A row from each real image to the next: at the ends themselves, between them their codes."""
+    images, codes = request.images, encoded(sampler, request.images)
+    go = spherical if goes_by_arc(sampler, request) else straight
+    rows = []
+    for i in range(len(images) - 1):
+        between = sampler.images(go(codes[i], codes[i + 1], request.steps), [None] * request.steps)
+        rows.append(torch.cat([images[i : i + 1], between, images[i + 1 : i + 2]]))
+    return sheet(torch.stack(rows))
+
+
+def encoded(sampler: Sampler, images: Tensor) -> Tensor:
+    """Codes `[N, z_dim]` on the host of uint8 images `[N, C, H, W]`."""
+    return sampler.recipe.encode(from_uint8(images).to(sampler.device)).cpu()
+
+
 def refuse_without_classes(sampler: Sampler, what: str) -> None:
     if not sampler.classes:
         raise ConfigError(f"this checkpoint was trained without classes; there are no {what}")
@@ -178,6 +244,17 @@ SHEETS = {
     "truncation": Sheet("the same seeds at each of --thresholds, a row each", truncation, 8),
     "w-interpolation": Sheet(
         "from each seed to the next in w, a row each", w_interpolation, 2, needs=HasStyles
+    ),
+    "pyramid": Sheet("the same seed at every level, a row each", pyramid, 8, needs=HasPyramid),
+    "reconstructions": Sheet(
+        "--images, and what is made of their codes", reconstructions, 0, needs=HasEncoder, images=1
+    ),
+    "image-interpolation": Sheet(
+        "from each of --images to the next through their codes",
+        image_interpolation,
+        0,
+        needs=HasEncoder,
+        images=2,
     ),
     "style-mixing": Sheet(
         "half of the seeds with the other half's styles in some --layers",

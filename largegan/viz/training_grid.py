@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from largegan.recipe import DataSpec, Recipe
+from largegan.recipe import DataSpec, MakesSources, Recipe
 from largegan.sampler import seeded
 from largegan.viz.pictures import grid
 
@@ -32,6 +33,8 @@ def training_picture(
     own = recipe.picture(seeded(seed, device))
     if own is not None:
         return own
+    if isinstance(recipe, MakesSources):
+        return restored_picture(recipe, images["image"][:rows]) if images else None
     if recipe.directions:
         return translation_picture(recipe, images, rows) if images else None
     labels = class_rows(rows, rows, spec.num_classes)
@@ -84,6 +87,19 @@ def translation_picture(recipe: Recipe, images: dict[str, Tensor], rows: int) ->
             columns.append(images[target][:rows])
     cells = torch.stack([in_color(column.float().cpu()) for column in columns], 1)
     return grid(cells.flatten(0, 1), columns=len(columns))
+
+
+def restored_picture(recipe: MakesSources, truths: Tensor) -> Tensor:
+    """Each row: what the recipe makes of a true image, its translation, and the truth.
+
+    `truths` are float `[N, C, H, W]` in [-1, 1]; smaller sources are shown in larger pixels.
+    """
+    sources = recipe.sources({"image": truths})
+    made = torch.cat([recipe.translate(source[None]) for source in sources])
+    size = made.shape[-2:]
+    columns = [interpolate(sources, size=size, mode="nearest"), made, truths]
+    cells = [in_color(column[..., : size[0], : size[1]].float().cpu()) for column in columns]
+    return grid(torch.stack(cells, 1).flatten(0, 1), columns=len(cells))
 
 
 def in_color(images: Tensor) -> Tensor:

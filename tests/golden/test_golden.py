@@ -6,7 +6,25 @@ to a family that is named in `PENDING`. Nothing is skipped for being unknown.
 
 import pytest
 
-from tests.golden import ada, biggan, cyclegan, goldcheck, metrics, nvlabs_ops, studiogan, stylegan2
+from tests.golden import (
+    ada,
+    ali,
+    biggan,
+    cyclegan,
+    gat,
+    goldcheck,
+    lapgan,
+    metrics,
+    mmd,
+    nvlabs_ops,
+    power_ema,
+    projected_gan,
+    r3gan,
+    studiogan,
+    stylegan2,
+    stylegan3,
+    superres,
+)
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
 # the shared collection pass at 1; of 26 further ones made by running the peer, all passed at 1.2.
@@ -29,29 +47,28 @@ CLAIMED = {
     "ops NVlabs/stylegan2-ada-pytorch": nvlabs_ops.check,
     "ops ada": ada.check,
     "ops GaParmar/clean-fid": metrics.check,
+    "metrics": metrics.check_more,
+    "r3gan": r3gan.check,
+    "r3gan-schedule": r3gan.check_schedules,
+    "full-size brownvc/R3GAN": r3gan.check_full,
+    "stylegan3": stylegan3.check,
+    "full-size NVlabs/stylegan3": stylegan3.check_full,
+    "ops NVlabs/stylegan3": stylegan3.check_ops,
+    "ops blur-ema": stylegan3.check_blur_ema,
+    "ops equivariance": stylegan3.check_equivariance,
     "inception": metrics.check_inception,
+    "srgan": superres.check,
+    "full-size super-resolution": superres.check_full,
+    "ali": ali.check,
+    "mmd": mmd.check,
+    "lapgan": lapgan.check,
+    "projected-gan": projected_gan.check,
+    "full-size autonomousvision/projected-gan": projected_gan.check_full,
+    "gat": gat.check,
+    "ema": power_ema.check,
+    "full-size hse1032/GAT": gat.check_full,
 }
 PENDING = {  # families that later work brings: what will build each
-    "stylegan3": "recipes/stylegan3.py with nets/stylegan3.py, and its equivariance metrics",
-    "full-size NVlabs/stylegan3": "nets/stylegan3.py at its published sizes",
-    "ops NVlabs/stylegan3": "nets/stylegan3.py: its filters and filtered_lrelu, in its layers",
-    "ops blur-ema": "recipes/stylegan3.py: the fading blur in front of D, and the warm-up of EMA",
-    "ops equivariance": "the metrics EQ-T and EQ-R",
-    "r3gan": "recipes/r3gan.py with nets/r3gan.py",
-    "r3gan-schedule": "the cosine schedules of recipes/r3gan.py",
-    "full-size brownvc/R3GAN": "nets/r3gan.py at its published sizes",
-    "srgan": "recipes/srgan.py with the generators and discriminators of super-resolution",
-    "full-size Lornatang/SRGAN-PyTorch": "SRResNet of recipes/srgan.py at its published size",
-    "full-size open-mmlab/mmagic": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
-    "full-size XPixelGroup/BasicSR": "MSRResNet and RRDBNet of recipes/srgan.py at published sizes",
-    "projected-gan": "recipes/projected_gan.py with FastGAN and the projected discriminator",
-    "full-size autonomousvision/projected-gan": "nets/fastgan.py at its published sizes",
-    "gat": "recipes/gat.py with transformers for both networks",
-    "full-size hse1032/GAT": "nets/gat.py at its published sizes",
-    "mmd": "recipes/gmmn.py: maximum mean discrepancy with mixtures of kernels",
-    "ali": "recipes/ali.py: adversarially learned inference",
-    "lapgan": "recipes/lapgan.py: the Laplacian pyramid and its levels",
-    "metrics": "path length, MIND, and precision by the strict rule among the metrics",
     "ema": "averages by a power function, put together after training",
 }
 
@@ -65,6 +82,8 @@ def family(meta: dict) -> str:
         return "ops ada"  # the same pipeline in every peer
     if group == "ops" and "op" in args:
         return f"ops {args['op']}"
+    if group == "full-size" and peer.split("/")[0] in superres.PEERS:
+        return "full-size super-resolution"  # all of them by the words of their constructors
     return f"{group} {peer}" if group in ("ops", "full-size") else group
 
 

@@ -1,108 +1,27 @@
-"""One rank of two: trains under every engine, saves, resumes what another engine saved."""
+"""One rank of two, under every engine: what it holds, draws, and does with a step gone wrong."""
 
 import json
-import sys
-import warnings
 from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from torch.distributed.tensor import DTensor
 
-from largegan import checkpoint
-from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
-from largegan.parallel.launch import World, agree, connect, disconnect, leave
+from largegan.parallel.launch import World, connect, disconnect
 from largegan.parallel.replicated import Replicated
 from largegan.recipe import Player, Progress, Recipe
 from largegan.trainer import Trainer
 from tests.health.test_steps import add_infinite_term, poison
-from tests.parallel.toy import Toy
-from tests.recipes.common import IMAGES, make_recipe, make_trainer
-
-MIXED = {"G": "fsdp2", "D": "zero2"}
-ENGINES = {
-    "replicated": "replicated",
-    "zero1": "zero1",
-    "zero2": "zero2",
-    "fsdp2": "fsdp2",
-    "mixed": MIXED,
-    "zero3": "zero3",  # first order only
-}
-# Which engine's checkpoint each engine continues from.
-RESUMES = dict(
-    zip(ENGINES, ["mixed", "fsdp2", "replicated", "zero1", "zero2", "zero3"], strict=True)
-)
-# Real recipes; wgan clips weights after its steps.
-RECIPES = {
-    "sngan": ["fsdp2", "zero3"],
-    "wgan_gp": ["fsdp2", "zero2"],
-    "wgan": ["fsdp2", "zero1"],
-}
-HALF = 5  # iterations to a checkpoint, and from there to the end
-
-
-def make(
-    recipe: Recipe,
-    name: str,
-    *,
-    world: World | None = None,
-    engine=None,
-    max_grad_norm: float | None = 0.3,
-) -> Trainer:
-    shares = choose(engine, recipe, world) if engine else None
-    return make_trainer(
-        recipe, name, world=world, shares=shares, micro_batch_size=2, max_grad_norm=max_grad_norm
-    )
-
-
-def make_real(recipe: str, **options) -> Trainer:
-    """Not clipped: nor may an engine clip of its own accord."""
-    return make(make_recipe(recipe, exact=True), recipe, max_grad_norm=None, **options)
-
-
-def toy(engine: str, seed: int = 0) -> Toy:
-    torch.manual_seed(seed)
-    return Toy(IMAGES, second_order=engine != "zero3")
-
-
-def train(trainer: Trainer, iterations: int) -> list[dict[str, float]]:
-    """The mean over ranks of each term and gradient norm, iteration by iteration."""
-    history = []
-    for _ in range(iterations):
-        trainer.tally.sums.clear()
-        trainer.tally.counts.clear()
-        trainer.iteration()
-        means = trainer.tally.means()
-        values = trainer.engine.mean(torch.tensor(list(means.values()), dtype=torch.float64))
-        history.append(dict(zip(means, values.tolist(), strict=True)))
-    return history
-
-
-def save(trainer: Trainer, folder: Path, world: World) -> Path:
-    content = checkpoint.Checkpoint(
-        trainer.engine.model_state(), trainer.engine.optimizer_state(), trainer.state_dict()
-    )
-    path = agree(world, lambda: str(checkpoint.save(folder, trainer.at.nimg, content)))
-    return Path(path)
-
-
-def restore(trainer: Trainer, path: Path) -> None:
-    content = checkpoint.load(path)
-    checkpoint.check_model(path, content.model, trainer.engine.layout)
-    trainer.engine.load_model_state(content.model)
-    trainer.engine.load_optimizer_state(content.optimizer)
-    trainer.load_state_dict(content.state)
+from tests.parallel.product import ENGINES, make, snapshot, train
 
 
 def moment_bytes(trainer: Trainer) -> int:
     """What this rank's optimizers hold, but for their counters of steps."""
     tensors = [
-        v.to_local() if isinstance(v, DTensor) else v
+        value
         for optimizer in trainer.engine.optimizers.values()
         for fields in optimizer.state.values()
-        for field, v in fields.items()
+        for field, value in fields.items()
         if field != "step"
     ]
     return sum(t.numel() * t.element_size() for t in tensors)
@@ -137,30 +56,15 @@ def add_infinite_term_now(trainer: Trainer) -> None:
     add_infinite_term(trainer, 0, trainer.at.step)
 
 
-def snapshot(trainer: Trainer) -> dict[str, torch.Tensor]:
-    engine = trainer.engine
-    return {k: v.clone() for k, v in (engine.model_state() | engine.optimizer_state()).items()}
-
-
-def keep(path: Path, trainer: Trainer, world: World) -> None:
-    state = snapshot(trainer)
-    if world.rank == 0:
-        save_file({k: v.contiguous() for k, v in state.items()}, path)
-
-
-def run_toy(name: str, folder: Path, world: World) -> dict:
-    trainer = make(toy(name, seed=world.rank), "toy", world=world, engine=ENGINES[name])
-    history = train(trainer, HALF)
-    save(trainer, folder / name, world)
-    history += train(trainer, HALF)
-    keep(folder / f"{name}.safetensors", trainer, world)
+def run_toy(engine: str, world: World) -> dict:
+    trainer = make("toy", engine, world, everything=False)
+    train(trainer, 2)
     picture = None
-    with trainer.engine.whole():  # as train.py draws: rank 0 alone, from whole weights
+    with trainer.engine.whole():  # as a session draws: rank 0 alone, from whole weights
         if world.rank == 0:
             picture = trainer.recipe.sample(2, torch.Generator().manual_seed(0)).flatten().tolist()
             trainer.recipe.G(torch.ones(1, 4))
     return {
-        "history": history,
         "moment_bytes": moment_bytes(trainer),
         "picture": picture,
         "skipped": skip_two(trainer, world),
@@ -201,26 +105,10 @@ def check_uneven_use(world: World) -> None:
             torch.testing.assert_close(gradient, torch.zeros_like(p) if p.grad is None else p.grad)
 
 
-def main(folder: Path) -> None:
+def main(arguments: list[str]) -> None:
     world = connect(processes=2)
     torch.set_num_threads(1)
-    warnings.filterwarnings("error", message="FSDP2-wrapped module")  # of views, see fsdp2.py
     check_uneven_use(world)
-    results = {name: run_toy(name, folder, world) for name in ENGINES}
-    for name, source in RESUMES.items():
-        trainer = make(toy(name, seed=7), "toy", world=world, engine=ENGINES[name])
-        restore(trainer, folder / source / f"{HALF * 8:09d}")
-        train(trainer, HALF)
-        keep(folder / f"{source}-to-{name}.safetensors", trainer, world)
-    for recipe, engines in RECIPES.items():
-        for name in engines:
-            trainer = make_real(recipe, world=world, engine=name)
-            train(trainer, 2)
-            keep(folder / f"{recipe}-{name}.safetensors", trainer, world)
-    (folder / f"rank{world.rank}.json").write_text(json.dumps(results))
+    results = {engine: run_toy(engine, world) for engine in ENGINES}
+    (Path(arguments[0]) / f"rank{world.rank}.json").write_text(json.dumps(results))
     disconnect()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
-    leave(0)

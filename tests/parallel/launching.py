@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -55,17 +56,23 @@ def start_ranks(
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, *arguments],
-                env=env,
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
+        processes.append(start(arguments, env, folder))
     return processes
+
+
+def start(
+    arguments: list[str], env: dict[str, str] | None = None, folder: Path = ROOT
+) -> subprocess.Popen:
+    """`python ARGUMENTS`, in a process group of its own, so that it ends with its children."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=env or clean_environment(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def run_ranks(arguments: list[str], world: int, timeout_s: float = 240) -> list[str]:
@@ -85,13 +92,19 @@ def finish(processes: list[subprocess.Popen], timeout_s: float = 240) -> list[st
         return [p.communicate(timeout=max(0.0, deadline - time.monotonic()))[0] for p in processes]
     except subprocess.TimeoutExpired:
         for p in processes:
-            p.send_signal(signal.SIGCONT)
-            p.send_signal(signal.SIGABRT)  # Python writes where all its threads are
+            tell(p, signal.SIGCONT)
+            tell(p, signal.SIGABRT)  # Python writes where all its threads are
         outputs = [f"--- rank {i}:\n{last_words(p)}" for i, p in enumerate(processes)]
         raise AssertionError(f"not done after {limit:.0f} s\n" + "\n".join(outputs)) from None
     finally:
         for p in processes:
-            p.kill()
+            tell(p, signal.SIGKILL)
+
+
+def tell(process: subprocess.Popen, number: int) -> None:
+    """A signal to a process that `start` began, and to its children."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def last_words(process: subprocess.Popen) -> str:

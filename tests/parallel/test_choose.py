@@ -56,7 +56,6 @@ REFUSED = {
     "unknown engine": ({"engine": "zero4"}, "no engine 'zero4'"),
     "one process": ({"engine": "fsdp2", "world": ONE}, "there is only one"),
     "one process, zero": ({"engine": "zero1", "world": ONE}, "there is only one"),
-    "second order": ({"engine": {"D": "zero3"}}, "its phase D.r1 differentiates through"),
     "two opinions": ({"engine": "fsdp2", "env": BY_DEEPSPEED}, "asks for engine zero1"),
     "FSDP 1": ({"engine": None, "env": BY_FSDP | {"FSDP_VERSION": "1"}}, "fsdp_version: 2"),
     "clipping": (
@@ -104,13 +103,6 @@ def test_deepspeed_files_that_would_change_training(content, words, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=words):
         read_settings(str(tmp_path / "a.json"))
-
-
-def test_weights_changed_after_a_step_forbid_zero3():
-    recipe = Toy(second_order=False)
-    object.__setattr__(recipe.phases[0], "after", lambda: None)
-    with pytest.raises(ConfigError, match=r"D\.discriminator changes weights after its step"):
-        choose("zero3", recipe, TWO, env={})
 
 
 def test_a_missing_or_old_deepspeed(monkeypatch):

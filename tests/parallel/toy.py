@@ -2,7 +2,8 @@
 
 Spectral norm, averages, notes from phase to phase, and lazy second-order phases of both players
 (R1 on D, which also differentiates twice through G, frozen then; path length on G, whose parts are
-called one by one and whose last layer it leaves out).
+called one by one and whose last layer it leaves out). Parameters without dimensions, of one
+element, and not laid out row by row.
 """
 
 import torch
@@ -22,22 +23,35 @@ class Generator(nn.Module):
         self.mapping = nn.Sequential(nn.Linear(4, 5), nn.Softplus(), nn.Linear(5, 5))
         self.synthesis = Synthesis()
         self.shift = nn.Parameter(torch.zeros(3))
+        self.gain = nn.Parameter(torch.ones(()))
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.sometimes = nn.Parameter(torch.zeros(2, 3))  # one rank may need it, another not
+
+    def ws(self, z: Tensor) -> Tensor:
+        """One latent's, or those of two mixed: ranks call the mapping differently often."""
+        w = self.mapping(z)
+        if float(torch.rand(())) < 0.5:
+            w = (w + self.mapping(z.flip(1))) / 2 + self.sometimes.sum()
+        return w
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.synthesis(self.mapping(z)) + self.shift[:, None, None]
+        return self.synthesis(self.ws(z)) * self.gain + self.shift[:, None, None] + self.bias
 
 
 class Synthesis(nn.Module):
+    """Reads weights of parts that it never calls."""
+
     def __init__(self):
         super().__init__()
         self.const = nn.Parameter(torch.randn(6, 4, 4))
-        self.affine = nn.Linear(5, 6)
+        self.affine = nn.Parameter(torch.randn(6, 5).t() / 2)  # not laid out row by row
         self.blocks = nn.ModuleList([nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 3, 1)])
 
     def forward(self, w: Tensor) -> Tensor:
-        x = self.const * self.affine(w)[:, :, None, None]
-        x = F.softplus(self.blocks[0](F.interpolate(x, scale_factor=4)))
-        return self.blocks[1](x).tanh()
+        x = self.const * (w @ self.affine)[:, :, None, None]
+        first, last = self.blocks
+        x = F.conv2d(F.interpolate(x, scale_factor=4), 2 * first.weight, first.bias, padding=1)
+        return last(F.softplus(x)).tanh()
 
 
 class Discriminator(nn.Module):
@@ -55,7 +69,7 @@ class Discriminator(nn.Module):
 class Toy(Recipe):
     """Logistic loss, R1 every 2, path length every 2, all smooth."""
 
-    def __init__(self, data: DataSpec | None = None, *, second_order: bool = True):
+    def __init__(self, data: DataSpec | None = None):
         super().__init__()
         self.G, self.D = Generator(), Discriminator()
         self.G_ema = Ema(self.G, halflife_nimg=20)
@@ -66,12 +80,12 @@ class Toy(Recipe):
             "D": Player([self.D], adam(2e-3, 0.5, 0.99, eps=1e-4)),
         }
         # R1 first: where it needs G, G's own phase before it was one of first order.
-        penalties = [
+        self.phases = [
+            Phase("D", self.discriminator),
+            Phase("G", self.generator, fresh=False),
             Phase("D", self.r1, every=2, fresh=False, second_order=True),
             Phase("G", self.path_length, every=2, fresh=False, second_order=True),
         ]
-        self.phases = [Phase("D", self.discriminator), Phase("G", self.generator, fresh=False)]
-        self.phases += penalties if second_order else []
 
     def fake(self, batch: Batch) -> Tensor:
         return self.G(torch.randn(len(batch["image"]), 4))

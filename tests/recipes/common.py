@@ -5,13 +5,14 @@ is tested with its defaults on 16-pixel images.
 """
 
 import hashlib
+from dataclasses import fields
 
 import torch
 
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
-from largegan.recipe import DataSpec, Recipe
-from largegan.recipes import TABLE, build, recipe_class
+from largegan.recipe import DataSpec, MakesSources, Recipe
+from largegan.recipes import TABLE, build, options_class, recipe_class
 from largegan.trainer import Trainer
 
 IMAGES = DataSpec(channels=3, height=16, width=16, num_classes=3)
@@ -33,12 +34,87 @@ TINY: dict[str, dict] = {
         "ada_p": 0.3,
         "ada_nimg_to_full": 200,
     },
+    "stylegan3": {
+        "z_dim": 4,
+        "w_dim": 4,
+        "channel_base": 16,
+        "channel_max": 4,
+        "layers": 3,
+        "margin": 2,
+        "filter_size": 4,
+        "d_channel_base": 64,
+        "d_channel_max": 4,
+        "r1_every": 4,
+        "ada_p": 0.3,
+        "ada_nimg_to_full": 200,
+    },
+    "r3gan": {
+        "z_dim": 4,
+        "channel_base": 64,
+        "channel_max": 4,
+        "group_width": 4,
+        "blocks": 1,
+        "g_embed_dim": 3,
+        "schedule_nimg": 4000,
+        "ema_halflife_nimg": 500,
+    },
     "cgan": {"z_dim": 4, "channels": 4},
     "sagan": {"z_dim": 4, "g_channels": 2, "d_channels": 4, "attention": 8},
     "biggan": {"z_dim": 6, "shared_dim": 3, "g_channels": 2, "d_channels": 2, "attention": 8},
     "biggan_deep": {"z_dim": 3, "shared_dim": 3, "g_channels": 2, "d_channels": 4, "attention": 8},
+    "projected_gan": {
+        "z_dim": 4,
+        "channels": 4,
+        "backbone": "random:test_efficientnet",
+        "backbone_size": 64,
+        "features": 4,
+        "judges": 2,
+        "patch": True,
+    },
+    "gat": {
+        "z_dim": 4,
+        "patch": 4,
+        "g_width": 16,
+        "g_depth": 4,
+        "g_heads": 2,
+        "d_width": 16,
+        "d_depth": 1,
+        "d_heads": 2,
+        "cmap_dim": 8,
+        "ema_halflife_nimg": 1000,
+    },
     "pix2pix": {"depth": 5, "g_channels": 2, "d_channels": 2, "d_layers": 1},
     "cyclegan": {"depth": 1, "g_channels": 2, "d_channels": 2, "d_layers": 1, "pool_size": 6},
+    "lapgan": {"z_dim": 4, "g_width": 16, "d_width": 16, "channels": 4},
+    "gmmn": {"z_dim": 4, "width": 4},
+    "gmmn_codes": {
+        "code_dim": 4,
+        "code_width": 16,
+        "z_dim": 4,
+        "width": 4,
+        "code_nimg": 3200,
+        "start_nimg": 0,
+    },
+    "gaussian_mmd": {"width": 8},
+    # A discriminator that sees real and fake apart through batch norm learns a mean late.
+    "ali": {"z_dim": 4, "channels": 2, "d_norm": "none"},
+    "bigan": {"z_dim": 4, "width": 32, "d_norm": "none"},
+    "srresnet": {"scale": 2, "channels": 4, "blocks": 1},
+    "srgan": {
+        "scale": 2,
+        "channels": 4,
+        "blocks": 1,
+        "d_channels": 2,
+        "content": "random:test_resnet",
+        "pixel_weight": 1.0,
+    },
+    "esrgan": {
+        "scale": 4,
+        "channels": 4,
+        "blocks": 1,
+        "d_channels": 2,
+        "content": "random:test_resnet",
+    },
     "cut": {
         "blocks": 1,
         "g_channels": 2,
@@ -62,16 +138,40 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # Path lengths are compared with the mean of their micro-batch; without classes and with equal
     # latents they are all the same.
     "stylegan2": {"mbstd_group": 1, "conditional": False, "pl_weight": 0.1},
+    # Without classes and with equal latents all fakes are alike, and so are the magnitudes that
+    # layers see; a mean that never moves is that of no batch.
+    "stylegan3": {"mbstd_group": 1, "conditional": False, "magnitude_halflife_nimg": 1e12},
+    "r3gan": {},
     "cgan": {"norm": "none"},
     "sagan": {"norm": "none"},
     "biggan": {"norm": "none"},
     "biggan_deep": {"norm": "none"},
+    "projected_gan": {"norm": "none"},
+    "gat": {},
     "pix2pix": {"norm": "none", "dropout": False},
     # Instance norm mixes no images, but gradients of the biases before it are rounding noise,
     # which Adam turns into steps of full length.
     "cyclegan": {"norm": "none"},
+    "lapgan": {"dropout": 0.0},
+    # Every example is compared with all others of its group, here its micro-batch.
+    "gmmn": {"group": 2},
+    "gmmn_codes": {"group": 2, "dropout": 0.0},
+    "gaussian_mmd": {"group": 2},
+    "ali": {"norm": "none", "dropout": 0.0},
+    "srresnet": {"norm": "none"},
+    "srgan": {"norm": "none"},
+    "esrgan": {"norm": "none", "compare": "pairs"},
     # The projections start so small that normalising them enlarges rounding 10,000 times.
     "cut": {"norm": "none", "projection": 0},
+}
+# Where a batch is cut into the same micro-batches, nothing but batch norm's running statistics
+# depends on who computes which: so this much of a recipe can be compared between one process and
+# several. Recipes that are not here: as above.
+SAME_MICRO_BATCHES: dict[str, dict] = {
+    "stylegan2": {"pl_every": 2, "pl_shrink": 1, "r1_every": 2},
+    "pix2pix": {"norm": "none"},
+    "cyclegan": {},
+    "cut": {},
 }
 NAMES = list(TABLE)
 
@@ -86,13 +186,23 @@ def spec_reading(reads: tuple[str, ...]) -> DataSpec:
     return NUMBERS if "x" in reads else IMAGES
 
 
-def make_recipe(name: str, *, seed: int = 0, exact: bool = False) -> Recipe:
-    """A tiny recipe; `exact` picks the options that have no batch statistics."""
+def make_recipe(name: str, *, seed: int = 0, exact: bool = False, same: bool = False) -> Recipe:
+    """A tiny recipe; `exact` picks the options that have no batch statistics, `same` those that
+    do not depend on who computes a micro-batch.
+    """
     torch.manual_seed(seed)
-    options = dict(TINY.get(name, {}))
-    if exact:
-        options |= NO_BATCH_STATISTICS.get(name, {"norm": "none"})
+    options, plain = dict(TINY.get(name, {})), without_batch_statistics(name)
+    if same:
+        options |= SAME_MICRO_BATCHES.get(name, plain)
+    elif exact:
+        options |= plain
     return build(name, spec_of(name), options)
+
+
+def without_batch_statistics(name: str) -> dict:
+    """Of the table, or for a recipe that is not in it: every norm that can be left out is."""
+    norms = {f.name: "none" for f in fields(options_class(name)) if f.name.endswith("norm")}
+    return NO_BATCH_STATISTICS.get(name, norms)
 
 
 class ToyStream:
@@ -152,8 +262,16 @@ def draw(recipe: Recipe, n: int, random: torch.Generator) -> torch.Tensor:
     device = random.device
     if not recipe.directions:
         return recipe.sample(n, random, labels=torch.arange(n, device=device) % 3)
-    sources = [example(TWO_DOMAINS, p)["image_a"] for p in range(n)]
-    return recipe.translate(torch.stack(sources).to(device))
+    return recipe.translate(toy_sources(recipe, n).to(device))
+
+
+def toy_sources(recipe: Recipe, n: int) -> torch.Tensor:
+    """What a recipe that translates is given: images of domain a, or what it makes of images."""
+    spec = spec_reading(recipe.reads)
+    examples = [example(spec, p) for p in range(n)]
+    if isinstance(recipe, MakesSources):
+        return recipe.sources({"image": torch.stack([e["image"] for e in examples])})
+    return torch.stack([e["image_a"] for e in examples])
 
 
 def make_trainer(

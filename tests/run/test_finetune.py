@@ -108,3 +108,31 @@ def test_a_run_starts_from_another_and_resumes_itself(tmp_path, capsys):
     assert main(arguments("gan", second, 64, **options, **{"run.resume": "auto"})) == 0
     out = capsys.readouterr().out
     assert "resuming from" in out and "starting from the weights" not in out
+
+
+@pytest.mark.parametrize("generator, later", [("srresnet", "srgan"), ("rrdb", "esrgan")])
+def test_a_second_stage_takes_the_first_ones_networks(generator, later, tmp_path):
+    """Whole, averages included, at any image size; only the discriminator begins anew."""
+    path, before = saved(tmp_path, "srresnet", generator=generator, scale=4)
+    options = TINY[later] | {"generator": generator, "scale": 4}
+    recipe = build(later, DataSpec(channels=3, height=32, width=32), options)
+    fresh = {k: v.clone() for k, v in recipe.state_dict().items()}
+    spec = DataSpec(channels=3, height=32, width=32)
+    state, notes = starting_weights(path, recipe, spec, name=later, options=options)
+    assert set(state) == set(fresh)
+    for key, value in state.items():
+        wanted = before.state_dict().get(key, fresh[key])
+        assert torch.equal(value, wanted), key
+    assert notes == [f"starting from G, G_ema of srresnet, {path}", "  begins anew: D"]
+
+
+def test_a_second_stage_of_another_shape_is_refused(tmp_path):
+    path, _ = saved(tmp_path, "srresnet")
+    for other in ({"channels": 6}, {"blocks": 2}, {"generator": "msrresnet"}):
+        options = TINY["srgan"] | other
+        recipe = build("srgan", SPEC, options)
+        with pytest.raises(ConfigError, match="give it the options of that run of srr"):
+            starting_weights(path, recipe, SPEC, name="srgan", options=options)
+    recipe = build("dcgan", SPEC, TINY["dcgan"])
+    with pytest.raises(ConfigError, match="is of recipe srresnet, this run is of dcgan"):
+        starting_weights(path, recipe, SPEC, name="dcgan", options=TINY["dcgan"])

@@ -68,3 +68,68 @@ def test_what_does_not_match(folders, capsys):
     (folders / "near/below/1.png").write_bytes(b"nothing")
     code, said = call(capsys, folders / "near", folders / "truth")
     assert code == 3 and "below/1" in said and "not a readable image" in said
+
+
+@pytest.fixture
+def enlargements(tmp_path) -> Path:
+    """truth 24x32, its halves in small, and halves doubled by Pillow in outputs."""
+    for name in ("truth", "small", "outputs"):
+        (tmp_path / name).mkdir()
+    for i in range(2):
+        low = np.random.default_rng(i).integers(0, 256, (6, 8, 3), np.uint8)
+        truth = Image.fromarray(low).resize((32, 24), Image.Resampling.BICUBIC)
+        small = truth.resize((16, 12), Image.Resampling.BICUBIC)
+        truth.save(tmp_path / "truth" / f"{i}.png")
+        small.save(tmp_path / "small" / f"{i}.png")
+        small.resize((32, 24), Image.Resampling.NEAREST).save(tmp_path / "outputs" / f"{i}.png")
+    return tmp_path
+
+
+def luma_psnr(a: Path, b: Path, border: int) -> float:
+    """As the field writes it: 8-bit Y from 16 to 235, borders cut, a peak of 255."""
+    ys = []
+    for path in (a, b):
+        rgb = np.asarray(Image.open(path), np.float64) / 255
+        y = 16 + rgb @ np.array([65.481, 128.553, 24.966])
+        ys.append(y[border:-border, border:-border])
+    return 10 * np.log10(255**2 / np.square(ys[0] - ys[1]).mean())
+
+
+def test_super_resolution(enlargements, capsys):
+    outputs, truth, small = (enlargements / name for name in ("outputs", "truth", "small"))
+    scores = enlargements / "scores.json"
+    code, said = call(capsys, outputs, truth, "--scale", 2, "--inputs", small, "--json", scores)
+    assert code == 0 and "bicubic  2 pairs" in said
+    found = json.loads(scores.read_text())
+    for name, one in found["outputs"]["images"].items():
+        wanted = luma_psnr(outputs / f"{name}.png", truth / f"{name}.png", 2)
+        assert one["psnr"] == pytest.approx(wanted, abs=1e-3)
+    assert found["bicubic"]["mean"]["psnr"]["mean"] > found["outputs"]["mean"]["psnr"]["mean"] + 3
+    assert call(capsys, outputs, truth, "--scale", 0)[0] == 2
+    code, said = call(capsys, outputs, truth, "--scale", 12)
+    assert code == 3 and "nothing left when 12 pixels are cut" in said
+    code, said = call(capsys, outputs, truth, "--scale", 4, "--inputs", small)
+    assert code == 3 and "[3, 48, 64] (channels, height, width) and its truth [3, 24, 32]" in said
+
+
+def test_reduce_makes_what_is_scored(enlargements, capsys):
+    reduce = load_tool(Path(__file__).parents[2] / "tools" / "reduce.py")
+    source = enlargements / "odd"
+    source.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (25, 35, 3), np.uint8)
+    Image.fromarray(pixels).save(source / "a.jpg")
+    words = [str(source), str(enlargements / "low"), "--scale", "4"]
+    words += ["--truths", str(enlargements / "cut")]
+    assert reduce.main(words) == 0
+    with (
+        Image.open(enlargements / "low/a.png") as low,
+        Image.open(enlargements / "cut/a.png") as cut,
+    ):
+        assert low.size == (8, 6) and cut.size == (32, 24)
+        pillows = np.asarray(cut.resize((8, 6), Image.Resampling.BICUBIC), int)
+        assert np.abs(np.asarray(low, int) - pillows)[2:-2, 2:-2].max() <= 1
+    assert reduce.main(words) == 2 and "exists" in capsys.readouterr().err
+    assert reduce.main([*words, "--overwrite"]) == 0
+    assert reduce.main([*words[:3], "1"]) == 2
+    Image.new("RGB", (3, 3)).save(source / "b.png")
+    assert reduce.main([*words, "--overwrite"]) == 3

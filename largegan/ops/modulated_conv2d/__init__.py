@@ -18,6 +18,7 @@ def modulated_conv2d(
     s: Tensor,
     *,
     demodulate: bool = True,
+    gain: Tensor | float = 1.0,
     noise: Tensor | None = None,
     up: int = 1,
     down: int = 1,
@@ -30,15 +31,15 @@ def modulated_conv2d(
 
     `x` `[N, I, H, W]`, `w` `[O, I, h, w]`, `s` `[N, I]` -> `[N, O, ...]`. Weights of image n are
     `w[o, i] s[n, i]`, and with `demodulate` each output channel's weights have norm 1 (Karras et
-    al., 2020, Eq. 1 and 3). `noise` is added to the result and must broadcast with it. `form`
-    chooses how: "activations" scales what goes in and comes out of one shared convolution,
-    "weights" builds every image's weights and convolves in groups. They agree up to rounding;
-    "auto" takes "activations".
+    al., 2020, Eq. 1 and 3); `gain`, after that, scales the input. `noise` is added to the result
+    and must broadcast with it. `form` chooses how: "activations" scales what goes in and comes out
+    of one shared convolution, "weights" builds every image's weights and convolves in groups. They
+    agree up to rounding; "auto" takes "activations".
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}: give one of {', '.join(FORMS)}")
     how = {"f": f, "up": up, "down": down, "padding": padding, "flip_weight": flip_weight}
-    y = (_weights if form == "weights" else _activations)(x, w, s, demodulate, how)
+    y = (_weights if form == "weights" else _activations)(x, w, s, demodulate, gain, how)
     return y if noise is None else y + noise
 
 
@@ -74,14 +75,14 @@ def demodulation(w: Tensor, s: Tensor) -> Tensor:
     return (s.square() @ w.square().sum([2, 3]).t() + 1e-8).rsqrt()
 
 
-def _activations(x, w, s, demodulate, how) -> Tensor:
-    y = conv2d_resample(modulate(x, s), w.to(x.dtype), **how)
+def _activations(x, w, s, demodulate, gain, how) -> Tensor:
+    y = conv2d_resample(modulate(x, s * gain), w.to(x.dtype), **how)
     return y * demodulation(w, s)[:, :, None, None].to(x.dtype) if demodulate else y
 
 
-def _weights(x, w, s, demodulate, how) -> Tensor:
+def _weights(x, w, s, demodulate, gain, how) -> Tensor:
     n, channels = x.shape[:2]
-    per_image = w * s[:, None, :, None, None]  # [N, O, I, h, w]
+    per_image = w * (s * gain)[:, None, :, None, None]  # [N, O, I, h, w]
     if demodulate:
         per_image = per_image * demodulation(w, s)[:, :, None, None, None]
     x = x.reshape(1, n * channels, *x.shape[2:])

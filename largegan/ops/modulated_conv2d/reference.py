@@ -13,6 +13,7 @@ def modulated_conv2d(
     s: Tensor,
     *,
     demodulate: bool = True,
+    gain: Tensor | float = 1.0,
     noise: Tensor | None = None,
     up: int = 1,
     down: int = 1,
@@ -25,6 +26,7 @@ def modulated_conv2d(
     weights = w * s[:, None, :, None, None]  # Eq. 1: [N, O, I, h, w]
     if demodulate:  # Eq. 3
         weights = weights * (weights.square().sum([2, 3, 4], keepdim=True) + 1e-8).rsqrt()
+    weights = weights * gain
     how = {"up": up, "down": down, "padding": padding, "flip_weight": flip_weight}
     images = zip(x.split(1), weights.to(x.dtype), strict=True)
     y = torch.cat([conv2d_resample(image, weight, f, **how) for image, weight in images])

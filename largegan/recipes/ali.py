@@ -1,0 +1,92 @@
+"""Adversarially learned inference: a GAN with an encoder (Dumoulin et al., 2017, arXiv 1606.00704).
+
+As published: the discriminator tells (x, E(x)) from (G(z), z), E(x) is drawn from a normal
+distribution whose mean and deviation the encoder gives; generator and encoder are one player that
+wants the opposite; Adam 1e-4 with beta1 0.5, normal z, dropout 0.2 in the discriminator, weights
+from N(0, 0.01). Here: without the paper's maxout, images in [-1, 1] through tanh, any square size
+from 8 pixels on, the discriminator steps first; samples and codes come from averaged weights.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from largegan.ema import Ema
+from largegan.layers.cond_norm import frozen_statistics
+from largegan.losses import minimax_d
+from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, init_weights
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALIOptions(NoiseToImageOptions):
+    """Options of `ali`."""
+
+    z_dim: int = 64
+    """Numbers in a latent vector, standard normal."""
+    channels: int = 32
+    """Width next to the image, of all networks; it doubles from layer to layer, up to 16 times."""
+    norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in generator and encoder."""
+    d_norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the discriminator."""
+    dropout: float = 0.2
+    """Of the discriminator's maps."""
+    lr: float = 1e-4
+    """Adam's learning rate, both players."""
+    beta2: float = 0.999
+    """Adam's second beta (published: 0.001)."""
+
+
+class ALI(NoiseToImage):
+    """Adversarially learned inference (Dumoulin et al., 2017)."""
+
+    def __init__(self, data: DataSpec, options: ALIOptions):
+        super().__init__()
+        self.z_dim, size = options.z_dim, square_side(data, "ali")
+        shape = {"image_channels": data.channels, "channels": options.channels}
+        shape["z_dim"], norm = options.z_dim, options.norm
+        self.G, self.E = Decoder(size, **shape, norm=norm), Encoder(size, **shape, norm=norm)
+        self.D = JointDiscriminator(size, **shape, norm=options.d_norm, dropout=options.dropout)
+        for net in (self.G, self.E, self.D):
+            init_weights(net)
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        self.E_ema = Ema(self.E, halflife_nimg=options.ema_halflife_nimg)
+        self.players = {
+            "D": Player([self.D], adam(options.lr, 0.5, options.beta2)),
+            "G": Player([self.G, self.E], adam(options.lr, 0.5, options.beta2)),
+        }
+        self.phases = [
+            Phase("D", self.discriminator),
+            Phase("G", self.generator, fresh=False),
+        ]
+
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """D's logits `[N]` of real images with their codes, and of made images with theirs."""
+        z = self.noise(len(images), self.z_dim, device=images.device)
+        mean, log_std = self.E(images)
+        code = mean + log_std.exp() * torch.randn(mean.shape, device=images.device)
+        made = self.G(z)
+        # Two forwards: batch norm must not mix real and fake images.
+        return self.D(images, code), self.D(made, z)
+
+    def discriminator(self, batch: Batch, at: Progress) -> Terms:
+        with frozen_statistics(self.G), frozen_statistics(self.E):
+            on_data, on_made = self.logits(batch["image"])
+        return {"adv": minimax_d(on_data, on_made)}
+
+    def generator(self, batch: Batch, at: Progress) -> Terms:
+        on_data, on_made = self.logits(batch["image"])
+        return {"adv": minimax_d(on_made, on_data)}
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        super().after_iteration(at, batch_size)
+        self.E_ema.update(self.E, at, batch_size)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """The means of the codes."""
+        return self.E_ema(images)[0]

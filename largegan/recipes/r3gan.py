@@ -1,0 +1,239 @@
+"""R3GAN (Huang et al., 2024, "The GAN is dead; long live the GAN! A modern GAN baseline", arXiv
+2501.05441).
+
+As published: the relativistic pairing loss, zero-centred gradient penalties on real and on fake
+images (R1 and R2) in every step, ResNeXts without normalisation, Adam (0, beta2), and five
+schedules along half a cosine over the images seen: learning rate, beta2, weight of the penalties,
+half-life of the averaged generator, and probability of augmentation. D's and G's steps take images
+of their own, and fakes are paired with the labels of the reals they are compared with. The
+defaults are those for CIFAR-10. Any height and width that halve to the first stage's size, 1 to 4
+channels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from largegan.augment.draws import SameDraws
+from largegan.augment.pipeline import GROUPS, augment
+from largegan.ema import Ema
+from largegan.errors import ConfigError
+from largegan.layers.precision import exact
+from largegan.losses import finite_difference_gp, r1, relativistic_d, relativistic_g
+from largegan.nets.r3gan import Discriminator, Generator
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Terms,
+    adam,
+    cosine_decay,
+)
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
+
+# Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
+TRANSFORMS = dict.fromkeys(GROUPS["bg"], 1.0) | dict.fromkeys(GROUPS["color"], 0.5) | {"cutout": 1}
+SMALLEST = 4  # sides of the first stage, at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class R3GANOptions(NoiseToImageOptions):
+    """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
+
+    z_dim: int = 64
+    """Numbers in a latent vector, standard normal."""
+    channel_base: int = 24576
+    """A stage has this over its longer side feature maps (a multiple of what its groups need)."""
+    channel_max: int = 768
+    """At most so many feature maps (the paper's ImageNet: 1536, with a base of 49152)."""
+    group_width: int = 16
+    """Features in a group of the 3x3 convolutions."""
+    blocks: int = 2
+    """Residual blocks of every stage."""
+    expansion: int = 2
+    """Residual branches are so many times wider inside."""
+    g_embed_dim: int = 64
+    """Numbers that the generator sees a class as."""
+    d_embed_dim: int | None = None
+    """Numbers that the discriminator sees a class as; null: the width of its last stage."""
+    conditional: bool = True
+    """Use the classes when the data have them."""
+    sixteen_bit_stages: int = 3
+    """So many stages, from the image on, use 16 bits where train.precision is bf16."""
+    lr: float = 2e-4
+    """Adam's learning rate, both players."""
+    lr_final: float = 5e-5
+    """Where it ends."""
+    beta2: float = 0.9
+    """Adam's memory of squared gradients, both players (of gradients: none)."""
+    beta2_final: float = 0.99
+    """Where it ends."""
+    gamma: float = 0.05
+    """Weight of the gradient penalties."""
+    gamma_final: float = 0.005
+    """Where it ends."""
+    ema_halflife_nimg: float = 5_000_000
+    """Half-life of the averaged generator in images, at the end; it starts at 0."""
+    augment_p: float = 0.55
+    """Probability of ADA's transforms (of colours: half of it) at the end; it starts at 0."""
+    schedule_nimg: int = 20_000_000
+    """Images in which all of these end (normally train.total_nimg)."""
+    penalty: Literal["exact", "finite_difference"] = "exact"
+    """How R1 and R2 are found: by second derivatives, or from differences along random directions,
+    which is another regulariser but suits weights that are cut over processes."""
+
+
+class R3GAN(NoiseToImage):
+    """The modern baseline: relativistic loss, R1 and R2 (Huang et al., 2024)."""
+
+    def __init__(self, data: DataSpec, options: R3GANOptions):
+        """
+        Args:
+            data: what the images look like; both sides halve down to 4 to 32 pixels.
+            options: see `R3GANOptions`.
+        """
+        super().__init__()
+        o = self.options = options
+        check(o)
+        self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
+        sizes = stage_sizes(data.height, data.width)
+        unit = o.group_width // min(o.expansion, o.group_width)
+        widths = [features(max(size), o.channel_base, o.channel_max, unit) for size in sizes]
+        shared = {
+            "widths": widths,
+            "groups": [width * o.expansion // o.group_width for width in widths],
+            "blocks": [o.blocks] * len(sizes),
+            "expansion": o.expansion,
+            "image_channels": data.channels,
+            "c_dim": self.num_classes,
+            "sixteen_bit": o.sixteen_bit_stages,
+        }
+        size = (data.height, data.width)
+        self.G = Generator(*size, z_dim=o.z_dim, embed_dim=o.g_embed_dim, **shared)
+        self.D = Discriminator(*size, embed_dim=o.d_embed_dim or widths[0], **shared)
+        self.G_ema = Ema(self.G, halflife_nimg=0.0, rampup=None)
+        self.curves = {
+            "lr": (o.lr, o.lr_final),
+            "beta2": (o.beta2, o.beta2_final),
+            "gamma": (o.gamma, o.gamma_final),
+            "ema_halflife_nimg": (0.0, o.ema_halflife_nimg),
+            "augment_p": (0.0, o.augment_p),
+        }
+        self.players = {
+            "D": Player([self.D], adam(o.lr, 0.0, o.beta2), self.schedule),
+            "G": Player([self.G], adam(o.lr, 0.0, o.beta2), self.schedule),
+        }
+        self.phases = [
+            Phase("D", self.discriminator, second_order=o.penalty == "exact"),
+            Phase("G", self.generator),
+        ]
+
+    def value(self, name: str, nimg: int) -> float:
+        """A scheduled number after `nimg` images, the five of `curves`."""
+        return cosine_decay(*self.curves[name], nimg, total_nimg=self.options.schedule_nimg)
+
+    def schedule(self, at: Progress) -> dict:
+        return {"lr": self.value("lr", at.nimg), "betas": (0.0, self.value("beta2", at.nimg))}
+
+    def discriminator(self, batch: Batch, at: Progress) -> Terms:
+        """Real images should score higher than fakes of their class, on plateaus of D."""
+        c, p = self.labels(batch), self.value("augment_p", at.nimg)
+        real, fake = batch["image"].detach(), self.fake(batch).detach()
+        penalize = PENALTIES[self.options.penalty]
+        with exact(real):  # differences of sixteen bits are noise; second derivatives nearly so
+            real_scores, r1_term = penalize(lambda x: self.judge(x, c, p), real)
+            fake_scores, r2_term = penalize(lambda x: self.judge(x, c, p), fake)
+        gamma = self.value("gamma", at.nimg)
+        self.watch(real_score=real_scores.mean(), fake_score=fake_scores.mean())
+        return {
+            "adv": relativistic_d(real_scores, fake_scores),
+            "r1": gamma * r1_term,
+            "r2": gamma * r2_term,
+        }
+
+    def generator(self, batch: Batch, at: Progress) -> Terms:
+        c, p = self.labels(batch), self.value("augment_p", at.nimg)
+        fake = self.judge(self.fake(batch), c, p)
+        real = self.judge(batch["image"], c, p)
+        return {"adv": relativistic_g(real, fake)}
+
+    def labels(self, batch: Batch) -> Tensor | None:
+        """One-hot classes `[N, num_classes]`."""
+        if not self.num_classes:
+            return None
+        return F.one_hot(batch["label"], self.num_classes).float()
+
+    def judge(self, images: Tensor, c: Tensor | None, p: float) -> Tensor:
+        """The discriminator sees every image augmented (in float32) with probability `p`."""
+        if p:
+            with exact(images):
+                images = augment(images, p, TRANSFORMS)
+        return self.D(images, c)
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        self.G_ema.halflife_nimg = self.value("ema_halflife_nimg", at.nimg - batch_size)
+        self.G_ema.update(self.G, at, batch_size)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images for `z`; without labels the classes take turns."""
+        if self.num_classes and labels is None:
+            labels = torch.arange(len(z), device=z.device) % self.num_classes
+        return self.G_ema(z, self.labels({"label": labels})).clamp(-1, 1)
+
+
+def exact_penalty(critic, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores `[N]` of images, and 1/2 E |grad|^2 of the critic there, by a second derivative."""
+    images = images.requires_grad_()
+    scores = critic(images)
+    return scores, r1(scores, images)
+
+
+def estimated_penalty(critic, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The same from one difference along a random direction, augmented alike both times."""
+    critic = SameDraws(critic, images.device)
+    scores = critic(images)
+    return scores, finite_difference_gp(critic, scores, images)
+
+
+PENALTIES = {"exact": exact_penalty, "finite_difference": estimated_penalty}
+
+
+def stage_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """(height, width) of every stage, from the smallest to the image's own."""
+    sizes = [(height, width)]
+    while all(side % 2 == 0 and side >= 2 * SMALLEST for side in sizes[0]):
+        sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
+    h, w = sizes[0]
+    if min(h, w) < SMALLEST or h * w > 32 * 32:
+        raise ConfigError(
+            f"R3GAN halves images down to a first stage of at least 4x4 and at most 32x32 pixels; "
+            f"{height}x{width} ends at {h}x{w}: pack the data at sides that are multiples of a "
+            "power of two, such as 32, 48 or 256"
+        )
+    return sizes
+
+
+def features(side: int, base: int, most: int, unit: int) -> int:
+    """Feature maps of a stage: `base` over its longer side, a multiple of `unit`, up to `most`."""
+    return max(unit, min(base // side, most) // unit * unit)
+
+
+def check(o: R3GANOptions) -> None:
+    """Refuses options that no network or schedule can be made of."""
+    if max(o.group_width, o.expansion) % min(o.group_width, o.expansion):
+        raise ConfigError(
+            f"recipe.group_width {o.group_width} and recipe.expansion {o.expansion} do not fit: "
+            "one has to be a multiple of the other"
+        )
+    if not 0 <= o.augment_p <= 1:
+        raise ConfigError(f"recipe.augment_p is {o.augment_p:g}; a probability is from 0 to 1")
+    if o.schedule_nimg < 1:
+        raise ConfigError(
+            f"recipe.schedule_nimg is {o.schedule_nimg}; give the images of the run, at least 1"
+        )

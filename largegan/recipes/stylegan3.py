@@ -1,0 +1,312 @@
+"""StyleGAN3 (Karras et al., 2021, "Alias-Free Generative Adversarial Networks", arXiv 2106.12423).
+
+As published: an alias-free generator, T (translations) or R (rotations too), against StyleGAN2's
+discriminator; softplus losses, R1 every 16 iterations with Adam corrected for it, an average of G
+with its half-life in images, no style mixing, no path lengths, no noise. R begins with blurred
+images, so that D does not look for details too early. The mean w and the layers' magnitudes follow
+the images of D's steps. Options that are null follow the published presets: by image size and
+batch. Here: labels of fakes are those of the batch's reals, and ADA's p stays below 1. Square or
+oblong images whose shorter side is a power of two, 1 to 4 channels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from largegan.augment import ADA, DiffAugment
+from largegan.augment.blur import fading, gaussian_blur
+from largegan.augment.draws import SameDraws
+from largegan.ema import Ema
+from largegan.errors import ConfigError
+from largegan.layers.precision import exact
+from largegan.losses import finite_difference_gp, non_saturating_g, r1
+from largegan.nets.stylegan2 import Mapping
+from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipes.stylegan2 import AUTO_EMA_ITERATIONS, Transforms, freeze_first
+
+AUTO_BLUR_ITERATIONS = 200_000 / 32  # R's blur fades in batch / 32 * 200,000 images
+R_BLUR_SIGMA = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN3Options:
+    """Options of `stylegan3`."""
+
+    configuration: Literal["t", "r"] = "t"
+    """What the generator is equivariant to: translations, or rotations too (slower)."""
+    z_dim: int = 512
+    """Numbers in a latent vector, standard normal."""
+    w_dim: int = 512
+    """Numbers in an intermediate latent vector."""
+    mapping_layers: int = 2
+    """Layers between z and w."""
+    channel_base: int | None = None
+    """The generator's feature maps are half of this over a layer's cutoff; null: 32768 from 512
+    pixels on, else 16384, and twice that for "r"."""
+    channel_max: int | None = None
+    """At most so many feature maps in the generator; null: 512, and twice that for "r"."""
+    layers: int = 14
+    """Layers of the generator before the one that draws the image."""
+    critical: int = 2
+    """So many of its last layers use every frequency that their pixels can show."""
+    first_cutoff: float = 2.0
+    """Highest frequency of the first layer, in cycles per image."""
+    first_stopband: float = 2**2.1
+    """Where the first layer's filter has stopped everything."""
+    last_stopband: float = 2**0.3
+    """The same of the last layer, as a multiple of its cutoff."""
+    margin: int = 10
+    """Samples around the image in every layer but the last two."""
+    filter_size: int = 6
+    """Taps of the filters, for each sample of the lower rate."""
+    conv_clamp: float | None = 256.0
+    """Bound of activations (training with 16 bits); null: none."""
+    magnitude_halflife_nimg: float = 20_000
+    """Half-life of the mean squares that the generator's layers divide their inputs by."""
+    d_channel_base: int | None = None
+    """The discriminator's feature maps are this over the resolution; null: 32768 from 512 pixels
+    on, else 16384."""
+    d_channel_max: int = 512
+    """At most so many feature maps in the discriminator."""
+    mbstd_group: int = 4
+    """Images whose standard deviation the discriminator sees together."""
+    conditional: bool = True
+    """Use the classes when the data have them."""
+    r1_gamma: float | None = None
+    """Weight of the gradient penalty; null: 0.001 height width / batch, as all published ones."""
+    r1_every: int = 16
+    """Iterations between gradient penalties."""
+    penalty: Literal["exact", "finite_difference"] = "exact"
+    """How R1 is found: by second derivatives, or from a difference along a random direction, which
+    is another regulariser but suits weights that are cut over processes."""
+    g_lr: float = 0.0025
+    """Adam's learning rate of the generator."""
+    d_lr: float = 0.002
+    """Adam's learning rate of the discriminator."""
+    ema_halflife_nimg: float | None = None
+    """Half-life of the averaged generator, in images; null: 312.5 batches."""
+    ema_rampup: float | None = 0.05
+    """The half-life is at most this part of the images seen; null: no ramp-up."""
+    blur_sigma: float | None = None
+    """How far D's images are blurred at first, in pixels; null: 10 for "r", else 0."""
+    blur_fade_nimg: float | None = None
+    """Images in which the blur fades; null: 6250 batches."""
+    augment: Literal["ada", "diffaugment", "none"] = "ada"
+    """What the discriminator sees images through; "ada" adapts its probability p."""
+    ada_transforms: Transforms = "bgc"
+    """Which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc."""
+    ada_target: float | None = 0.6
+    """How sure of real images the discriminator should be; null: p stays."""
+    ada_nimg_to_full: int = 500_000
+    """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
+    ada_p: float = 0.0
+    """P at the start."""
+    freeze_d: int = 0
+    """Fine-tuning leaves so many layers of the discriminator as they are (Mo et al., 2020)."""
+
+
+class StyleGAN3(Recipe):
+    """Alias-free style-based generator (Karras et al., 2021)."""
+
+    run_state = ("augment.p", "augment.signs")
+
+    def __init__(self, data: DataSpec, options: StyleGAN3Options):
+        """
+        Args:
+            data: what the images look like; the shorter side is a power of two.
+            options: see `StyleGAN3Options`.
+        """
+        super().__init__()
+        o = self.options = options
+        if not 0 <= o.ada_p <= 1:
+            raise ConfigError(f"recipe.ada_p is {o.ada_p:g}; a probability is from 0 to 1")
+        self.num_classes = data.num_classes if o.conditional else 0
+        self.G = make_generator(data, o, self.num_classes)
+        self.D = make_discriminator(data, o, self.num_classes)
+        freeze_first(self.D, o.freeze_d)
+        self.G_ema = Ema(self.G, halflife_nimg=0.0, rampup=o.ema_rampup, average_buffers=False)
+        self.augment = make_augment(o)
+        self.players = {
+            "G": Player([self.G], adam(o.g_lr, 0.0, 0.99)),
+            "D": Player([self.D], adam(o.d_lr, 0.0, 0.99, lazy=o.r1_every)),
+        }
+        second_order = o.penalty == "exact"
+        self.phases = [
+            Phase("G", self.generator),
+            Phase("D", self.discriminator, fresh=False),
+            Phase("D", self.r1, every=o.r1_every, fresh=False, second_order=second_order),
+        ]
+
+    def generator(self, batch: Batch, at: Progress) -> Terms:
+        c = self.condition(batch)
+        fake = self.fake(batch, c, track=False)
+        return {"adv": non_saturating_g(self.judge(fake, c, at))}
+
+    def discriminator(self, batch: Batch, at: Progress) -> Terms:
+        c = self.condition(batch)
+        fake = self.fake(batch, c, track=True)
+        real = self.judge(batch["image"], c, at)
+        if isinstance(self.augment, ADA):
+            self.augment.observe(real)
+            self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
+        return {
+            "fake": F.softplus(self.judge(fake, c, at)).mean(),
+            "real": F.softplus(-real).mean(),
+        }
+
+    def r1(self, batch: Batch, at: Progress) -> Terms:
+        """The slope at real images before blur and augmentation."""
+        real, c = batch["image"].detach(), self.condition(batch)
+        if self.options.penalty == "exact":
+            real.requires_grad_()
+            return {"r1": self.gamma(real) * r1(self.judge(real, c, at), real)}
+        judge = SameDraws(lambda images: self.judge(images, c, at), real.device)
+        with exact(real):  # a difference of sixteen bits is noise
+            return {"r1": self.gamma(real) * finite_difference_gp(judge, judge(real), real)}
+
+    def gamma(self, images: Tensor) -> float:
+        if self.options.r1_gamma is not None:
+            return self.options.r1_gamma
+        return 0.001 * images.shape[2] * images.shape[3] / self.batch_size
+
+    def condition(self, batch: Batch) -> Tensor | None:
+        """One-hot classes `[N, num_classes]`."""
+        if not self.num_classes:
+            return None
+        return F.one_hot(batch["label"], self.num_classes).float()
+
+    def fake(self, batch: Batch, c: Tensor | None, *, track: bool) -> Tensor:
+        """Images for new latents; `track` counts them in the mean w and in the magnitudes."""
+        like = batch["image"]
+        z = torch.randn(len(like), self.options.z_dim, device=like.device)
+        return self.G.synthesis(self.G.mapping(z, c, track=track), track=track)
+
+    def judge(self, images: Tensor, c: Tensor | None, at: Progress) -> Tensor:
+        """The discriminator sees every image blurred, then augmented (in float32)."""
+        with exact(images):
+            images = self.augment(gaussian_blur(images, self.blur(at)))
+        return self.D(images, c)
+
+    def blur(self, at: Progress) -> float:
+        """Its sigma now, in pixels."""
+        o = self.options
+        sigma, fade_nimg = o.blur_sigma, o.blur_fade_nimg
+        if sigma is None:
+            sigma = R_BLUR_SIGMA if o.configuration == "r" else 0.0
+        if fade_nimg is None:
+            fade_nimg = AUTO_BLUR_ITERATIONS * self.batch_size
+        return fading(sigma, at.nimg, fade_nimg)
+
+    def set_batch_size(self, batch_size: int) -> None:
+        super().set_batch_size(batch_size)
+        if batch_size < self.options.mbstd_group:
+            raise ConfigError(
+                f"train.batch_size {batch_size} is less than recipe.mbstd_group "
+                f"{self.options.mbstd_group}, the images whose spread the discriminator sees "
+                "together: raise the first, or lower the second"
+            )
+
+    def after_iteration(self, at: Progress, batch_size: int) -> None:
+        halflife = self.options.ema_halflife_nimg
+        self.G_ema.halflife_nimg = (
+            AUTO_EMA_ITERATIONS * batch_size if halflife is None else halflife
+        )
+        # As published, the ramp-up counts the images before this iteration: the first one copies.
+        self.G_ema.update(self.G, Progress(at.step - 1, at.nimg - batch_size), batch_size)
+        if isinstance(self.augment, ADA):
+            self.augment.adapt(at.step, batch_size)
+
+    def latent(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, self.options.z_dim, generator=generator, device=generator.device)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images for `z`; without labels the classes take turns."""
+        return self.decode_truncated(z, labels, 1.0)
+
+    @torch.no_grad()
+    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
+        """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
+        return self.synthesize(self.ws(z, labels, amount))
+
+    def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
+        if self.num_classes and labels is None:
+            labels = torch.arange(len(z), device=z.device) % self.num_classes
+        c = self.condition({"label": labels}) if self.num_classes else None
+        return self.G_ema.net.mapping(z, c, truncation=truncation)
+
+    def synthesize(self, ws: Tensor) -> Tensor:
+        """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
+        return self.G_ema.net.synthesis(ws).clamp(-1, 1)
+
+    @torch.no_grad()
+    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
+        """`decode`, not clamped, the input moved by `transform` `[3, 3]`; see `MovesInput`."""
+        return self.G_ema.net.synthesis(self.ws(z, labels), transform=transform)
+
+
+def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generator:
+    """T or R, with the published widths where the options leave them open."""
+    turns = o.configuration == "r"
+    widen = 2 if turns else 1
+    base = auto_base(data) * widen if o.channel_base is None else o.channel_base
+    synthesis = Synthesis(
+        data.height,
+        data.width,
+        w_dim=o.w_dim,
+        image_channels=data.channels,
+        channel_base=base,
+        channel_max=512 * widen if o.channel_max is None else o.channel_max,
+        layers=o.layers,
+        critical=o.critical,
+        first_cutoff=o.first_cutoff,
+        first_stopband=o.first_stopband,
+        last_stopband=o.last_stopband,
+        margin=o.margin,
+        kernel=1 if turns else 3,
+        filter_size=o.filter_size,
+        radial=turns,
+        conv_clamp=o.conv_clamp,
+        magnitude_halflife_nimg=o.magnitude_halflife_nimg,
+    )
+    mapping = Mapping(
+        z_dim=o.z_dim,
+        c_dim=classes,
+        w_dim=o.w_dim,
+        num_ws=synthesis.num_ws,
+        layers=o.mapping_layers,
+        w_avg_beta=W_AVG_BETA,
+    )
+    return Generator(mapping, synthesis)
+
+
+def make_discriminator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Discriminator:
+    """StyleGAN2's."""
+    return Discriminator(
+        data.height,
+        data.width,
+        image_channels=data.channels,
+        c_dim=classes,
+        channel_base=auto_base(data) if o.d_channel_base is None else o.d_channel_base,
+        channel_max=o.d_channel_max,
+        conv_clamp=o.conv_clamp,
+        group_size=o.mbstd_group,
+    )
+
+
+def auto_base(data: DataSpec) -> int:
+    return 32768 if max(data.height, data.width) >= 512 else 16384
+
+
+def make_augment(o: StyleGAN3Options) -> nn.Module:
+    """`[N, C, H, W]` -> the same shape."""
+    if o.augment == "ada":
+        return ADA(
+            o.ada_transforms, target=o.ada_target, nimg_to_full=o.ada_nimg_to_full, p=o.ada_p
+        )
+    return DiffAugment() if o.augment == "diffaugment" else nn.Identity()
