@@ -208,6 +208,7 @@ TABLE = {
                 "up": Example({"f": F, "up": 2, "padding": 1, "flip_weight": False}, modulated(3)),
                 "down": Example({"f": F, "down": 2, "padding": 1}, modulated(3)),
                 "colors": Example({"demodulate": False}, modulated(1)),
+                "gain": Example({"gain": 0.75, "f": F, "up": 2, "padding": 2}, modulated(3)),
             },
         ),
         Op(
