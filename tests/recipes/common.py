@@ -221,6 +221,13 @@ class ToyStream:
         self.rank, self.world, self.position = rank, world, 0
         self.drawn: list[int] = []
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
     def next_batch(self) -> list[dict]:
         first, self.position = self.position, self.position + self.batch_size
         starts = range(first, self.position, self.micro)[self.rank :: self.world]
