@@ -28,7 +28,7 @@ class Cost(NamedTuple):
 class Example(NamedTuple):
     """One call: `op(x, **tensors(x), **fixed(x), **call)`; no gradients go to `fixed`."""
 
-    call: dict = {}  # noqa: RUF012
+    call: dict
     tensors: Callable[[Tensor], Tensors] = nothing
     fixed: Callable[[Tensor], Tensors] = nothing
     cost: Cost | None = None  # None: not timed
