@@ -182,6 +182,14 @@ def check_model(path: Path, saved: dict[str, Tensor], wanted: dict[str, Tensor])
             raise ConfigError(f"checkpoint {path} holds {name}, unknown to this recipe; {hint}")
 
 
+def on_host(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that training does not change: all that it has to wait for."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in unaliased(tensors).items()
+    }
+
+
 def sync(path: Path) -> None:
     """Makes a file's content, or a directory's entries, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
