@@ -59,6 +59,7 @@ MAY_IMPORT = {
         "viz",
     },
     "translation": {"data", "interop", "layers", "restore", "sampler", "viz"},
+    # Importers know the networks that they fill, and the run that they write.
     "interop": {
         "augment",
         "checkpoint",
