@@ -26,6 +26,7 @@ TABLE = {
     "compare": ("largegan.commands.compare", "score translations against the truth"),
     "fid": ("largegan.commands.fid", "FID, KID and more between two sets of images"),
     "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
+    "ema": ("largegan.commands.ema", "find the best average of a run's weights afterwards"),
     "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
     "export": ("largegan.commands.export", "write a network for other programs"),
     "ops": ("largegan.ops.__main__", "which fused operations are used here, and why"),

@@ -24,6 +24,7 @@ from largegan.cli import (
     refuse_existing,
     require_at_least,
 )
+from largegan.metrics import table
 
 METRICS = ["fid", "kid", "prdc"]
 
@@ -99,6 +100,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
     from largegan.metrics.features import open_extractor
+    from largegan.metrics.side import Settings
     from largegan.parallel.launch import agree, together
 
     points = together(world, lambda: points_of(arguments))
@@ -119,7 +121,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         batch=batch,
         bar=scores.progress_bar("reference", world),
     )
-    found = []
+    settings, found = Settings(neighbors=arguments.neighbours), []
     for amount, path, options in points:
         images = together(
             world, lambda p=path, o=options: open_image_set(p, device=world.device, **o)
@@ -134,7 +136,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         )
         values = agree(
             world,
-            lambda s=side: scores.compute(reference, s, METRICS, k=arguments.neighbours),
+            lambda s=side: table.compute(reference, s, METRICS, settings),
         )
         found.append({"truncation": amount, "scores": values, "generated": side.about})
     return {
@@ -154,7 +156,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     from largegan.errors import EnvironmentFault
     from largegan.viz.pictures import write_picture
 
-    for line in table(answer):
+    for line in lines(answer):
         print(line)
     write_picture(arguments.out, chart(answer))
     numbers = arguments.out.with_suffix(".json")
@@ -172,7 +174,7 @@ def distance_names(answer: dict[str, Any]) -> dict[str, str]:
     return {"fid": backbone.title("FID"), "kid": backbone.title("KID")}
 
 
-def table(answer: dict[str, Any]) -> list[str]:
+def lines(answer: dict[str, Any]) -> list[str]:
     titles = [*distance_names(answer).values(), "precision", "recall", "coverage"]
     rows = [f"{'truncation':>10s} {'images':>7s} " + " ".join(f"{t:>20s}" for t in titles)]
     for point in answer["points"]:
