@@ -61,7 +61,17 @@ MAY_IMPORT = {
         "viz",
     },
     "translation": {"data", "interop", "layers", "restore", "sampler", "viz"},
-    "interop": {"checkpoint", "recipe", "recipes", "restore"},
+    # Importers know the networks that they fill, and the run that they write.
+    "interop": {
+        "augment",
+        "checkpoint",
+        "config",
+        "layers",
+        "nets",
+        "recipe",
+        "recipes",
+        "restore",
+    },
     "viz": {"recipe", "sampler"},
     "sampler": {"layers", "recipe", "restore"},
     "restore": {"checkpoint", "power_ema", "recipe", "recipes"},

@@ -1,9 +1,9 @@
 """The best average of a run's weights, chosen after training: FID over width, and a checkpoint.
 
-  largegan ema runs/mine                    scores nine widths against the run's own data
+  largegan ema runs/mine                   scores nine widths against the run's own data
   largegan ema runs/mine --real 'photos[::2]' --widths 0.02,0.05,0.1,0.2 --count 5000
-  largegan ema runs/mine --width 0.13       no scores: writes this average
-  largegan sample runs/mine/posthoc new.png     what was written is a checkpoint like any other
+  largegan ema runs/mine --width 0.13      no scores: writes this average
+  largegan sample runs/mine/posthoc new.png   what was written is a checkpoint like any other
 
 The run must have kept snapshots (--train.snapshot_every_nimg). A width is the standard deviation of
 the average over training time, as a part of it: 0.05 remembers the last tenth or so, 0.28 all
