@@ -67,11 +67,12 @@ class LevelView:
 
     def augment(self, image: Tensor) -> Tensor:
         x = torch.where(self.colored, self._color(image), image)
-        return self.move(x)
+        x = cut(translated(x, self.down, self.right), self.cut_row, self.cut_column, CUT)
+        return torch.where(self.flipped, x.flip(3), x)
 
     def move(self, image: Tensor) -> Tensor:
-        """Shifted, cut and mirrored, as where things are has to follow in other networks too."""
-        x = cut(translated(image, self.down, self.right), self.cut_row, self.cut_column, CUT)
+        """Where things are, and nothing else: for other networks that look at the same image."""
+        x = translated(image, self.down, self.right)
         return torch.where(self.flipped, x.flip(3), x)
 
     def _color(self, image: Tensor) -> Tensor:

@@ -239,8 +239,11 @@ class Discriminator(nn.Module):
         self.align = mlp(width, align_hidden, align_dim) if align_dim else None
         initialize(self)
 
-    def forward(self, levels: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.judge(self.encode(levels), labels)
+    def forward(self, levels: Tensor, labels: Tensor | None = None, *, aligned: bool = False):
+        """Logits `[N]`; with `aligned` also what `features` gives, as a tuple of two."""
+        encoded = self.encode(levels)
+        logits = self.judge(encoded, labels)
+        return (logits, self.features(encoded)) if aligned else logits
 
     def tokens(self, levels: Tensor) -> Tensor:
         """`[N, T, width]`: the patches of all levels and their places."""

@@ -10,8 +10,8 @@ relativistic loss with R1 and R2 by finite differences in every step, DiffAugmen
 the discriminator's. Here: pixels by default, latents of any shape where the data are latents, any
 height and width that patches divide, with or without classes; the table of places is trained, as
 the published program does though it means not to; the discriminator's pass is float32 under bf16
-too, because differences of sixteen bits are noise. There is no guidance, and no alignment with a
-pre-trained network.
+too, because differences of sixteen bits are noise. Alignment with a pre-trained network is off
+unless one is named, and there is no guidance.
 
 No phase differentiates twice and nothing mixes images, so every engine runs it, ZeRO-3 and FSDP2
 included, with fused attention.
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from largegan.augment.levels import draw_view
+from largegan.augment.levels import LevelView, draw_view
 from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.precision import exact
-from largegan.losses import finite_difference_gp, relativistic_d, relativistic_g
+from largegan.losses import align, finite_difference_gp, relativistic_d, relativistic_g
 from largegan.nets.gat import LEVELS, Discriminator, Generator
 from largegan.nets.latent_decoder import LatentDecoder
+from largegan.nets.pretrained import Teacher
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -65,6 +66,9 @@ class GATOptions(NoiseToImageOptions):
     """Adam's learning rate, both players; null: 2e-4 * 768 / width, each its own."""
     beta2: float = 0.99
     """Adam's memory of squared gradients, both players (of gradients: none)."""
+    align: str | None = None
+    """timm network with local weights whose features of real images the discriminator has to
+    predict (the paper: DINOv2, weight 1); null: none. For images, not for latents."""
     decoder: str | None = None
     """For latents: exported program (.pt2, from torch.export.save) that turns them into pictures;
     null: pictures show their first three channels."""
@@ -84,6 +88,7 @@ class GAT(NoiseToImage):
         o = self.options = options
         check(data, o)
         self.num_classes, self.z_dim = data.num_classes if o.conditional else 0, o.z_dim
+        self.teacher = None if o.align is None else Teacher(o.align)
         size = (data.height, data.width)
         shared = {
             "patch": o.patch,
@@ -99,6 +104,7 @@ class GAT(NoiseToImage):
             depth=o.d_depth,
             heads=o.d_heads,
             cmap_dim=o.cmap_dim,
+            align_dim=0 if self.teacher is None else self.teacher.dim,
             head_bias=False,  # it cancels in every difference; Adam would make rounding of it steps
             **shared,
         )
@@ -118,10 +124,11 @@ class GAT(NoiseToImage):
         self.phases = [Phase("D", self.discriminator), Phase("G", self.generator, fresh=False)]
 
     def set_batch_size(self, batch_size: int) -> None:
-        """Training begins: a decoder that is missing is found now, not at the first picture."""
+        """Training begins: files that are missing are found now, not at the first picture."""
         super().set_batch_size(batch_size)
-        if self.decoder is not None:
-            self.decoder.open(self.G.places.device)
+        for frozen in (self.teacher, self.decoder):
+            if frozen is not None:
+                frozen.open(self.G.places.device)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
@@ -135,7 +142,8 @@ class GAT(NoiseToImage):
 
         with exact(real):
             fake = fake.float()
-            on_fake, on_real = critic_of(see_fake)(fake), critic_of(see_real)(real)
+            on_fake = critic_of(see_fake)(fake)
+            on_real, aligned = self.judge_real(see_real, real, labels)
             r1 = finite_difference_gp(critic_of(see_real), on_real, real, sigma=o.gp_sigma)
             r2 = finite_difference_gp(critic_of(see_fake), on_fake, fake, sigma=o.gp_sigma)
         self.watch(real_score=on_real.mean(), fake_score=on_fake.mean())
@@ -143,7 +151,18 @@ class GAT(NoiseToImage):
             "adv": relativistic_d(on_real, on_fake),
             "r1": o.gamma * r1,
             "r2": o.gamma * r2,
+            **aligned,
         }
+
+    def judge_real(
+        self, see: LevelView, real: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, Terms]:
+        """Logits, and how far D's tokens are from what the teacher says of the same images."""
+        if self.teacher is None:
+            return self.D(see(real), labels), {}
+        logits, features = self.D(see(real), labels, aligned=True)
+        losses = align(*features, *self.teacher(see.move(real)))
+        return logits, {name: loss.mean() for name, loss in losses.items()}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         labels, real = self.labels(batch), batch["image"]
@@ -152,7 +171,7 @@ class GAT(NoiseToImage):
         on_real = self.D(self.view(real)(real), labels)
         return {"adv": relativistic_g(on_real, on_fake)}
 
-    def view(self, finished: Tensor):
+    def view(self, finished: Tensor) -> LevelView:
         """How D sees these images in this pass: augmented and noisy, one draw an image."""
         return draw_view(finished, LEVELS)
 
@@ -175,6 +194,11 @@ def check(data: DataSpec, o: GATOptions) -> None:
     """Refuses sizes that do not divide, before anything is built."""
     if o.decoder is not None and not data.latent_scale:
         raise ConfigError("recipe.decoder is for latents, and the data are images; leave it out")
+    if o.align is not None and (data.latent_scale or data.height != data.width):
+        raise ConfigError(
+            "recipe.align compares square images with what another network says of them; leave it "
+            "out for latents and for other shapes"
+        )
     if data.height % o.patch or data.width % o.patch:
         raise ConfigError(
             f"recipe.patch is {o.patch}, which does not divide images of "

@@ -125,6 +125,8 @@ class Run:
         data = DataSpec(a["in_channels"], a["input_size"], a["input_size"], a["num_classes"])
         self.recipe = GAT(data, options(a))
         self.recipe.G, self.recipe.D = build("G", a), build("D", a)
+        if a["align_dim"]:
+            self.recipe.teacher = lambda _: (read(case, "feat_cls"), read(case, "feat_patch"))
         self.nets = {net: Peer(net, getattr(self.recipe, net)) for net in "GD"}
         self.batch = {"image": read(case, "x"), "label": read(case, "y")}
         self.reset()
@@ -178,10 +180,7 @@ class Run:
     def losses(self, phase: str) -> dict[str, Tensor]:
         with self.scripted(phase):
             loss = {"D": self.recipe.discriminator, "G": self.recipe.generator}[phase]
-            terms = loss(self.batch, Progress())
-        if phase == "D" and self.args["align_dim"]:
-            terms |= self.alignment()
-        return terms
+            return loss(self.batch, Progress())
 
     def alignment(self) -> dict[str, Tensor]:
         """Per image: how far the class token and the patches are from another network's."""

@@ -156,7 +156,7 @@ class Judges:
             raise NotImplementedError("the peer's own random augmentation")
         self.enlarge = args["D"]["interp224"]
         self.backbone = Backbone("random:efficientnet_lite0")
-        self.backbone.use(architecture(self.backbone.name))
+        self.backbone.use(architecture(self.backbone.name, self.backbone.setting))
         self.projector = Projector(
             self.backbone.channels,
             features=o["cout"],

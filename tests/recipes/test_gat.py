@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from largegan.errors import ConfigError
+from largegan.losses import align
 from largegan.nets.gat import LEVELS, Generator
 from largegan.recipe import DataSpec, Progress
 from largegan.recipes import build
-from tests.recipes.common import TINY, iterate, make_recipe, make_trainer
+from tests.recipes.common import IMAGES, TINY, iterate, make_recipe, make_trainer
 
 OPTIONS = TINY["gat"]
 
@@ -65,6 +66,32 @@ def test_rectangles_of_any_channels_and_no_classes():
     assert recipe.sample(2, torch.Generator().manual_seed(0)).shape == (2, 2, 8, 16)
 
 
+@pytest.mark.parametrize("teacher", ["random:test_efficientnet", "random:test_vit"])
+def test_the_discriminator_learns_what_a_teacher_says(teacher):
+    recipe = build("gat", IMAGES, OPTIONS | {"align": teacher})
+    trainer = make_trainer(recipe, "gat")
+    assert not any("teacher" in name for name in recipe.state_dict())
+    before = [p.clone() for p in recipe.teacher.network.parameters()]
+    seen = []
+    for _ in range(40):
+        trainer.tally.sums.clear()
+        trainer.tally.counts.clear()
+        iterate(trainer, 1)
+        means = trainer.tally.means()
+        seen.append(means["D.discriminator/align_class"] + means["D.discriminator/align_patches"])
+    assert seen[-1] < 0.9 * seen[0]
+    for a, b in zip(before, recipe.teacher.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_teacher_of_another_grid_is_resized():
+    on_class, on_patches = torch.randn(2, 5), torch.randn(2, 16, 5)
+    targets = torch.randn(2, 1, 5).expand(-1, 49, -1)
+    found = align(on_class, on_patches, targets[:, 0], targets)
+    wanted = 1 - torch.nn.functional.cosine_similarity(on_patches, targets[:, :16], dim=-1)
+    torch.testing.assert_close(found["align_patches"], wanted.mean(1), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "sentence"),
     [
@@ -74,6 +101,9 @@ def test_rectangles_of_any_channels_and_no_classes():
         (DataSpec(3, 16, 16), {"g_heads": 3}, "recipe.g_width is 16"),
         (DataSpec(3, 16, 16), {"d_width": 12}, "recipe.d_width is 12"),
         (DataSpec(3, 16, 16), {"decoder": "x.pt2"}, "is for latents"),
+        (DataSpec(3, 16, 8), {"align": "random:test_vit"}, "compares square images"),
+        (DataSpec(4, 16, 16, 0, 0, 0.2), {"align": "random:test_vit"}, "leave it out for latents"),
+        (DataSpec(3, 16, 16), {"align": "nonsense"}, "is no network"),
     ],
 )
 def test_sizes_that_do_not_divide_are_refused(spec, options, sentence):
