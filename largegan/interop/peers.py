@@ -159,7 +159,7 @@ def set_buffers(recipe: Recipe, buffers: Mapping[str, Any]) -> None:
 
 
 def module_state(record: Record) -> State:
-    """Parameters and buffers of a pickled network, by the names of its state dictionary."""
+    """Parameters and buffers of a pickled network, in the order of its state dictionary."""
     state: State = {}
     pending = [("", record)]
     while pending:
@@ -169,9 +169,9 @@ def module_state(record: Record) -> State:
             for name, value in (inside.get(kind) or {}).items():
                 if isinstance(value, StoredTensor | StoredArray):
                     state[f"{prefix}{name}"] = value
-        for name, child in (inside.get("_modules") or {}).items():
-            if isinstance(child, Record):
-                pending.append((f"{prefix}{name}.", child))
+        children = (inside.get("_modules") or {}).items()
+        inner = [(f"{prefix}{name}.", child) for name, child in children]
+        pending += reversed([pair for pair in inner if isinstance(pair[1], Record)])
     return state
 
 

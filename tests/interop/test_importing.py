@@ -108,6 +108,12 @@ def test_r3gan_snapshots(name, tmp_path):
     compare(case, "img", image)
     compare(case, "logits_fake", recipe.D(image, c))
     assert not case.failures, case.failures
+    state, remarks = importing.moments(found, recipe)
+    assert not remarks
+    assert len(state) == 3 * sum(1 for _ in [*recipe.G.parameters(), *recipe.D.parameters()])
+    number = case.meta["names"]["G"].index("Model.AggregationLayer.Layer.weight")
+    moment = state["G/G.to_image.weight/exp_avg"]
+    torch.testing.assert_close(moment, torch.full_like(moment, 0.1 * (number + 1)))
 
 
 @pytest.mark.parametrize("config", [True, False], ids=["with config", "without"])
