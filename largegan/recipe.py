@@ -270,8 +270,11 @@ class TruncatesStyles(Protocol):
 class MovesInput(Protocol):
     """input that can be moved: StyleGAN3."""
 
-    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
-        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+    def ws(self, z: Tensor, labels: Tensor | None, truncation: float = 1.0) -> Tensor:
+        """As `HasStyles` has it."""
+
+    def synthesize_moved(self, ws: Tensor, transform: Tensor) -> Tensor:
+        """Images for styles, not clamped, the input moved by `transform` `[3, 3]` or `[n, 3, 3]`.
 
         It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
         the middle, to those they are read from: to move the picture by t, shift by -t.
