@@ -67,6 +67,7 @@ class Phase:
     fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
     second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
+    averages: bool = False  # the loss reads averaged networks; engines may have cut them over ranks
     from_nimg: int = 0  # stages: not before so many images of the run,
     until_nimg: int | None = None  # and not from so many on
 
