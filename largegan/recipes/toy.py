@@ -60,7 +60,7 @@ class Toy(Recipe):
         title = "  ".join(f"{k} {v:.2f} ({self.targets[k]:g})" for k, v in found.items())
         samples = {"generated": self.sample(100_000, generator)}
         name = type(self).__name__
-        return histograms(noise, samples, title=f"{name} found (wanted): {title}")
+        return histograms(noise, samples, title=f"{name}\nfound (wanted): {title}")
 
 
 def refuse_images(data: DataSpec, recipe: str) -> None:
