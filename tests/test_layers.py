@@ -9,6 +9,26 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "largegan"
 BASE = {"errors"}  # everyone may use these
 MAY_IMPORT = {
+    # The programs: they know everybody, and nobody knows them.
+    "__main__": {"commands"},
+    "commands": {
+        "checkpoint",
+        "cli",
+        "data",
+        "doctor",
+        "evaluation",
+        "interop",
+        "layers",
+        "metrics",
+        "parallel",
+        "power_ema",
+        "recipe",
+        "restore",
+        "run",
+        "sampler",
+        "translation",
+        "viz",
+    },
     # The entry and one run's life, from the top down.
     "train": {"config", "cost", "parallel", "run"},
     "run": {
@@ -41,7 +61,17 @@ MAY_IMPORT = {
         "viz",
     },
     "translation": {"data", "interop", "layers", "restore", "sampler", "viz"},
-    "interop": {"checkpoint", "recipe", "recipes", "restore"},
+    # Importers know the networks that they fill, and the run that they write.
+    "interop": {
+        "augment",
+        "checkpoint",
+        "config",
+        "layers",
+        "nets",
+        "recipe",
+        "recipes",
+        "restore",
+    },
     "viz": {"recipe", "sampler"},
     "sampler": {"layers", "recipe", "restore"},
     "restore": {"checkpoint", "power_ema", "recipe", "recipes"},

@@ -14,6 +14,7 @@ import pyspng
 import simplejpeg
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+NPY_START = b"\x93NUMPY"
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 JPEG_SPACE = {1: "GRAY", 3: "RGB"}
 SPNG_FORMAT = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -51,6 +52,8 @@ def image_shape(data: bytes | memoryview) -> tuple[int, int, int]:
         return jpeg_shape(data)
     if bytes(data[:8]) == PNG_START:
         return _png_shape(data)[0]
+    if bytes(data[:6]) == NPY_START:
+        raise BadImage("is a latent, which is read with the index that tools/pack.py wrote")
     image = _open_with_pil(data)
     return image.height, image.width, len(image.getbands())
 

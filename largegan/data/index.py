@@ -36,6 +36,7 @@ class DataInfo:
     label_counts: tuple[int, ...]  # samples per class
     identity: str  # changes when the samples, their order in the shards or the labels change
     channels_b: int = 0  # of the second image, where there are two; else 0
+    latent_scale: float = 0.0  # latents: what they are multiplied by when read; 0: images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Index:
     made: dict = dataclasses.field(default_factory=dict)  # how it was packed, for people
     label_counts: tuple[int, ...] = ()  # as the file states them, for when entries are not at hand
     channels_b: int = 0  # of the second image of each sample; 0: samples have one image
+    latent_scale: float = 0.0  # 0: images; else samples are latents, see latents.py
 
     def labels(self) -> np.ndarray:
         """All labels in index order, int64 [N]."""
@@ -84,6 +86,7 @@ class Index:
             label_counts=counts,
             identity=self.identity(),
             channels_b=self.channels_b,
+            latent_scale=self.latent_scale,
         )
 
     def identity(self) -> str:
@@ -93,6 +96,8 @@ class Index:
         with an index agree, and a run may go on after an index was written.
         """
         digest = hashlib.sha256(f"{self.channels},{self.height},{self.width}".encode())
+        if self.latent_scale:
+            digest.update(f";latents times {self.latent_scale!r}".encode())
         for shard, entries in zip(self.shards, self.entries, strict=False):
             digest.update(f";{shard.bytes},{shard.count},".encode())
             digest.update(np.ascontiguousarray(entries, dtype="<i8").tobytes())
@@ -131,6 +136,7 @@ def write_index(folder: Path, index: Index) -> None:
         "packed_random": index.packed_random,
         "made": index.made,
         **({"channels_b": index.channels_b} if index.channels_b else {}),
+        **({"latent_scale": index.latent_scale} if index.latent_scale else {}),
         "shards": [dataclasses.asdict(shard) for shard in index.shards],
     }
     # Last, so that a folder with an index.json has everything else too.
@@ -164,12 +170,21 @@ def parse_index(text: str | bytes, *, where: str) -> Index:
             made=dict(document.get("made", {})),
             label_counts=tuple(document.get("label_counts", ())),
             channels_b=int(document.get("channels_b", 0)),
+            latent_scale=scale_of(document),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{where} is not a largegan index ({type(error).__name__}: {error}); delete it and "
             "write a new one with tools/verify.py --write-index"
         ) from error
+
+
+def scale_of(document: dict) -> float:
+    """0 for images. Raises ValueError for what is no scale."""
+    scale = float(document.get("latent_scale", 0.0))
+    if not 0 <= scale < float("inf"):
+        raise ValueError(f"latent_scale is {scale}")
+    return scale
 
 
 def read_index(path: Path) -> Index:

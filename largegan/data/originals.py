@@ -38,11 +38,7 @@ def open_originals(source: Path, *, labels: str, scratch: Path) -> Originals:
     ``labels`` is one of LABEL_CHOICES. Raises DataError for what the source lacks.
     """
     if source.is_dir():
-        files = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
-        folders = sorted(p.name for p in source.iterdir() if p.is_dir())
-        return _from_files(
-            source, files, folders, lambda name: (source / name).read_bytes(), labels=labels
-        )
+        return originals_of_folder(source, labels=labels)
     if not source.is_file():
         raise DataError(f"{source} does not exist; give a folder of images, a .zip or an .npz")
     if source.suffix == ".npz":
@@ -50,6 +46,22 @@ def open_originals(source: Path, *, labels: str, scratch: Path) -> Originals:
     if source.suffix == ".zip":
         return _from_zip(source, labels=labels)
     raise DataError(f"{source} is neither a folder nor a .zip nor an .npz; convert it first")
+
+
+def originals_of_folder(
+    source: Path, *, labels: str, kinds: tuple[str, ...] = IMAGE_EXTENSIONS
+) -> Originals:
+    """Files of a folder whose names end in one of ``kinds``; raises DataError."""
+    files = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
+    folders = sorted(p.name for p in source.iterdir() if p.is_dir())
+    return _from_files(
+        source,
+        files,
+        folders,
+        lambda name: (source / name).read_bytes(),
+        labels=labels,
+        kinds=kinds,
+    )
 
 
 def open_pairs(source: Path) -> Originals:
@@ -118,12 +130,11 @@ def _from_files(
     read: Callable[[str], bytes],
     *,
     labels: str,
+    kinds: tuple[str, ...] = IMAGE_EXTENSIONS,
 ) -> Originals:
-    images = [name for name in files if _is_image(name)]
+    images = [name for name in files if _is_image(name, kinds)]
     if not images:
-        raise DataError(
-            f"{source} holds no image; images end in {', '.join(sorted(IMAGE_EXTENSIONS))}"
-        )
+        raise DataError(f"{source} holds no image; images end in {', '.join(sorted(kinds))}")
     table = next((name for name in LABEL_FILES if name in files), None)
     numbers, class_names = None, []
     if labels == "file" and table is None:
@@ -135,9 +146,9 @@ def _from_files(
     return Originals(images, lambda i: read(images[i]), numbers, class_names)
 
 
-def _is_image(name: str) -> bool:
+def _is_image(name: str, kinds: tuple[str, ...] = IMAGE_EXTENSIONS) -> bool:
     extension = PurePosixPath(name).suffix[1:].lower()
-    return not _is_hidden(name) and extension in IMAGE_EXTENSIONS
+    return not _is_hidden(name) and extension in kinds
 
 
 def _is_hidden(name: str) -> bool:
@@ -199,7 +210,7 @@ def _read_json(text: bytes) -> dict[str, object] | None:
 
 def _read_csv(text: bytes) -> dict[str, object]:
     rows = [row for row in csv.reader(io.StringIO(text.decode("utf-8-sig"))) if row]
-    if rows and not _is_image(rows[0][0]):  # a heading
+    if rows and not _is_image(rows[0][0], (*IMAGE_EXTENSIONS, "npy")):  # a heading
         rows = rows[1:]
     return {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
 
@@ -216,22 +227,9 @@ def _from_npz(source: Path, *, labels: str, scratch: Path) -> Originals:
     """Images of an npz, through a memory map: the whole array may be larger than memory."""
     if labels in ("folder", "file"):
         raise ConfigError(f"{source} is an npz; its labels are auto or none")
-    try:
-        with zipfile.ZipFile(source) as archive:
-            arrays = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            member = next((arrays[n] for n in IMAGE_ARRAYS if n in arrays), None)
-            if member is None:
-                raise DataError(
-                    f"{source} has no image array; it holds {', '.join(arrays) or 'nothing'}, and "
-                    f"images are called {', '.join(IMAGE_ARRAYS)}"
-                )
-            with archive.open(member) as packed, (scratch / "images.npy").open("wb") as plain:
-                shutil.copyfileobj(packed, plain, 1 << 20)
-        images = np.load(scratch / "images.npy", mmap_mode="r", allow_pickle=False)
-        classes = _npz_labels(source) if labels == "auto" else None
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise DataError(f"{source} cannot be read as an npz ({error}); save it again") from error
-    images = _as_nhwc(images, f"array {member.removesuffix('.npy')} of {source}")
+    images, name = npz_array(source, IMAGE_ARRAYS, scratch, what="image")
+    classes = npz_labels(source) if labels == "auto" else None
+    images = _as_nhwc(images, f"array {name} of {source}")
     if classes is not None and len(classes) != len(images):
         raise DataError(
             f"{source} has {len(images)} images but {len(classes)} labels; save them together again"
@@ -240,12 +238,39 @@ def _from_npz(source: Path, *, labels: str, scratch: Path) -> Originals:
     return Originals(names, lambda i: np.array(images[i]), classes, [])
 
 
-def _npz_labels(source: Path) -> list[int] | None:
-    with np.load(source, allow_pickle=False) as arrays:
-        name = next((n for n in LABEL_ARRAYS if n in arrays.files), None)
-        if name is None:
-            return None
-        labels = arrays[name]
+def npz_array(
+    source: Path, wanted: tuple[str, ...], scratch: Path, *, what: str
+) -> tuple[np.ndarray, str]:
+    """The first array of an npz that has one of these names, memory-mapped, and its name.
+
+    ``scratch`` gets a copy, images.npy; ``what`` an item is called. Raises DataError.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            arrays = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            name = next((n for n in wanted if n in arrays), None)
+            if name is None:
+                raise DataError(
+                    f"{source} has no {what} array; it holds {', '.join(arrays) or 'nothing'}, and "
+                    f"{what}s are called {', '.join(wanted)}"
+                )
+            with archive.open(arrays[name]) as packed, (scratch / "images.npy").open("wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+        return np.load(scratch / "images.npy", mmap_mode="r", allow_pickle=False), name
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise DataError(f"{source} cannot be read as an npz ({error}); save it again") from error
+
+
+def npz_labels(source: Path) -> list[int] | None:
+    """Class numbers of an npz, None where it has none; raises DataError."""
+    try:
+        with np.load(source, allow_pickle=False) as arrays:
+            name = next((n for n in LABEL_ARRAYS if n in arrays.files), None)
+            if name is None:
+                return None
+            labels = arrays[name]
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise DataError(f"{source} cannot be read as an npz ({error}); save it again") from error
     if labels.ndim == 2 and labels.shape[1] > 1 and (labels.sum(1) == 1).all():
         labels = labels.argmax(1)  # one-hot
     labels = labels.reshape(len(labels), -1)

@@ -17,6 +17,7 @@ import numpy as np
 
 from largegan.data.decode import BadImage
 from largegan.data.index import Index, Shard, write_index
+from largegan.data.latents import LatentPreparation, open_latents
 from largegan.data.originals import LABEL_CHOICES, Originals, open_originals, open_pairs
 from largegan.data.plan import permutation
 from largegan.data.prepare import Preparation
@@ -38,7 +39,7 @@ def pack(
     source: Path,
     out: Path,
     *,
-    preparation: Preparation,
+    preparation: Preparation | LatentPreparation,
     seed: int = 0,
     shard_bytes: int = 256 << 20,
     shard_count: int | None = None,
@@ -65,7 +66,10 @@ def pack(
     temporary = out.with_name(f".{out.name}.tmp.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        if channels_b is None:
+        if isinstance(preparation, LatentPreparation):
+            originals = open_latents(source, labels=labels, scratch=temporary)
+            how[0] = preparation = _with_channels(preparation, originals)
+        elif channels_b is None:
             originals = open_originals(source, labels=labels, scratch=temporary)
         else:
             originals = open_pairs(source)
@@ -84,6 +88,16 @@ def pack(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Packed(index, skipped)
+
+
+def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
+    """As many as the first latent that can be read has."""
+    for i in range(len(originals.names)):
+        try:
+            return dataclasses.replace(preparation, channels=originals.load(i).shape[0])
+        except (BadImage, IndexError):
+            continue
+    raise DataError(f"none of {len(originals.names)} latents can be read; save them again")
 
 
 def _check_request(
@@ -187,7 +201,7 @@ def _one_size(
 def _write_shards(
     samples: Iterable[tuple[int | None, list[bytes], tuple[int, int]]],
     prefix: Path,
-    preparation: Preparation,
+    preparation: Preparation | LatentPreparation,
     *,
     shard_bytes: int,
     per_shard: int | None,
@@ -241,5 +255,6 @@ def _index_of(
         class_names=tuple(originals.class_names),
         packed_random=True,
         channels_b=how[1].channels if len(how) == 2 else 0,
+        latent_scale=how[0].scale if isinstance(how[0], LatentPreparation) else 0.0,
         made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
     )

@@ -157,6 +157,14 @@ class Drawn:
             torch.manual_seed(seeds[0])
             return list(sampler.images(latents, [sampler.label(seed) for seed in seeds]))
 
+    def reconstructed(self, images: list[Tensor]) -> Tensor:
+        """uint8 `[N, C, H, W]` of real images through an encoder and back."""
+        return self.sampler.reconstructed(images)
+
+    def moved(self, first: int, last: int, transform: Tensor) -> Tensor:
+        """float `[N, C, H, W]`, not clamped, with the generator's input moved; see `Sampler`."""
+        return self.sampler.moved(self.numbers[first:last], transform)
+
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None

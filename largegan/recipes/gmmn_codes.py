@@ -50,6 +50,7 @@ class GMMNCodes(NoiseToImage):
     """Moment matching on the codes of an auto-encoder (Li et al., 2015)."""
 
     noise = staticmethod(uniform)
+    drawn_by = ("G_ema", "A_ema")
 
     def __init__(self, data: DataSpec, options: GMMNCodesOptions):
         super().__init__()
@@ -72,7 +73,7 @@ class GMMNCodes(NoiseToImage):
         start = options.code_nimg if options.start_nimg is None else options.start_nimg
         self.phases = [
             Phase("A", self.reconstruction, until_nimg=options.code_nimg),
-            Phase("G", self.moments, fresh=False, from_nimg=start),
+            Phase("G", self.moments, fresh=False, from_nimg=start, averages=True),
         ]
 
     def reconstruction(self, batch: Batch, at: Progress) -> Terms:

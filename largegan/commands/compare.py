@@ -1,0 +1,158 @@
+"""Score translations against the truth, image by image: PSNR, SSIM, L1, feature distance.
+
+  largegan compare zebras truth
+  largegan compare zebras truth --inputs horses       also: how good is copying the input
+  largegan compare zebras truth --features resnet50   also: distance in a timm network's features
+  largegan compare zebras truth --inputs horses --sheet look.png   all three, side by side
+  largegan compare large truth --scale 4 --inputs small   super-resolution, beside bicubic
+
+OUTPUTS and TRUTHS are folders, .zip files, .txt lists or shards; pairs have the same name, whatever
+the format. L1 is a fraction of the range; SSIM is that of Wang et al. (2004), mean over channels;
+each score is a mean over images with its standard error. With --scale, PSNR and SSIM are of the
+luma (Y of BT.601) without the outermost SCALE pixels, as super-resolution reports them, and inputs
+are enlarged by bicubic interpolation (MATLAB's imresize) and rounded. For sets without pairs, use
+largegan fid.
+Exit codes: 2 arguments, 3 an image is missing, bad or of another size, 4 weights are missing.
+"""
+
+import argparse
+import json
+from pathlib import Path, PurePosixPath
+
+from largegan.cli import add_options, exit_code, new_parser, require_at_least
+
+UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = new_parser("compare", __doc__)
+    parser.add_argument("outputs", help="translations")
+    parser.add_argument("truths", help="what they should be")
+    add = parser.add_argument
+    add("--inputs", help="what was translated; scored as if it were the translation")
+    add("--scale", type=int, help="how many times larger the outputs are than the inputs")
+    add("--features", metavar="NAME", help="inception or a timm network, with local weights")
+    add("--sheet", type=Path, metavar="FILE", help="some of them side by side, .png or .jpg")
+    add("--sheet-count", type=int, default=24, help="rows of that picture (default: 24)")
+    add_options(parser, "--weights-dir", "--json")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    from largegan.checkpoint import write_text
+    from largegan.errors import ConfigError
+
+    if arguments.sheet and arguments.sheet.suffix not in (".png", ".jpg"):
+        raise ConfigError(f"--sheet {arguments.sheet} must end in .png or .jpg")
+    require_at_least(1, arguments, "sheet_count", "scale")
+
+    features = None
+    if arguments.features:
+        from largegan.metrics.features import open_extractor
+
+        features = open_extractor(arguments.features, folder=arguments.weights_dir)
+    scale = arguments.scale
+    found = {"outputs": score(arguments.outputs, arguments.truths, features, scale=scale)}
+    if arguments.inputs:
+        who = "bicubic" if scale else "inputs"
+        enlarge = scale or 1
+        found[who] = score(
+            arguments.inputs, arguments.truths, features, scale=scale, enlarge=enlarge
+        )
+    for who, (scores, _) in found.items():
+        count = next(iter(scores.values())).count
+        words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
+        print(f"{who:8s} {count} pairs: {', '.join(words)}")
+    if arguments.sheet:
+        draw_sheet(arguments)
+    if arguments.json:
+        facts = {
+            who: {"mean": {n: vars(s) for n, s in scores.items()}, "images": images}
+            for who, (scores, images) in found.items()
+        }
+        facts |= {"features": arguments.features, "scale": scale}
+        write_text(arguments.json, json.dumps(facts, indent=1))
+
+
+def score(
+    outputs: str, truths: str, features, *, scale: int | None, enlarge: int = 1
+) -> tuple[dict, dict[str, dict[str, float]]]:
+    """The mean scores, and those of every image by its name; outputs are enlarged before."""
+    from tqdm import tqdm
+
+    from largegan.errors import DataError
+    from largegan.metrics.translation import PairedScores
+
+    ours, theirs = by_stem(outputs), by_stem(truths)
+    missing = sorted(ours.keys() ^ theirs.keys())
+    if missing:
+        where = truths if missing[0] in ours else outputs
+        raise DataError(
+            f"{where} has no {missing[0]} ({len(missing)} image(s) without partner); compare sets "
+            "with the same names"
+        )
+    scores, images = PairedScores(features, scale=scale), {}
+    for name in tqdm(sorted(ours), unit="img", desc="comparing", disable=None, delay=1):
+        try:
+            one = scores.add(enlarged(load(ours[name]), enlarge), load(theirs[name]))
+        except DataError as fault:
+            raise DataError(f"{name}: {fault}") from fault
+        images[name] = {n: float(v[0]) for n, v in one.items()}
+    return scores.result(), images
+
+
+def enlarged(image, times: int):
+    """`[1, 3, H, W]` in [-1, 1], `times` as large, and of 8 bits again."""
+    if times == 1:
+        return image
+    from largegan.layers.resize import imresize
+
+    large = imresize(image, (image.shape[-2] * times, image.shape[-1] * times)).clamp(-1, 1)
+    return ((large + 1) * 127.5).round() / 127.5 - 1
+
+
+def draw_sheet(arguments: argparse.Namespace) -> None:
+    """Input (where it is given), translation and truth, side by side."""
+    from largegan.translation.contact import side_by_side
+    from largegan.viz.pictures import write_picture
+
+    sources = {"input": arguments.inputs, "translation": arguments.outputs}
+    sources["truth"] = arguments.truths
+    found = {title: by_stem(source) for title, source in sources.items() if source}
+    columns = {title: (lambda name, f=items: f[name].read()) for title, items in found.items()}
+    picture = side_by_side(sorted(found["truth"]), columns, count=arguments.sheet_count)
+    write_picture(arguments.sheet, picture)
+    print(f"{arguments.sheet}: {picture.shape[2]}x{picture.shape[1]} pixels")
+
+
+def by_stem(source: str) -> dict:
+    """Images by name without ending."""
+    from largegan.translation.sources import find_items
+
+    found = {}
+    for item in find_items(source):
+        found[PurePosixPath(item.name).with_suffix("").as_posix()] = item
+    return found
+
+
+def load(item):
+    """float32 `[1, 3, H, W]` in [-1, 1], over white where it is transparent."""
+    import torch
+
+    from largegan.data.decode import BadImage
+    from largegan.errors import DataError
+    from largegan.translation import images
+
+    try:
+        photo = images.read(item.read())
+        pixels = images.for_network(photo, 3, (255, 255, 255))
+        unit = images.scale_for(pixels.dtype, None).to_unit(pixels)
+    except (BadImage, OSError) as fault:
+        raise DataError(f"{item.name} {fault}") from fault
+    return torch.from_numpy(unit).permute(2, 0, 1)[None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return exit_code(lambda: run(arguments))
