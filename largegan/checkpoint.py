@@ -119,16 +119,30 @@ def prune(
     for path in complete[:-keep_last]:
         if path in milestones.values() or int(path.name) == keep_nimg:
             continue
-        # The marker goes first: a kill half-way must not leave a directory that looks complete.
-        (path / MARKER).unlink(missing_ok=True)
-        shutil.rmtree(path, ignore_errors=True)
-    for stale in folder.glob(".partial-*"):
+        # Away under its name first: a kill half-way must not leave a directory that looks complete.
+        with contextlib.suppress(OSError):
+            path.rename(folder / f".removed-{path.name}-{os.getpid()}")
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed run left of checkpoints that it was writing or removing.
+
+    Those have no marker. They are older than a complete one, and hold nothing but our own files.
+    """
+    for stale in (*folder.glob(".partial-*"), *folder.glob(".removed-*")):
         shutil.rmtree(stale, ignore_errors=True)
+    unmarked = [path for path in numbered(folder) if not (path / MARKER).exists()]
+    complete = [int(path.name) for path in numbered(folder) if is_complete(path)]
+    for path in unmarked:
+        own = all(p.name in (MODEL, OPTIMIZER, STATE) or MARKER in p.name for p in path.iterdir())
+        if own and int(path.name) < max(complete, default=0):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def numbered(folder: Path) -> list[Path]:
     """The directories of `folder` that are named like checkpoints."""
-    return [p for p in folder.glob("*") if p.name.isdigit() and p.is_dir()]
+    return [p for p in folder.glob("*") if p.name.isdecimal() and p.is_dir()]
 
 
 def is_complete(path: Path) -> bool:
@@ -191,16 +205,6 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a small file in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _write_files(folder: Path, content: Checkpoint) -> None:
     save_file(_to_host(content.model), folder / MODEL)
     save_file(_to_host(content.optimizer), folder / OPTIMIZER)
@@ -215,7 +219,10 @@ def _write_marker(target: Path) -> None:
         for name in (MODEL, OPTIMIZER, STATE)
     }
     written = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    write_text(target / MARKER, json.dumps({"written": written, "files": files}, indent=1))
+    partial = target / f".{MARKER}.{os.getpid()}"
+    partial.write_text(json.dumps({"written": written, "files": files}, indent=1))
+    sync(partial)
+    partial.replace(target / MARKER)
     sync(target)
 
 

@@ -45,8 +45,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    from largegan.checkpoint import write_text
     from largegan.errors import ConfigError
+    from largegan.files.output import write_text
 
     if arguments.sheet and arguments.sheet.suffix not in (".png", ".jpg"):
         raise ConfigError(f"--sheet {arguments.sheet} must end in .png or .jpg")
@@ -150,12 +150,12 @@ def load(item):
 
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
-    from largegan.translation import images
+    from largegan.files import photos
 
     try:
-        photo = images.read(item.read())
-        pixels = images.for_network(photo, 3, (255, 255, 255))
-        unit = images.scale_for(pixels.dtype, None).to_unit(pixels)
+        photo = photos.read(item.read())
+        pixels = photos.for_network(photo, 3, (255, 255, 255))
+        unit = photos.scale_for(pixels.dtype, None).to_unit(pixels)
     except (BadImage, OSError) as fault:
         raise DataError(f"{item.name} {fault}") from fault
     return torch.from_numpy(unit).permute(2, 0, 1)[None]

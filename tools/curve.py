@@ -155,8 +155,8 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
 
 def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """The table, the picture and the numbers."""
-    from largegan.checkpoint import write_text
     from largegan.errors import EnvironmentFault
+    from largegan.files.output import write_text
     from largegan.viz.pictures import write_picture
 
     for line in table(answer):

@@ -220,8 +220,8 @@ def write(path: Path, reference, extractor) -> None:
 
 def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """The table, the file, and the comparison with an earlier one."""
-    from largegan.checkpoint import write_text
     from largegan.errors import EnvironmentFault
+    from largegan.files.output import write_text
 
     for line in table(answer):
         print(line)

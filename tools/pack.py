@@ -30,6 +30,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--background", type=colour, default=(255, 255, 255), metavar="R,G,B",
         help="colour behind transparent pixels and padding (default: white)")  # fmt: skip
     add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
+    add("--window", type=window, metavar="LO,HI", help="stored values that become black and white, "
+        "for images of more than 8 bits (default: all that their type can hold)")  # fmt: skip
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
@@ -52,6 +54,16 @@ def size(text: str) -> tuple[int, int]:
     if len(numbers) > 2 or min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64 or 48x64")
     return numbers[0], numbers[-1]
+
+
+def window(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as 0,4095")
+    return low, high
 
 
 def colour(text: str) -> tuple[int, int, int]:
@@ -89,6 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
         background=arguments.background,
         format=arguments.format or ("png" if arguments.channels == 4 else "jpg"),
         quality=arguments.quality,
+        window=arguments.window,
     )
     packed = pack(
         arguments.source,
@@ -108,13 +121,15 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for sentence in packed.skipped:
         print(f"skipped: {sentence}", file=sys.stderr)
+    for sentence in (*packed.account.sentences(), *packed.notes):
+        print(f"note: {sentence}", file=sys.stderr)
     index = packed.index
     what = "pairs" if index.channels_b else "images"
     print(
         f"{out}: {sum(s.count for s in index.shards)} {what} of {index.height}x"
         f"{index.width}x{index.channels}, {index.num_classes or 'no'} classes, "
         f"{len(index.shards)} shard(s), {sum(s.bytes for s in index.shards) / 1e6:.1f} MB, "
-        f"{len(packed.skipped)} skipped"
+        f"{len(packed.skipped)} skipped, {packed.account.count} left out"
     )
 
 

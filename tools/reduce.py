@@ -72,10 +72,10 @@ def load(item):
 
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
-    from largegan.translation import images
+    from largegan.files import photos
 
     try:
-        pixels = images.for_network(images.read(item.read()), 3, (255, 255, 255))
+        pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
     except (BadImage, OSError) as fault:
         raise DataError(f"{item.name} {fault}") from fault
     if pixels.dtype != np.uint8:
@@ -86,7 +86,8 @@ def load(item):
 def save(path: Path, pixels, *, overwrite: bool) -> None:
     """A complete PNG under its name, or nothing."""
     from largegan.errors import ConfigError, EnvironmentFault
-    from largegan.translation.images import Photo, encode
+    from largegan.files.photos import Photo
+    from largegan.translation.images import encode
 
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists; choose another folder, or --overwrite")

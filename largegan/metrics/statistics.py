@@ -5,10 +5,8 @@ Ours are .safetensors (mean, covariance, optionally features; how they were made
 pickles, which are read by an interpreter that knows numpy arrays and nothing else.
 """
 
-import contextlib
 import io
 import json
-import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -17,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from largegan.errors import DataError, EnvironmentFault
+from largegan.errors import DataError
+from largegan.files import output
 from largegan.metrics.moments import Gaussian
 
 SUFFIXES = (".safetensors", ".npz", ".pkl")
@@ -54,10 +53,8 @@ def is_statistics(path: Path) -> bool:
 
 def write_statistics(path: Path, statistics: Statistics) -> None:
     """By the ending of `path`, in one step. Raises `EnvironmentFault`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     gaussian, made = statistics.gaussian, json.dumps(statistics.made, sort_keys=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with output.writing(path) as partial:
         if path.suffix == ".npz":
             count = -1 if gaussian.count is None else gaussian.count
             mean, covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
@@ -68,13 +65,6 @@ def write_statistics(path: Path, statistics: Statistics) -> None:
                 tensors["features"] = statistics.features.float()
             tensors = {name: t.cpu().contiguous() for name, t in tensors.items()}
             save_file(tensors, partial, {"made": made, "count": json.dumps(gaussian.count)})
-        partial.replace(path)
-    except (OSError, SafetensorError) as fault:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise EnvironmentFault(
-            f"cannot write {path}: {fault}; choose a writable place with free space"
-        ) from fault
 
 
 def read_statistics(path: Path) -> Statistics:

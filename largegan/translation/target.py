@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from largegan.files.photos import HUGE, TIFF_ENDINGS, Photo, Scale
 from largegan.interop.exported import sha256_of
-from largegan.translation.images import HUGE, TIFF_ENDINGS, Photo, Scale, encode, tiff_layout
+from largegan.translation.images import encode, tiff_layout
 from largegan.translation.manifest import Manifest
 from largegan.translation.tiling import Box
 

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from largegan.data.decode import BadImage
 from largegan.errors import ConfigError, EnvironmentFault
+from largegan.files import photos
+from largegan.files.photos import BadImage, Photo, Scale
 from largegan.translation import images, memory
-from largegan.translation.images import Photo, Scale
 from largegan.translation.manifest import Manifest
 from largegan.translation.sources import Item
 from largegan.translation.target import Target
@@ -176,12 +176,12 @@ class Job:
     def load(self, out: str, item: Item) -> Loaded:
         """Reads and prepares one image; raises BadImage with its name."""
         try:
-            photo = images.map_tiff(item.path) if item.path else None
-            photo = photo or images.read(item.read())
+            photo = photos.map_tiff(item.path) if item.path else None
+            photo = photo or photos.read(item.read())
             dtype = photo.pixels.dtype
             images.check_format(PurePosixPath(out).suffix.lower(), dtype)
-            scale = images.scale_for(dtype, self.how.window)
-            pixels = images.for_network(photo, self.translator.channels, self.how.background)
+            scale = photos.scale_for(dtype, self.how.window)
+            pixels = photos.for_network(photo, self.translator.channels, self.how.background)
         except (BadImage, OSError, MemoryError) as fault:
             why = fault if isinstance(fault, BadImage) else f"cannot be read ({fault})"
             raise BadImage(f"{item.name} {why}") from fault
