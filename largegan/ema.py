@@ -1,10 +1,12 @@
 """Exponential moving average of a network's weights, with its half-life counted in images."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from largegan.power_ema import PowerEma
 from largegan.recipe import Progress
 
 
@@ -31,6 +33,11 @@ class Ema(nn.Module):
         self.net = copy.deepcopy(net).requires_grad_(False).eval()
         self.halflife_nimg, self.rampup = halflife_nimg, rampup
         self.average_buffers = average_buffers
+        self.powers = nn.ModuleList()
+
+    def follow_powers(self, widths: Sequence[float]) -> None:
+        """From the first image on, also keeps averages of these widths, for snapshots."""
+        self.powers.extend(PowerEma(self.net, width) for width in widths)
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         return self.net(*inputs)
@@ -60,3 +67,5 @@ class Ema(nn.Module):
             torch._foreach_lerp_(*map(list, zip(*averaged, strict=True)), weight)
         for mine, theirs in copied:
             mine.copy_(theirs)
+        for power in self.powers:
+            power.update(net, at.nimg, batch_size)

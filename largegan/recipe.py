@@ -1,7 +1,7 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
@@ -255,6 +255,18 @@ class TruncatesStyles(Protocol):
 
 
 @runtime_checkable
+class MovesInput(Protocol):
+    """input that can be moved: StyleGAN3."""
+
+    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
+        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+
+        It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
+        the middle, to those they are read from: to move the picture by t, shift by -t.
+        """
+
+
+@runtime_checkable
 class EmbedsClasses(Protocol):
     """class embeddings that can be interpolated: BigGAN."""
 
@@ -340,7 +352,45 @@ def adam(
     With n = `lazy`: lr * n/(n+1) and beta^(n/(n+1)) (Karras et al., 2020, appendix B).
     """
     c = 1.0 if lazy is None else lazy / (lazy + 1)
-    return partial(optim.Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+    return partial(Adam, lr=lr * c, betas=(beta1**c, beta2**c), eps=eps)
+
+
+class Adam(optim.Adam):
+    """Adam whose step is one kernel where torch has one: three times as fast on a CPU.
+
+    That kernel walks through memory without looking at layouts: a gradient or an average that lies
+    otherwise than its weight would be added to the wrong places, without a word. So they are laid
+    out alike before each step; mostly they are.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ):
+        params = list(params)
+        fused = all(p.device.type in ("cpu", "cuda") for p in params)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, fused=fused)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if p.grad is not None:
+                p.grad = laid_out_as(p, p.grad)
+            averages = self.state.get(p, {})
+            for name in ("exp_avg", "exp_avg_sq"):
+                if name in averages:
+                    averages[name] = laid_out_as(p, averages[name])
+        return super().step(closure)
+
+
+def laid_out_as(p: Tensor, values: Tensor) -> Tensor:
+    """`values` in the memory layout of `p`, of the same shape; itself where they lie so."""
+    if values.stride() == p.stride():
+        return values
+    return torch.empty_like(p, dtype=values.dtype).copy_(values)
 
 
 def cosine_decay(

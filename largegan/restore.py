@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from largegan import checkpoint, recipes
 from largegan.errors import ConfigError, DataError
+from largegan.power_ema import without_powers
 from largegan.recipe import DataSpec, Recipe
 
 
@@ -71,7 +72,7 @@ def rebuild(path: Path, options: dict, spec: DataSpec) -> Recipe:
             f"checkpoint {path} has options that recipe {name} does not take here ({fault}); use "
             "the version of largegan that wrote it"
         ) from fault
-    model = load_file(path / checkpoint.MODEL)
+    model = without_powers(load_file(path / checkpoint.MODEL))
     checkpoint.check_model(path, model, checkpoint.unaliased(recipe.state_dict()))
     # Not strict: of tensors with two names the file holds one; check_model saw that none lacks.
     recipe.load_state_dict(model, strict=False)

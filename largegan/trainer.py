@@ -17,10 +17,17 @@ from largegan.parallel.engine import Engine, StepReport
 from largegan.recipe import Batch, Phase, Progress, Recipe
 
 
-class Stream(Protocol):
+class MicroBatches(Protocol):
     """Where micro-batches come from; the position is a few integers."""
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Samples and shards that were unusable so far, by kind."""
+
     def next_batch(self) -> list[Batch]: ...
+
+    def close(self) -> None:
+        """Ends readers that run beside training."""
 
     def state_dict(self) -> dict: ...
 
@@ -66,7 +73,7 @@ class Trainer:
         self,
         recipe: Recipe,
         engine: Engine,
-        stream: Stream,
+        stream: MicroBatches,
         *,
         to_device: Callable[[Batch, torch.device], Batch],
         batch_size: int,

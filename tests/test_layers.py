@@ -16,7 +16,9 @@ MAY_IMPORT = {
         "config",
         "data",
         "evaluation",
+        "ema",
         "parallel",
+        "power_ema",
         "recipe",
         "recipes",
         "sampler",
@@ -42,18 +44,19 @@ MAY_IMPORT = {
     "interop": {"checkpoint", "recipe", "recipes", "restore"},
     "viz": {"recipe", "sampler"},
     "sampler": {"layers", "recipe", "restore"},
-    "restore": {"checkpoint", "recipe", "recipes"},
+    "restore": {"checkpoint", "power_ema", "recipe", "recipes"},
     # Settings.
-    "config": {"recipes"},
+    "config": {"metrics", "recipes"},
     # The papers, from the top down.
     "recipes": {"augment", "ema", "layers", "losses", "nets", "recipe"},
     "nets": {"layers", "metrics", "ops"},  # metrics: feature networks and their weights
     "layers": {"ops"},
     "augment": {"ops"},
-    "ema": {"recipe"},
+    "ema": {"power_ema", "recipe"},
     "parallel": {"recipe"},
     # The ground: these know nobody.
     "recipe": set(),
+    "power_ema": set(),
     "losses": set(),
     "checkpoint": set(),
     "data": set(),

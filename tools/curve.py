@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from largegan.cli import exit_code, read_thresholds, refuse_existing
+from largegan.metrics import table
 
 METRICS = ["fid", "kid", "prdc"]
 
@@ -104,6 +105,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
     from largegan.metrics.features import open_extractor
+    from largegan.metrics.side import Settings
     from largegan.parallel.launch import agree, together
 
     points = together(world, lambda: points_of(arguments))
@@ -124,7 +126,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         batch=batch,
         bar=scores.progress_bar("reference", world),
     )
-    found = []
+    settings, found = Settings(neighbors=arguments.neighbours), []
     for amount, path, options in points:
         images = together(
             world, lambda p=path, o=options: open_image_set(p, device=world.device, **o)
@@ -139,7 +141,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         )
         values = agree(
             world,
-            lambda s=side: scores.compute(reference, s, METRICS, k=arguments.neighbours),
+            lambda s=side: table.compute(reference, s, METRICS, settings),
         )
         found.append({"truncation": amount, "scores": values, "generated": side.about})
     return {
@@ -159,7 +161,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     from largegan.files.output import write_text
     from largegan.viz.pictures import write_picture
 
-    for line in table(answer):
+    for line in lines(answer):
         print(line)
     write_picture(arguments.out, chart(answer))
     numbers = arguments.out.with_suffix(".json")
@@ -177,7 +179,7 @@ def distance_names(answer: dict[str, Any]) -> dict[str, str]:
     return {"fid": backbone.title("FID"), "kid": backbone.title("KID")}
 
 
-def table(answer: dict[str, Any]) -> list[str]:
+def lines(answer: dict[str, Any]) -> list[str]:
     titles = [*distance_names(answer).values(), "precision", "recall", "coverage"]
     rows = [f"{'truncation':>10s} {'images':>7s} " + " ".join(f"{t:>20s}" for t in titles)]
     for point in answer["points"]:

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from largegan.cli import choose_device, exit_code
+from largegan.metrics import table
 
 DEFAULT_METRICS = "fid,kid,prdc"
-NAMES = {"fid": "FID", "kid": "KID", "is": "IS", "ifid": "intra-class FID", "cas": "CAS"}
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -34,8 +34,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("real", help="reference: images or statistics")
     parser.add_argument("generated", nargs="?", help="images, statistics, RUN or a checkpoint")
     add = parser.add_argument
-    add("--metrics", help=f"of fid, kid, prdc, ifid, is, cas (default: {DEFAULT_METRICS}, as far "
-        "as the inputs allow)")  # fmt: skip
+    known = "; ".join(f"{name}: {row.about}" for name, row in table.TABLE.items())
+    add("--metrics", metavar="A,B",
+        help=f"(default: {DEFAULT_METRICS}, as far as the inputs allow) {known}")  # fmt: skip
     add("--count", type=int, help="generated images (default: all; 50,000 from a checkpoint)")
     add("--seed", type=int, default=0, help="first seed of a checkpoint's images (default: 0)")
     add("--truncation", type=float, metavar="T", help="as for tools/sample.py (default: none)")
@@ -88,11 +89,8 @@ def check(arguments: argparse.Namespace) -> list[str]:
             raise ConfigError(f"--{option} is {value}; it must be at least 1")
     if arguments.standing < 0:
         raise ConfigError(f"--standing is {arguments.standing}; it is a number of batches")
-    known = ("fid", "kid", "prdc", "ifid", "is", "cas")
     metrics = [m.strip() for m in (arguments.metrics or DEFAULT_METRICS).split(",")]
-    for metric in metrics:
-        if metric not in known:
-            raise ConfigError(f"there is no metric {metric!r}; choose of {', '.join(known)}")
+    table.rows(metrics)
     if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
         raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")
     return metrics
@@ -101,7 +99,8 @@ def check(arguments: argparse.Namespace) -> list[str]:
 def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
     """Scores and protocol, on all processes together; None when only statistics were asked for."""
     from largegan.evaluation import scores
-    from largegan.metrics.features import open_extractor
+    from largegan.metrics.features import INCEPTION, open_extractor
+    from largegan.metrics.side import Settings
     from largegan.parallel.launch import agree, together
 
     extractor = together(
@@ -111,21 +110,18 @@ def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[st
             folder=arguments.weights_dir,
             device=world.device,
             host=arguments.resize == "host",
-            logits="is" in metrics and arguments.backbone == "inception",
+            logits=table.needs_classifier(metrics) and arguments.backbone == INCEPTION,
         ),
     )
     metrics = possible(arguments, metrics)
-    features = bool(scores.NEED_FEATURES & set(metrics))
-    reference = reference_of(
-        arguments, extractor, world, features=features, labels="ifid" in metrics
-    )
+    reference = reference_of(arguments, extractor, world, table.needs(metrics))
     if arguments.statistics:
         agree(world, lambda: write(arguments.statistics, reference, extractor))
     if arguments.generated is None:
         return None
-    generated = generated_of(arguments, extractor, world, features=features, metrics=metrics)
-    k = arguments.neighbours
-    values = agree(world, lambda: scores.compute(reference, generated, metrics, k=k))
+    generated = generated_of(arguments, extractor, world, metrics)
+    settings = Settings(neighbors=arguments.neighbours)
+    values = agree(world, lambda: table.compute(reference, generated, metrics, settings))
     backbone = extractor.backbone.as_dict()
     return {
         "scores": values,
@@ -134,7 +130,11 @@ def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[st
             "resized_on": arguments.resize,
             "reference": reference.about,
             "generated": generated.about,
-            "metrics": {"names": metrics, "neighbours": k, "chunks": arguments.chunks},
+            "metrics": {
+                "names": metrics,
+                "neighbours": settings.neighbors,
+                "chunks": arguments.chunks,
+            },
             **scores.environment(world),
         },
         "warnings": scores.warnings_of(reference, generated, backbone),
@@ -153,7 +153,7 @@ def possible(arguments: argparse.Namespace, metrics: list[str]) -> list[str]:
     return metrics
 
 
-def reference_of(arguments: argparse.Namespace, extractor, world, *, features: bool, labels: bool):
+def reference_of(arguments: argparse.Namespace, extractor, world, needs: set[str]):
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
     from largegan.metrics.statistics import is_statistics
@@ -162,7 +162,7 @@ def reference_of(arguments: argparse.Namespace, extractor, world, *, features: b
     if is_statistics(Path(arguments.real)):
         return together(world, lambda: scores.side_of_file(Path(arguments.real), extractor))
     images = together(
-        world, lambda: open_image_set(arguments.real, device=world.device, labels=labels)
+        world, lambda: open_image_set(arguments.real, device=world.device, labels="labels" in needs)
     )
     cache = None if arguments.no_cache else arguments.cache or scores.default_cache()
     return scores.reference_side(
@@ -170,13 +170,13 @@ def reference_of(arguments: argparse.Namespace, extractor, world, *, features: b
         extractor,
         world,
         cache=cache,
-        features=features,
+        features="features" in needs,
         batch=arguments.batch,
         bar=scores.progress_bar("reference", world),
     )
 
 
-def generated_of(arguments: argparse.Namespace, extractor, world, *, features: bool, metrics):
+def generated_of(arguments: argparse.Namespace, extractor, world, metrics: list[str]):
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
     from largegan.metrics.statistics import is_statistics
@@ -195,7 +195,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, *, features: b
             classes=arguments.classes,
             standing=arguments.standing,
             device=world.device,
-            labels=bool({"ifid", "cas"} & set(metrics)),
+            labels="labels" in table.needs(metrics),
         ),
     )
     return scores.extract(
@@ -204,8 +204,8 @@ def generated_of(arguments: argparse.Namespace, extractor, world, *, features: b
         world,
         batch=arguments.batch,
         chunks=arguments.chunks,
-        features=features,
-        logits="is" in metrics,
+        features="features" in table.needs(metrics),
+        logits=table.needs_classifier(metrics),
         bar=scores.progress_bar("generated", world),
     )
 
@@ -223,7 +223,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     from largegan.errors import EnvironmentFault
     from largegan.files.output import write_text
 
-    for line in table(answer):
+    for line in lines(answer):
         print(line)
     for line in answer["warnings"]:
         print(f"note: {line}")
@@ -238,17 +238,17 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
             print(line)
 
 
-def table(answer: dict[str, Any]) -> list[str]:
+def lines(answer: dict[str, Any]) -> list[str]:
     """Name, value, standard error, and what else is known of it."""
     from largegan.metrics.features import Backbone
 
     backbone = Backbone(**answer["protocol"]["backbone"])
     values, rows = answer["scores"], []
     for name, value in values.items():
-        if name.endswith(("_error", "_limit", "_deviation")) or "/" in name:
+        if not table.is_score(name):
             continue
-        title = backbone.title(NAMES.get(name, name))
-        error = values.get(f"{name}_error", values.get(f"{name}_deviation"))
+        title = backbone.title(table.title(name))
+        error = values.get(table.error_of(name), values.get(table.deviation_of(name)))
         bar = "" if error is None else f"± {error:.3g}"
         limit = values.get(f"{name}_limit")
         more = "" if limit is None else f"{limit:.4g} with very many generated images"
@@ -277,10 +277,10 @@ def comparison(path: Path, answer: dict[str, Any]) -> list[str]:
     refuse_unlike(made, answer["protocol"], names=(str(path), "this"))
     lines = []
     for name, value in answer["scores"].items():
-        if name not in old or name.endswith(("_error", "_limit", "_deviation")):
+        if name not in old or not table.is_score(name.split("/")[0]):
             continue
         change = value - old[name]
-        errors = [s.get(f"{name}_error") for s in (old, answer["scores"])]
+        errors = [s.get(table.error_of(name)) for s in (old, answer["scores"])]
         spread = None if None in errors else sum(e * e for e in errors) ** 0.5
         sure = f", {abs(change) / spread:.1f} standard errors" if spread else ""
         lines.append(f"{name}: {old[name]:.5g} before, {value:.5g} now ({change:+.3g}{sure})")

@@ -19,6 +19,7 @@ from jsonargparse import (
 
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError
+from largegan.metrics import table
 from largegan.recipes import TABLE, options_class
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -159,15 +160,6 @@ def check(config: Namespace) -> None:
     check_evaluate(config.evaluate)
 
 
-METRICS = {  # and the scores that each gives
-    "fid": ("fid",),
-    "kid": ("kid",),
-    "prdc": ("precision", "recall", "density", "coverage"),
-    "ifid": ("ifid",),
-    "is": ("is",),
-}
-
-
 def check_evaluate(evaluate: Namespace) -> None:
     """The evaluate group, when it is used at all."""
     if evaluate.every_nimg is None:
@@ -175,12 +167,8 @@ def check_evaluate(evaluate: Namespace) -> None:
     for key in ("every_nimg", "count", "batch"):
         if getattr(evaluate, key) < 1:
             raise ConfigError(f"evaluate.{key} is {getattr(evaluate, key)}; it must be at least 1")
-    for metric in evaluate.metrics:
-        if metric not in METRICS:
-            raise ConfigError(
-                f"evaluate.metrics: there is no {metric!r}; choose of {', '.join(METRICS)}"
-            )
-    given = [score for metric in evaluate.metrics for score in METRICS[metric]]
+    table.rows(evaluate.metrics, "evaluate.metrics")
+    given = table.given_by(evaluate.metrics)
     if evaluate.best not in given:
         raise ConfigError(
             f"evaluate.best is {evaluate.best}, but evaluate.metrics gives only {', '.join(given)}"

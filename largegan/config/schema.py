@@ -93,6 +93,11 @@ class TrainConfig:
     """Images between sample grids."""
     sample_rows: int = 8
     """Rows and columns of a sample grid."""
+    snapshot_every_nimg: int | None = None
+    """Post-hoc averages: images between snapshots of averaged weights in 16 bits, from which
+    tools/ema.py finds the average of any width after training. Left out: none are kept."""
+    snapshot_widths: list[float] = field(default_factory=lambda: [0.05, 0.1])
+    """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
 
 
 EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]
@@ -105,7 +110,7 @@ class EvaluateConfig:
     every_nimg: int | None = None
     """Images between evaluations; left out: never. Each of them saves a checkpoint."""
     metrics: list[str] = field(default_factory=lambda: ["fid"])
-    """Of fid, kid, prdc, ifid, is (tools/fid.py explains them)."""
+    """Of the table of metrics: fid, kid, prdc, ... (`fid --help` explains them)."""
     best: str = "fid"
     """The score whose best checkpoint is never removed: fid, kid, precision, recall, ..."""
     count: int = 10_000

@@ -56,7 +56,7 @@ def bytes_of(t: Tensor) -> int:
 
 def flops_of(func, args, kwargs, out) -> int:
     """Of convolutions and matrix products; the others are bound by the bytes they move."""
-    if func._schema.name == "largegan::conv":  # see ops/conv.py
+    if func._schema.name == "largegan::conv":  # see ops/conv/operators.py
         x, w, *_, transposed, _, _ = args
         return conv_flop_count(x.shape, w.shape, out.shape, transposed=transposed)
     if func._schema.name == "largegan::conv_weight":

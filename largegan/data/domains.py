@@ -143,6 +143,11 @@ class UnpairedStream:
     def share(self):
         return self.a.share
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Samples and shards of both that this rank found unusable so far."""
+        return {kind: self.a.skipped[kind] + self.b.skipped[kind] for kind in self.a.skipped}
+
     def next_batch(self) -> list[dict[str, torch.Tensor]]:
         """This rank's micro-batches of the next global batch, in order; raises DataError."""
         return [

@@ -48,7 +48,7 @@ class DataInfo:
     width: int
     num_classes: int  # 0: no labels
     class_names: tuple[str, ...]
-    label_counts: tuple[int, ...]  # samples per class; the prior that generated labels follow
+    label_counts: tuple[int, ...]  # samples per class
     identity: str  # changes when the samples, their order in the shards or the labels change
     channels_b: int = 0  # of the second image, where there are two; else 0
 

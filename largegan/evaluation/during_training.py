@@ -15,13 +15,14 @@ from largegan import checkpoint
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
 from largegan.evaluation.image_sets import Drawn, has_images, open_image_set
-from largegan.metrics.features import Backbone, open_extractor
+from largegan.metrics import table
+from largegan.metrics.features import INCEPTION, Backbone, open_extractor
+from largegan.metrics.side import Settings, Side
 from largegan.metrics.statistics import is_statistics
 from largegan.parallel.launch import World, agree, together
 from largegan.sampler import Sampler
 from largegan.viz.pictures import of_figure
 
-HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage", "is")
 PREFIX = "score/"  # of the names in metrics.jsonl
 
 
@@ -51,24 +52,24 @@ class TrainingScores:
                 settings.backbone,
                 folder=folder,
                 device=world.device,
-                logits="is" in self.metrics and settings.backbone == "inception",
+                logits=table.needs_classifier(self.metrics) and settings.backbone == INCEPTION,
             ),
         )
         self.reference = self._reference(settings.reference or data)
 
-    def _reference(self, path: str) -> scores.Side:
+    def _reference(self, path: str) -> Side:
         """Statistics of a file, or of images; those are kept by content for the next start."""
-        features = bool(scores.NEED_FEATURES & set(self.metrics))
+        needs = table.needs(self.metrics)
         if is_statistics(Path(path)):
             return together(self.world, lambda: scores.side_of_file(Path(path), self.extractor))
-        count, labels = self.settings.reference_count, "ifid" in self.metrics
+        count, labels = self.settings.reference_count, "labels" in needs
         images = together(self.world, lambda: open_image_set(path, count=count, labels=labels))
         return scores.reference_side(
             images,
             self.extractor,
             self.world,
             cache=scores.default_cache(),
-            features=features,
+            features="features" in needs,
             batch=self.settings.batch,
             bar=scores.progress_bar("reference", self.world),
         )
@@ -84,23 +85,25 @@ class TrainingScores:
             self.world,
             batch=self.settings.batch,
             chunks=scores.CHUNKS if self.settings.error_bars else 1,
-            features=bool(scores.NEED_FEATURES & set(self.metrics)),
-            logits="is" in self.metrics,
+            features="features" in table.needs(self.metrics),
+            logits=table.needs_classifier(self.metrics),
             bar=scores.progress_bar("evaluating", self.world),
         )
-        return agree(self.world, lambda: scores.compute(self.reference, side, self.metrics))
+        return agree(
+            self.world, lambda: table.compute(self.reference, side, self.metrics, Settings())
+        )
 
     def title(self, metric: str) -> str:
         """FID, or FD-NAME for other networks."""
-        return self.extractor.backbone.title({"fid": "FID", "kid": "KID"}.get(metric, metric))
+        return self.extractor.backbone.title(table.title(metric))
 
     def sentence(self, found: dict[str, float]) -> str:
         """One line for people: each score with its error bar."""
         words = []
         for name, value in found.items():
-            if name.endswith(("_error", "_limit", "_deviation")) or "/" in name:
+            if not table.is_score(name):
                 continue
-            error = found.get(f"{name}_error")
+            error = found.get(table.error_of(name))
             words.append(f"{self.title(name)} {value:.4g}" + (f" ± {error:.2g}" if error else ""))
         return "  ".join(words)
 
@@ -124,7 +127,7 @@ def history(run: Path) -> list[dict[str, float]]:
 
 def best(run: Path, metric: str) -> dict[str, float] | None:
     """The line of the best score whose checkpoint is still there."""
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    sign = -1 if table.better(metric) == "higher" else 1
     kept = [
         line
         for line in history(run)
@@ -141,16 +144,16 @@ def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:
     names = [
         key
         for key in dict.fromkeys(k for line in lines for k in line if k.startswith(PREFIX))
-        if not key.endswith(("_error", "_limit", "_deviation")) and key.count("/") == 1
+        if table.is_score(key.removeprefix(PREFIX))
     ]
     figure = Figure(figsize=(4.2 * len(names), 3.2), dpi=110, layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         points = [line for line in lines if name in line]
         x = [line["nimg"] / 1000 for line in points]
-        errors = [line.get(f"{name}_error", 0.0) for line in points]
+        score = name.removeprefix(PREFIX)
+        errors = [line.get(f"{PREFIX}{table.error_of(score)}", 0.0) for line in points]
         axes.errorbar(x, [line[name] for line in points], errors, marker="o", capsize=3)
-        short = name.removeprefix(PREFIX)
-        axes.set_title(backbone.title({"fid": "FID", "kid": "KID"}.get(short, short)))
+        axes.set_title(backbone.title(table.title(score)))
         axes.set_xlabel("thousand images")
         axes.grid(alpha=0.3)
     return of_figure(figure)

@@ -1,7 +1,7 @@
 """Scores of two sets of images, shared by all processes: extract, add up, compare.
 
 Batches are consecutive images and whole batches go to processes in turn. So an image meets the
-same neighbours whatever the number of processes, and its features are the same bits.
+same neighbors whatever the number of processes, and its features are the same bits.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -21,43 +20,15 @@ from torch import Tensor
 
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.image_sets import ImageSet
-from largegan.metrics.classification import classification_accuracy
-from largegan.metrics.features import Extractor, as_rgb
-from largegan.metrics.frechet import estimate, frechet_distance
-from largegan.metrics.inception_score import inception_score
-from largegan.metrics.kid import kernel_estimate
-from largegan.metrics.moments import CHUNKS, Chunks, Gaussian, Moments, gaussian_of, moments_of
-from largegan.metrics.prdc import precision_recall_density_coverage
+from largegan.metrics.features import Extractor
+from largegan.metrics.moments import CHUNKS, Gaussian, Moments, moments_of
 from largegan.metrics.protocol import refuse_foreign
-from largegan.metrics.resize import device_resize
+from largegan.metrics.side import Side
 from largegan.metrics.statistics import Statistics, read_statistics, write_statistics
 from largegan.parallel.launch import World, add_up, agree, together
 
-METRICS = {
-    "fid": "Fréchet distance, with its standard error and its limit for many images",
-    "kid": "kernel distance over all pairs, with its standard error",
-    "prdc": "precision, recall, density, coverage",
-    "ifid": "Fréchet distance within each class, and its mean (needs classes on both sides)",
-    "is": "inception score of the generated images (needs weights with a classifier)",
-    "cas": "accuracy on real images of a classifier trained on generated ones (needs classes)",
-}
-CAS_SIZE = 64
-NEED_FEATURES = {"kid", "prdc", "ifid"}
 RECORDED = ("torch", "timm", "clean-fid", "pillow", "numpy", "largegan")
 Bar = Callable[[Iterable, int], Iterable]  # wraps what a person waits for; total in images
-
-
-@dataclass
-class Side:
-    """One of the two: what is known of its images' features."""
-
-    gaussian: Gaussian
-    about: dict[str, Any]
-    chunks: Chunks | None = None
-    features: Tensor | None = None
-    logits: Tensor | None = None
-    labels: list[int] | None = None
-    images: ImageSet | None = None
 
 
 def extract(
@@ -226,107 +197,6 @@ def side_of_file(path: Path, extractor: Extractor) -> Side:
         about["made"] = "not stated in the file; taken to be of this backbone and resize"
     chunks = moments_of(found.features, chunks=CHUNKS) if found.features is not None else None
     return Side(found.gaussian, about, chunks=chunks, features=found.features)
-
-
-def compute(
-    reference: Side, generated: Side, metrics: Iterable[str], *, k: int = 5, most: int = 10_000
-) -> dict[str, float]:
-    """The chosen scores, by name. Heavy sums in float64 on the host; one process is enough.
-
-    `k`: neighbours of precision and recall. `most`: images of either side that they look at.
-    """
-    scores: dict[str, float | None] = {}
-    for metric in metrics:
-        scores |= _CALCULATE[metric](reference, generated, k, most)
-    return {name: value for name, value in scores.items() if value is not None}
-
-
-def _fid(reference: Side, generated: Side, k: int, most: int) -> dict[str, float | None]:
-    if generated.chunks is None:
-        return {"fid": frechet_distance(reference.gaussian, generated.gaussian)}
-    found = estimate(reference.gaussian, generated.chunks)
-    return {"fid": found.distance, "fid_error": found.error, "fid_limit": found.limit}
-
-
-def _kid(reference: Side, generated: Side, k: int, most: int) -> dict[str, float | None]:
-    found = kernel_estimate(*both_features(reference, generated, "kid"))
-    return {"kid": found.distance, "kid_error": found.error}
-
-
-def _prdc(reference: Side, generated: Side, k: int, most: int) -> dict[str, float | None]:
-    real, fake = both_features(reference, generated, "prdc")
-    return vars(precision_recall_density_coverage(real[:most], fake[:most], k=k))
-
-
-def _inception_score(reference: Side, generated: Side, k: int, most: int) -> dict:
-    mean, deviation = inception_score(generated.logits)
-    return {"is": mean, "is_deviation": deviation}
-
-
-def _ifid(reference: Side, generated: Side, k: int, most: int) -> dict[str, float | None]:
-    """Fréchet distance class by class (Naeem et al., and every conditional GAN's paper since)."""
-    real, fake = both_features(reference, generated, "ifid")
-    if reference.labels is None or generated.labels is None:
-        raise ConfigError(
-            "a distance within classes needs labels on both sides: sub-folders that are classes, "
-            "labelled shards, or a class-conditional checkpoint"
-        )
-    ours, theirs = torch.tensor(reference.labels), torch.tensor(generated.labels)
-    shared = sorted(set(reference.labels) & set(generated.labels))
-    parts = {c: (real[ours == c], fake[theirs == c]) for c in shared}
-    parts = {c: pair for c, pair in parts.items() if min(map(len, pair)) >= 2}
-    if not parts:
-        raise ConfigError("no class has 2 images on both sides; give more images")
-    each = {
-        f"ifid/{c}": frechet_distance(gaussian_of(a), gaussian_of(b)) for c, (a, b) in parts.items()
-    }
-    return {"ifid": sum(each.values()) / len(each), **each}
-
-
-def _cas(reference: Side, generated: Side, k: int, most: int) -> dict[str, float | None]:
-    """Images larger than 64 pixels are made smaller: what differs between classes is seen there."""
-    if None in (reference.labels, generated.labels, reference.images, generated.images):
-        raise ConfigError(
-            "a classification accuracy needs images with classes on both sides: sub-folders that "
-            "are classes, labelled shards, or a class-conditional checkpoint"
-        )
-    size = min(CAS_SIZE, *reference.images.read(0, 1)[0].shape[1:])
-    fake, real = (small_images(side.images, size) for side in (generated, reference))
-    accuracy = classification_accuracy(
-        lambda numbers: fake[numbers],
-        torch.tensor(generated.labels),
-        lambda numbers: real[numbers],
-        torch.tensor(reference.labels),
-    )
-    return {"cas": accuracy}
-
-
-def small_images(images: ImageSet, size: int) -> Tensor:
-    """uint8 `[N, 3, size, size]`: all of a set, in memory."""
-    found = torch.empty(images.count, 3, size, size, dtype=torch.uint8)
-    for first in range(0, images.count, 64):
-        for i, image in enumerate(images.read(first, min(first + 64, images.count)), first):
-            found[i] = device_resize(as_rgb(image[None]), (size, size))[0].round()
-    return found
-
-
-_CALCULATE = {
-    "fid": _fid,
-    "kid": _kid,
-    "prdc": _prdc,
-    "ifid": _ifid,
-    "is": _inception_score,
-    "cas": _cas,
-}
-
-
-def both_features(reference: Side, generated: Side, metric: str) -> tuple[Tensor, Tensor]:
-    if reference.features is None or generated.features is None:
-        raise ConfigError(
-            f"{metric} compares images one by one, and a file of means and covariances has none; "
-            "give the images, or leave it out of --metrics"
-        )
-    return reference.features, generated.features
 
 
 def warnings_of(reference: Side, generated: Side, backbone: dict) -> list[str]:

@@ -6,7 +6,7 @@ Pure functions to tuples of floats, computed in float64: filters are constants o
 import numpy as np
 import torch
 
-from largegan.ops.fir import Taps
+from largegan.ops.fir.filter import Taps
 
 
 def lowpass(taps: int, *, cutoff: float, width: float, rate: float, radial: bool = False) -> Taps:

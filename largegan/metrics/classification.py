@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
+from largegan.metrics.side import Settings, Side, both_labels, small_images
 
+LARGEST = 64  # pixels
 Read = Callable[[Tensor], Tensor]  # numbers of images -> uint8 `[N, 3, H, W]`, all of one size
 
 
@@ -93,3 +95,20 @@ def _accuracy(
 
 def _normalised(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device).float() / 127.5 - 1
+
+
+def cas(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """The row `cas`. Larger images are made 64 pixels small: classes differ visibly there."""
+    what = "a classification accuracy"
+    real_labels, fake_labels = both_labels(reference, generated, what)
+    if reference.images is None or generated.images is None:
+        raise ConfigError(f"{what} looks at images, and a file of statistics has none")
+    size = min(LARGEST, *reference.images.read(0, 1)[0].shape[1:])
+    fake, real = (small_images(side.images, size) for side in (generated, reference))
+    accuracy = classification_accuracy(
+        lambda numbers: fake[numbers],
+        torch.tensor(fake_labels),
+        lambda numbers: real[numbers],
+        torch.tensor(real_labels),
+    )
+    return {"cas": accuracy}

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from largegan.errors import DataError
-from largegan.metrics.moments import Chunks, Gaussian
+from largegan.errors import ConfigError, DataError
+from largegan.metrics.moments import Chunks, Gaussian, gaussian_of
+from largegan.metrics.side import Settings, Side, both_features, both_labels
 
 LIMIT_SIZES = 10  # how many sample sizes the line through 1/n goes through
 
@@ -160,3 +161,27 @@ def limit(distance_to: FrechetTo, generated: Chunks, distance: float) -> float:
     line = torch.stack([torch.ones_like(x), x], 1)
     answer = torch.linalg.lstsq(line, torch.tensor(distances, dtype=torch.float64)[:, None])
     return float(answer.solution[0])
+
+
+def fid(reference: Side, generated: Side, settings: Settings) -> dict[str, float | None]:
+    """The row `fid`: a distance, its standard error and its limit where parts are known."""
+    if generated.chunks is None:
+        return {"fid": frechet_distance(reference.gaussian, generated.gaussian)}
+    found = estimate(reference.gaussian, generated.chunks)
+    return {"fid": found.distance, "fid_error": found.error, "fid_limit": found.limit}
+
+
+def ifid(reference: Side, generated: Side, settings: Settings) -> dict[str, float | None]:
+    """The row `ifid`: class by class (every conditional GAN's paper), and the mean."""
+    real, fake = both_features(reference, generated, "ifid")
+    real_labels, fake_labels = both_labels(reference, generated, "a distance within classes")
+    ours, theirs = torch.tensor(real_labels), torch.tensor(fake_labels)
+    shared = sorted(set(real_labels) & set(fake_labels))
+    parts = {c: (real[ours == c], fake[theirs == c]) for c in shared}
+    parts = {c: pair for c, pair in parts.items() if min(map(len, pair)) >= 2}
+    if not parts:
+        raise ConfigError("no class has 2 images on both sides; give more images")
+    each = {
+        f"ifid/{c}": frechet_distance(gaussian_of(a), gaussian_of(b)) for c, (a, b) in parts.items()
+    }
+    return {"ifid": sum(each.values()) / len(each), **each}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import DataError
+from largegan.metrics.side import Settings, Side
 
 
 def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:
@@ -29,3 +30,9 @@ def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:
         scores.append((part.exp() * (part - marginal)).sum(1).mean().exp())
     values = torch.stack(scores)
     return float(values.mean()), float(values.std(correction=0))
+
+
+def is_(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """The row `is`: mean and deviation over splits of the generated images."""
+    mean, deviation = inception_score(generated.logits)
+    return {"is": mean, "is_deviation": deviation}

@@ -13,6 +13,7 @@ from torch import Tensor
 from largegan.errors import DataError
 from largegan.metrics.frechet import jackknife
 from largegan.metrics.moments import CHUNKS
+from largegan.metrics.side import Settings, Side, both_features
 
 BLOCK = 4096  # rows of a block of pairs: 128 MiB of float64
 
@@ -116,3 +117,9 @@ def _kernel_sum(x: Tensor, y: Tensor, degree: int, scale: float, offset: float) 
         for columns in y.split(BLOCK):
             total += float((rows @ columns.T).mul_(scale).add_(offset).pow_(degree).sum())
     return total
+
+
+def kid(reference: Side, generated: Side, settings: Settings) -> dict[str, float | None]:
+    """The row `kid`: a distance and its standard error."""
+    found = kernel_estimate(*both_features(reference, generated, "kid"))
+    return {"kid": found.distance, "kid_error": found.error}

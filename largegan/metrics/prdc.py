@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import DataError
+from largegan.metrics.side import Settings, Side, both_features
 
 BLOCK = 2048  # rows of a block of distances
 
@@ -73,3 +74,10 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     for start in range(0, len(x), BLOCK):
         rows = slice(start, min(start + BLOCK, len(x)))
         yield rows, torch.cdist(x[rows], y)
+
+
+def prdc(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """The row `prdc`: four numbers from 0 to 1 (density may be above)."""
+    real, fake = both_features(reference, generated, "prdc")
+    most = settings.most
+    return vars(precision_recall_density_coverage(real[:most], fake[:most], k=settings.neighbors))

@@ -35,7 +35,9 @@ class PatchSampler(nn.Module):
         """Unit vectors `[N, P, dim]` for maps `[N, C, H, W]`, at the same places of every image."""
         found = []
         for x, where, mlp in zip(maps, positions, self.mlps, strict=True):
-            picked = mlp(x.flatten(2).transpose(1, 2)[:, where])  # [N, P, dim]
+            # Picked first, so that the gradient comes back in the layout of the map: torch 2.15's
+            # batch norm on a CPU returns a wrong one for a single image otherwise.
+            picked = mlp(x.flatten(2)[:, :, where].transpose(1, 2))  # [N, P, dim]
             # vector_norm, not sqrt of a sum: where all is zero its derivative is zero, not NaN.
             length = torch.linalg.vector_norm(picked.float(), dim=-1, keepdim=True)
             found.append(picked / (length + 1e-7))

@@ -48,7 +48,7 @@ class PatchGAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm, blur in zip(self.convs, self.norms, self.blurs, strict=True):
-            x = blur(F.leaky_relu(norm(conv(x)), 0.2))
+            x = blur(F.leaky_relu_(norm(conv(x)), 0.2))  # in place: nothing needs what was there
         return self.score(x)  # [N, 1, h, w]
 
 

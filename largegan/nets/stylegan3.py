@@ -23,8 +23,8 @@ from largegan.layers.running_mean import RunningMean
 from largegan.nets.stylegan2 import Mapping
 from largegan.nets.stylegan3_bands import FIRST_CUTOFF, FIRST_STOPBAND, LAST_STOPBAND, Band, bands
 from largegan.ops import conv2d, filtered_lrelu, modulated_conv2d
-from largegan.ops.activation import ROOT2
-from largegan.ops.fir import Taps
+from largegan.ops.bias_act.activations import ROOT2
+from largegan.ops.fir.filter import Taps
 
 OVERSAMPLING = 2  # activations are computed at so many times the higher rate
 W_AVG_BETA = 0.998

@@ -82,7 +82,7 @@ class UNetGenerator(nn.Module):
             skips.append(x)
         x = skips.pop()
         for i in reversed(range(self.levels)):
-            x = self.dropouts[i](self.up_norms[i](self.ups[i](x.relu())))  # [N, C, 2H, 2W]
+            x = self.dropouts[i](self.up_norms[i](self.ups[i](x.relu_())))  # [N, C, 2H, 2W]
             if i:
                 x = torch.cat([skips.pop(), x], 1)
         return x.tanh()[..., :h, :w]

@@ -20,6 +20,8 @@ TABLE = {
     "wgan_gp": ("wgan_gp:WGANGP", "Wasserstein GAN with gradient penalty (Gulrajani et al., 2017)"),
     "sngan": ("sngan:SNGAN", "spectral normalization, ResNet, hinge (Miyato et al., 2018)"),
     "stylegan2": ("stylegan2:StyleGAN2", "style-based generator, ADA (Karras et al., 2020)"),
+    "stylegan3": ("stylegan3:StyleGAN3", "alias-free generator, T and R (Karras et al., 2021)"),
+    "r3gan": ("r3gan:R3GAN", "relativistic loss, R1 and R2, no tricks (Huang et al., 2024)"),
     "cgan": ("cgan:CGAN", "conditional GAN with MLPs or DCGAN (Mirza & Osindero, 2014)"),
     "sagan": ("sagan:SAGAN", "self-attention, spectral norm in both (Zhang et al., 2019)"),
     "biggan": ("biggan:BigGAN", "class-conditional at large scale (Brock et al., 2019)"),

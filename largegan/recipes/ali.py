@@ -30,7 +30,9 @@ class ALIOptions(NoiseToImageOptions):
     channels: int = 32
     """Width next to the image, of all networks; it doubles from layer to layer, up to 16 times."""
     norm: Literal["batch", "none"] = "batch"
-    """Batch norm, or none, in all networks."""
+    """Batch norm, or none, in generator and encoder."""
+    d_norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the discriminator."""
     dropout: float = 0.2
     """Of the discriminator's maps."""
     lr: float = 1e-4
@@ -46,9 +48,9 @@ class ALI(NoiseToImage):
         super().__init__()
         self.z_dim, size = options.z_dim, square_side(data, "ali")
         shape = {"image_channels": data.channels, "channels": options.channels}
-        shape |= {"z_dim": options.z_dim, "norm": options.norm}
-        self.G, self.E = Decoder(size, **shape), Encoder(size, **shape)
-        self.D = JointDiscriminator(size, **shape, dropout=options.dropout)
+        shape["z_dim"], norm = options.z_dim, options.norm
+        self.G, self.E = Decoder(size, **shape, norm=norm), Encoder(size, **shape, norm=norm)
+        self.D = JointDiscriminator(size, **shape, norm=options.d_norm, dropout=options.dropout)
         for net in (self.G, self.E, self.D):
             init_weights(net)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)

@@ -32,7 +32,9 @@ class BiGANOptions(NoiseToImageOptions):
     width: int = 1024
     """Units of the hidden layers."""
     norm: Literal["batch", "none"] = "batch"
-    """Batch norm, or none, in all networks."""
+    """Batch norm, or none, in generator and encoder."""
+    d_norm: Literal["batch", "none"] = "batch"
+    """Batch norm, or none, in the discriminator."""
     lr: float = 2e-4
     """Adam's learning rate, both players."""
     weight_decay: float = 2.5e-5
@@ -51,6 +53,7 @@ class BiGAN(NoiseToImage):
         layers = {"width": options.width, "norm": options.norm}
         self.G = BiGANGenerator(options.z_dim, shape, **layers)
         self.E = Trunk(shape, options.z_dim, **layers)
+        layers["norm"] = options.d_norm
         self.D = Trunk(shape, 1, z_dim=options.z_dim, **layers)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.E_ema = Ema(self.E, halflife_nimg=options.ema_halflife_nimg)

@@ -30,11 +30,11 @@ from largegan.recipe import (
     Phase,
     Player,
     Progress,
-    Recipe,
     Terms,
     adam,
     cosine_decay,
 )
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 # Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
 TRANSFORMS = dict.fromkeys(GROUPS["bg"], 1.0) | dict.fromkeys(GROUPS["color"], 0.5) | {"cutout": 1}
@@ -42,7 +42,7 @@ SMALLEST = 4  # sides of the first stage, at least
 
 
 @dataclass(frozen=True, kw_only=True)
-class R3GANOptions:
+class R3GANOptions(NoiseToImageOptions):
     """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
 
     z_dim: int = 64
@@ -88,14 +88,19 @@ class R3GANOptions:
     which is another regulariser but suits weights that are cut over processes."""
 
 
-class R3GAN(Recipe):
+class R3GAN(NoiseToImage):
     """The modern baseline: relativistic loss, R1 and R2 (Huang et al., 2024)."""
 
     def __init__(self, data: DataSpec, options: R3GANOptions):
+        """
+        Args:
+            data: what the images look like; both sides halve down to 4 to 32 pixels.
+            options: see `R3GANOptions`.
+        """
         super().__init__()
         o = self.options = options
         check(o)
-        self.num_classes = data.num_classes if o.conditional else 0
+        self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
         sizes = stage_sizes(data.height, data.width)
         unit = o.group_width // min(o.expansion, o.group_width)
         widths = [features(max(size), o.channel_base, o.channel_max, unit) for size in sizes]
@@ -137,8 +142,8 @@ class R3GAN(Recipe):
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
-        c, p = self.condition(batch), self.value("augment_p", at.nimg)
-        real, fake = batch["image"].detach(), self.fake(batch, c).detach()
+        c, p = self.labels(batch), self.value("augment_p", at.nimg)
+        real, fake = batch["image"].detach(), self.fake(batch).detach()
         penalize = PENALTIES[self.options.penalty]
         with exact(real):  # differences of sixteen bits are noise; second derivatives nearly so
             real_scores, r1_term = penalize(lambda x: self.judge(x, c, p), real)
@@ -152,20 +157,16 @@ class R3GAN(Recipe):
         }
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        c, p = self.condition(batch), self.value("augment_p", at.nimg)
-        fake = self.judge(self.fake(batch, c), c, p)
+        c, p = self.labels(batch), self.value("augment_p", at.nimg)
+        fake = self.judge(self.fake(batch), c, p)
         real = self.judge(batch["image"], c, p)
         return {"adv": relativistic_g(real, fake)}
 
-    def condition(self, batch: Batch) -> Tensor | None:
+    def labels(self, batch: Batch) -> Tensor | None:
         """One-hot classes `[N, num_classes]`."""
         if not self.num_classes:
             return None
         return F.one_hot(batch["label"], self.num_classes).float()
-
-    def fake(self, batch: Batch, c: Tensor | None) -> Tensor:
-        like = batch["image"]
-        return self.G(torch.randn(len(like), self.options.z_dim, device=like.device), c)
 
     def judge(self, images: Tensor, c: Tensor | None, p: float) -> Tensor:
         """The discriminator sees every image augmented (in float32) with probability `p`."""
@@ -178,15 +179,12 @@ class R3GAN(Recipe):
         self.G_ema.halflife_nimg = self.value("ema_halflife_nimg", at.nimg - batch_size)
         self.G_ema.update(self.G, at, batch_size)
 
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.options.z_dim, generator=generator, device=generator.device)
-
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images for `z`; without labels the classes take turns."""
         if self.num_classes and labels is None:
             labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema(z, self.condition({"label": labels})).clamp(-1, 1)
+        return self.G_ema(z, self.labels({"label": labels})).clamp(-1, 1)
 
 
 def exact_penalty(critic, images: Tensor) -> tuple[Tensor, Tensor]:

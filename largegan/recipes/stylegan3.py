@@ -105,7 +105,7 @@ class StyleGAN3Options:
     ada_nimg_to_full: int = 500_000
     """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
     ada_p: float = 0.0
-    """p at the start."""
+    """P at the start."""
     freeze_d: int = 0
     """Fine-tuning leaves so many layers of the discriminator as they are (Mo et al., 2020)."""
 
@@ -116,6 +116,11 @@ class StyleGAN3(Recipe):
     run_state = ("augment.p", "augment.signs")
 
     def __init__(self, data: DataSpec, options: StyleGAN3Options):
+        """
+        Args:
+            data: what the images look like; the shorter side is a power of two.
+            options: see `StyleGAN3Options`.
+        """
         super().__init__()
         o = self.options = options
         if not 0 <= o.ada_p <= 1:
@@ -190,17 +195,12 @@ class StyleGAN3(Recipe):
     def blur(self, at: Progress) -> float:
         """Its sigma now, in pixels."""
         o = self.options
-        sigma = (
-            (R_BLUR_SIGMA if o.configuration == "r" else 0.0)
-            if o.blur_sigma is None
-            else (o.blur_sigma)
-        )
-        fade = (
-            AUTO_BLUR_ITERATIONS * self.batch_size
-            if o.blur_fade_nimg is None
-            else (o.blur_fade_nimg)
-        )
-        return fading(sigma, at.nimg, fade)
+        sigma, fade_nimg = o.blur_sigma, o.blur_fade_nimg
+        if sigma is None:
+            sigma = R_BLUR_SIGMA if o.configuration == "r" else 0.0
+        if fade_nimg is None:
+            fade_nimg = AUTO_BLUR_ITERATIONS * self.batch_size
+        return fading(sigma, at.nimg, fade_nimg)
 
     def set_batch_size(self, batch_size: int) -> None:
         super().set_batch_size(batch_size)
@@ -231,7 +231,7 @@ class StyleGAN3(Recipe):
     @torch.no_grad()
     def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
         """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
-        return self.draw(self.ws(z, labels, amount))
+        return self.synthesize(self.ws(z, labels, amount))
 
     def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
@@ -240,17 +240,13 @@ class StyleGAN3(Recipe):
         c = self.condition({"label": labels}) if self.num_classes else None
         return self.G_ema.net.mapping(z, c, truncation=truncation)
 
-    def draw(self, ws: Tensor) -> Tensor:
+    def synthesize(self, ws: Tensor) -> Tensor:
         """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
         return self.G_ema.net.synthesis(ws).clamp(-1, 1)
 
     @torch.no_grad()
     def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
-        """`decode`, not clamped, with the generator's input moved by `transform` `[3, 3]`.
-
-        It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
-        the middle, to those they are read from: to move the picture by t, shift by -t.
-        """
+        """`decode`, not clamped, the input moved by `transform` `[3, 3]`; see `MovesInput`."""
         return self.G_ema.net.synthesis(self.ws(z, labels), transform=transform)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.errors import ConfigError
+from largegan.power_ema import without_powers
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import build
 
@@ -33,18 +34,19 @@ def starting_weights(
     """
     path = checkpoint.resolve(path)
     content = checkpoint.load(path)
+    model = without_powers(content.model)
     before, then = DataSpec(**content.state["spec"]), content.state["config"]["recipe"]["name"]
     if then in recipe.begins_from:
-        return first_stage(path, content.model, recipe, then)
+        return first_stage(path, model, recipe, then)
     check_kind(path, then, before, name, spec)
     twin = recipe  # a recipe of the same options for the old classes must fit the file exactly
     if before.num_classes != spec.num_classes:
         twin = build(name, replace(spec, num_classes=before.num_classes), options)
-    checkpoint.check_model(path, content.model, checkpoint.unaliased(twin.state_dict()))
+    checkpoint.check_model(path, model, checkpoint.unaliased(twin.state_dict()))
     wanted = checkpoint.unaliased(recipe.state_dict())
-    state = {key: taken_over(content.model.get(key), tensor) for key, tensor in wanted.items()}
+    state = {key: taken_over(model.get(key), tensor) for key, tensor in wanted.items()}
     state |= {key: wanted[key] for key in recipe.run_state if key in wanted}
-    changed = [k for k, t in wanted.items() if shape_of(content.model.get(k)) != t.shape]
+    changed = [k for k, t in wanted.items() if shape_of(model.get(k)) != t.shape]
     notes = [f"starting from the weights of {path}"]
     if changed:
         notes.append(f"  classes: {before.num_classes} -> {spec.num_classes}")

@@ -14,7 +14,7 @@ from largegan.parallel.engine import Engine
 from largegan.trainer import Tally, Trainer
 
 
-def summarise(trainer: Trainer, seconds: float, images: int) -> dict[str, float]:
+def summarize(trainer: Trainer, seconds: float, images: int) -> dict[str, float]:
     """Numbers since the last line: means over ranks of every term, speed, memory.
 
     Called on all ranks (it reduces over them); empties the trainer's tally.
@@ -22,9 +22,10 @@ def summarise(trainer: Trainer, seconds: float, images: int) -> dict[str, float]
     tally, trainer.tally = trainer.tally, Tally()
     values = tally.means()
     names = sorted(values)
-    packed = torch.tensor([values[n] for n in names], dtype=torch.float64)
+    skipped = trainer.stream.skipped.get("samples", 0)
+    packed = torch.tensor([values[n] for n in names] + [skipped], dtype=torch.float64)
     # Not through float64 on the device: not every device has it.
-    means = trainer.engine.mean(packed.float().to(trainer.engine.device)).tolist()
+    *means, skipped = trainer.engine.mean(packed.float().to(trainer.engine.device)).tolist()
     images = max(images, 1)
     return {
         "nimg": trainer.at.nimg,
@@ -39,7 +40,7 @@ def summarise(trainer: Trainer, seconds: float, images: int) -> dict[str, float]
         },
         "memory/gib": memory_gib(trainer.engine.device),
         "health/skipped_steps": trainer.bad_steps.total,
-        "data/skipped_samples": skipped_samples(trainer),
+        "data/skipped_samples": round(skipped * trainer.engine.world),
     }
 
 
@@ -53,10 +54,6 @@ def memory_gib(device: torch.device) -> float:
 
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30
-
-
-def skipped_samples(trainer: Trainer) -> int:
-    return int(getattr(trainer.stream, "skipped", {}).get("samples", 0))
 
 
 class Logger:
@@ -96,7 +93,7 @@ class Logger:
     def tick(self, trainer: Trainer) -> dict[str, float]:
         """One line of metrics.jsonl, one line of text or an update of the bar, and the trackers."""
         now = time.perf_counter()
-        values = summarise(trainer, now - self.last_time, trainer.at.nimg - self.last_nimg)
+        values = summarize(trainer, now - self.last_time, trainer.at.nimg - self.last_nimg)
         values["time/elapsed_s"] = now - self.started
         self.last_time, self.last_nimg = now, trainer.at.nimg
         if self.speaks:

@@ -14,7 +14,7 @@ from largegan.files.output import write_text
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree
 from largegan.parallel.signals import StopRequest
-from largegan.run import directory
+from largegan.run import directory, snapshots
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
 from largegan.run.start import build_run
@@ -56,6 +56,8 @@ class Session:
             nimg=at.nimg,
             trackers=self.trackers,
         )
+        # Of a future that this run, which may begin at an older checkpoint, will not have.
+        agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
         self.introduce()
         try:
             self.prepare_scores()
@@ -79,6 +81,8 @@ class Session:
                 self.logger.tick(trainer)
             if done or self.due(settings.sample_every_nimg):
                 self.show()
+            if self.snapshot_due(done):
+                self.snapshot()
             scored = self.evaluate(done)
             asked = not done and stop.agreed(self.engine)
             if done or asked or scored or self.due(settings.save_every_nimg):
@@ -94,6 +98,20 @@ class Session:
         """Whether this iteration crossed a multiple of `every_nimg`: a function of progress."""
         now = self.trainer.at.nimg
         return now // every_nimg > (now - self.trainer.batch_size) // every_nimg
+
+    def snapshot_due(self, done: bool) -> bool:
+        """At multiples of the interval, and at the end: there the last checkpoint is."""
+        every = self.config.train.snapshot_every_nimg
+        return every is not None and (done or self.due(every))
+
+    def snapshot(self) -> None:
+        """Writes the power averages on rank 0; all ranks hold the same ones."""
+
+        def write() -> None:
+            self.lock.check()
+            snapshots.write(self.folder, self.trainer.at.nimg, self.trainer.recipe)
+
+        agree(self.world, write)
 
     def save(self) -> None:
         """Writes a checkpoint on rank 0, then removes what is too old."""

@@ -20,7 +20,7 @@ from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
-from largegan.run import directory
+from largegan.run import directory, snapshots
 from largegan.run.data import framing_of, open_source, spec_of
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
@@ -61,6 +61,8 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     )
     if start is None:
         fine_tune(config, recipe, spec, world)
+    if config.train.snapshot_every_nimg is not None:
+        snapshots.follow(recipe, config.train.snapshot_widths)
     engine = Engine(world, shares)
     engine.setup(recipe)
     saved = load(start, config, engine)

@@ -8,6 +8,8 @@ import torch
 from largegan.errors import DataError
 from largegan.evaluation import scores
 from largegan.evaluation.image_sets import open_image_set
+from largegan.metrics import table
+from largegan.metrics.side import Settings
 from largegan.parallel.launch import connect, disconnect, leave
 from tests.evaluation.images import tiny_extractor
 
@@ -20,7 +22,7 @@ def main(photos: Path, run: Path, out: Path) -> None:
         images = open_image_set(str(path), count=21)
         side = scores.extract(images, extractor, world, batch=4, features=True, chunks=20)
         real = scores.extract(open_image_set(str(photos)), extractor, world, features=True)
-        found = scores.compute(real, side, ["fid", "kid", "prdc"])
+        found = table.compute(real, side, ["fid", "kid", "prdc"], Settings())
         if world.rank == 0:
             torch.save({"features": side.features, "scores": found}, out / f"{name}.pt")
     together_on_a_bad_image(photos, extractor, world)

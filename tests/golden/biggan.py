@@ -202,7 +202,7 @@ class Peer:
             mine.copy_(value.reshape(mine.shape))
 
     def joined(self, names: list[str]) -> Tensor:
-        return torch.cat([self.tensor(name).float().flatten() for name in names])
+        return torch.cat([torch.empty(0), *(self.tensor(n).float().flatten() for n in names)])
 
 
 class Run:

@@ -8,11 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from largegan.losses import gaussian_mmd2
 from largegan.metrics.frechet import frechet_distance, frechet_of_features
 from largegan.metrics.inception import Classifier, FidInception, Pool3
 from largegan.metrics.inception_score import inception_score
 from largegan.metrics.kid import kernel_distance
+from largegan.metrics.mind import directions_and_subset, mind_estimate
 from largegan.metrics.moments import gaussian_of
+from largegan.metrics.path_length import (
+    along_arc,
+    along_unit_arc,
+    path_lengths,
+    straight,
+    within_percentiles,
+)
 from largegan.metrics.prdc import precision_recall_density_coverage
 from largegan.metrics.resize import (
     device_resize,
@@ -33,6 +42,65 @@ def check(case: Case) -> None:
     case.check("isc_mean", torch.tensor([mean]))
     case.check("isc_std", torch.tensor([deviation]))
     case.check("isc_1split", torch.tensor([inception_score(logits, splits=1)[0]]))
+
+
+def check_more(case: Case) -> None:
+    """Path lengths, sliced transport, other kernels and subsets, the two rules of manifolds."""
+    args = case.meta["args"]
+    check_paths(case)
+    real, fake = case.input("feat_real"), case.input("feat_fake")
+    count = args["mind_num_projections"]
+    for name in sorted(n for n in case.outputs() if n.startswith("mind_seed")):
+        seed = int(name.removeprefix("mind_seed"))
+        case.check(name, torch.tensor([mind_estimate(real, fake, count=count, seed=seed)]))
+    directions, subset = directions_and_subset(len(real), len(fake), real.shape[1], count=count)
+    torch.testing.assert_close(directions, case.input("mind_directions"))
+    assert torch.equal(subset, case.input("mind_subset"))
+    pairs = list(zip(case.input("kid_subsets_fake"), case.input("kid_subsets_real"), strict=True))
+    check_subsets(case, "kid_poly", [kernel_distance(real[r], fake[f]) for f, r in pairs])
+    rbf = [
+        gaussian_mmd2(real[r].double(), fake[f].double(), [16.0], biased=False) for f, r in pairs
+    ]
+    check_subsets(case, "kid_rbf", [float(value) for value in rbf])
+    for k in args["k"]:
+        found = precision_recall_density_coverage(real, fake, k=k)
+        case.check(f"prdc_k{k}", torch.tensor(list(vars(found).values())))
+        precision, recall = found.precision, found.recall
+        f_score = 2 * precision * recall / (precision + recall)
+        case.check(f"prc_tf_k{k}", torch.tensor([precision, recall, f_score]))
+    logits = case.input("logits")
+    shuffled = logits[np.random.RandomState(2020).permutation(len(logits))]
+    case.check("isc_shuffled", torch.tensor(inception_score(shuffled, splits=5)))
+
+
+def check_subsets(case: Case, name: str, values: list[float]) -> None:
+    found = torch.tensor([np.mean(values), np.std(values)])
+    case.check(f"{name}_{len(values)}subsets", found)
+
+
+def check_paths(case: Case) -> None:
+    a, b = case.input("a").double(), case.input("b").double()
+    paths = {"lerp": straight, "slerp_any": along_arc, "slerp_unit": along_unit_arc}
+    for name in sorted(case.outputs()):
+        kind, _, t = name.rpartition("_")
+        if kind in paths:
+            case.check(name, paths[kind](a, b, float(t)))
+    case.check("normalize_last_dim", torch.nn.functional.normalize(a, dim=-1))
+    w = case.input("w").double()
+    low, high = case.meta["args"]["ppl_percentiles"]
+    for kind, step in (("lerp", 0.1), ("slerp_any", 0.05)):
+        lengths = path_lengths(
+            lambda z: torch.tanh(z @ w).reshape(-1, 3, 2, 2),
+            lambda x, y: (x - y).square().flatten(1).sum(1),
+            case.input("z0").double(),
+            case.input("z1").double(),
+            path=paths[kind],
+            step=step,
+        )
+        found = within_percentiles(lengths, low=low, high=high)
+        case.check(f"ppl_{kind}_kept", found.kept)
+        case.check(f"ppl_{kind}_mean", torch.tensor([found.mean]))
+        case.check(f"ppl_{kind}_std", torch.tensor([found.deviation]))
 
 
 def check_distances(case: Case) -> None:

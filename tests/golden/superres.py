@@ -434,7 +434,7 @@ def check_basicsr(run: Run) -> None:
     average = halved(recipe.G, run.args["ema_decay"], len(run.hr))
     seen = []
     recipe.D.register_forward_hook(lambda module, inputs, output: seen.append(output.mean()))
-    micro = trainer.draw()
+    micro = trainer.next_micro_batches()
     for index, net in enumerate("GD"):
         trainer.run_phase(recipe.phases[index], micro, (index, 0))
         output = next(o for o in case.outputs() if re.fullmatch(rf"grad\..*\.{net}", o))

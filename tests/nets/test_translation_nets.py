@@ -208,3 +208,18 @@ def test_memory_format_does_not_change_gradients(net, dtype):
     error = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
     # In float32 a unit at the kink of its ReLU may fall on either side.
     assert error < (1e-9 if dtype == torch.float64 else 0.02)
+
+
+def test_gradients_of_patches_through_batch_norm_of_one_image():
+    """torch 2.15's batch norm on a CPU is wrong when they come back transposed."""
+    x = torch.randn(1, 5, 6, 7, dtype=torch.double)
+    sampler = PatchSampler([5], project=False)
+    where = [torch.tensor([0, 3, 17, 40])]
+    weights = torch.randn(1, 4, 5, dtype=torch.double)
+    slopes = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        inputs = x.clone(memory_format=memory).requires_grad_()
+        features = torch.nn.functional.batch_norm(inputs, None, None, training=True)
+        (sampler([features], where)[0] * weights).sum().backward()
+        slopes.append(inputs.grad)
+    torch.testing.assert_close(*slopes)

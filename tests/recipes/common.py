@@ -34,6 +34,30 @@ TINY: dict[str, dict] = {
         "ada_p": 0.3,
         "ada_nimg_to_full": 200,
     },
+    "stylegan3": {
+        "z_dim": 4,
+        "w_dim": 4,
+        "channel_base": 16,
+        "channel_max": 4,
+        "layers": 3,
+        "margin": 2,
+        "filter_size": 4,
+        "d_channel_base": 64,
+        "d_channel_max": 4,
+        "r1_every": 4,
+        "ada_p": 0.3,
+        "ada_nimg_to_full": 200,
+    },
+    "r3gan": {
+        "z_dim": 4,
+        "channel_base": 64,
+        "channel_max": 4,
+        "group_width": 4,
+        "blocks": 1,
+        "g_embed_dim": 3,
+        "schedule_nimg": 4000,
+        "ema_halflife_nimg": 500,
+    },
     "cgan": {"z_dim": 4, "channels": 4},
     "sagan": {"z_dim": 4, "g_channels": 2, "d_channels": 4, "attention": 8},
     "biggan": {"z_dim": 6, "shared_dim": 3, "g_channels": 2, "d_channels": 2, "attention": 8},
@@ -72,8 +96,9 @@ TINY: dict[str, dict] = {
         "start_nimg": 0,
     },
     "gaussian_mmd": {"width": 8},
-    "ali": {"z_dim": 4, "channels": 2},
-    "bigan": {"z_dim": 4, "width": 32},
+    # A discriminator that sees real and fake apart through batch norm learns a mean late.
+    "ali": {"z_dim": 4, "channels": 2, "d_norm": "none"},
+    "bigan": {"z_dim": 4, "width": 32, "d_norm": "none"},
     "srresnet": {"scale": 2, "channels": 4, "blocks": 1},
     "srgan": {
         "scale": 2,
@@ -81,6 +106,7 @@ TINY: dict[str, dict] = {
         "blocks": 1,
         "d_channels": 2,
         "content": "random:test_resnet",
+        "pixel_weight": 1.0,
     },
     "esrgan": {
         "scale": 4,
@@ -112,6 +138,10 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     # Path lengths are compared with the mean of their micro-batch; without classes and with equal
     # latents they are all the same.
     "stylegan2": {"mbstd_group": 1, "conditional": False, "pl_weight": 0.1},
+    # Without classes and with equal latents all fakes are alike, and so are the magnitudes that
+    # layers see; a mean that never moves is that of no batch.
+    "stylegan3": {"mbstd_group": 1, "conditional": False, "magnitude_halflife_nimg": 1e12},
+    "r3gan": {},
     "cgan": {"norm": "none"},
     "sagan": {"norm": "none"},
     "biggan": {"norm": "none"},
@@ -190,6 +220,13 @@ class ToyStream:
         self.spec, self.batch_size, self.micro = spec, batch_size, micro_batch_size
         self.rank, self.world, self.position = rank, world, 0
         self.drawn: list[int] = []
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        pass
 
     def next_batch(self) -> list[dict]:
         first, self.position = self.position, self.position + self.batch_size

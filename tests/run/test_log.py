@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from largegan.errors import EnvironmentFault
-from largegan.run.log import Logger, Trackers, clock, plain_setting, summarise
+from largegan.run.log import Logger, Trackers, clock, plain_setting, summarize
 from tests.recipes.common import iterate, make_recipe, make_trainer
 
 
@@ -76,7 +76,7 @@ def test_a_line_has_means_speed_and_counts(tmp_path, capsys, trackers):
 
 def test_a_tick_without_images_divides_by_nothing():
     trainer = make_trainer(make_recipe("gan"), "gan")
-    assert summarise(trainer, 0.0, 0)["speed/img_per_s"] > 0
+    assert summarize(trainer, 0.0, 0)["speed/img_per_s"] > 0
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, trackers):
@@ -89,3 +89,13 @@ def test_a_full_disk_is_one_sentence(tmp_path, trackers):
 
 def test_clock():
     assert [clock(s) for s in (-1, 5, 65, 3725)] == ["0m00s", "0m05s", "1m05s", "1h02m"]
+
+
+def test_skipped_samples_are_counted_over_all_ranks(monkeypatch):
+    """The line of a run of four ranks that skipped 1, 2, 3 and 6 samples says 12."""
+    trainer = make_trainer(make_recipe("gan"), "gan")
+    monkeypatch.setattr(type(trainer.stream), "skipped", {"samples": 2, "shards": 0})
+    others = torch.tensor([1.0])  # as many more on average
+    monkeypatch.setattr(trainer.engine, "world", 4)
+    monkeypatch.setattr(trainer.engine, "mean", lambda x: torch.cat([x[:-1], x[-1:] + others]))
+    assert summarize(trainer, 1.0, 8)["data/skipped_samples"] == 12

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from largegan import checkpoint, train
 from largegan.evaluation import during_training, scores
 from largegan.evaluation.image_sets import open_image_set
-from largegan.metrics import features, weights
+from largegan.metrics import classification, features, table, weights
 from largegan.metrics.frechet import frechet_of_features
+from largegan.metrics.side import Settings
 from largegan.metrics.statistics import Statistics, read_statistics, write_statistics
 from largegan.parallel.launch import World
 from tests.evaluation.images import picture, save, tiny_extractor
@@ -185,7 +186,7 @@ def test_classification_accuracy(tool, photos, run_folder, tmp_path, monkeypatch
         seen.update(labels=(train_labels.tolist(), test_labels.tolist()))
         return 0.25
 
-    monkeypatch.setattr(scores, "classification_accuracy", learned)
+    monkeypatch.setattr(classification, "classification_accuracy", learned)
     words = ("bundled:noto32[:30]", run_folder, "--count", 20, "--metrics", "cas")
     assert json.loads(json_of(tool, tmp_path, *words))["scores"] == {"cas": 0.25}
     real = open_image_set("bundled:noto32[:30]", labels=True)
@@ -266,7 +267,7 @@ def test_two_processes_are_one(photos, run_folder, tmp_path):
         reference = scores.extract(
             open_image_set(str(photos)), tiny_extractor(), ALONE, features=True
         )
-        alone = scores.compute(reference, side, ["fid", "kid", "prdc"])
+        alone = table.compute(reference, side, ["fid", "kid", "prdc"], Settings())
         assert alone == pytest.approx(together["scores"], rel=1e-9)
     for output in outputs:
         assert "DataError" in output and "17.png" in output, "both say what one met"
@@ -367,7 +368,7 @@ def test_best_checkpoint_survives(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("--evaluate.metrics [fib]", "there is no 'fib'"),
+        ("--evaluate.metrics [fib]", "there is no metric 'fib'"),
         ("--evaluate.best kid", "gives only fid"),
         ("--evaluate.count 0", "evaluate.count is 0"),
         ("--evaluate.reference nowhere", "nowhere does not exist"),

@@ -74,7 +74,7 @@ def leaky_slope_sum(
     if backend.usable(y):
         launch = plan.backward(dy, y, dim, Leaky(alpha, gain, clamp), sums=True)
         if launch is not None and backend.launch(launch.plan, y.device):
-            return launch.result, launch.total(y.shape[dim]).to(y.dtype)
+            return launch.result, plan.total(launch.sums, y, dim).to(y.dtype)
     dx = _sloped(dy, y, alpha, gain, clamp)
     return dx, dx.sum([i for i in range(y.ndim) if i != dim])
 

@@ -1,29 +1,11 @@
 """Plans for `bias_act.cu`: one pass over the image, and sums on the way."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from largegan.ops.bias_act.leaky import Leaky
 from largegan.ops.runtime.layout import KINDS, View, floats, is_planes, view
-from largegan.ops.runtime.plan import Plan, defines, pack, shares
-
-
-class Launch(NamedTuple):
-    """A plan, what it writes, and what it reads, which must live until it is enqueued."""
-
-    plan: Plan
-    result: Tensor
-    partial: Tensor | None  # sums of blocks
-    view: View
-    inputs: tuple[Tensor | None, ...]
-
-    def total(self, channels: int) -> Tensor:
-        """The sums `[C]`, always added in the same order."""
-        if self.view.planes:
-            return self.partial.view(-1, channels, self.view.columns).sum([0, 2])
-        return self.partial.view(-1, channels).sum(0)
+from largegan.ops.runtime.plan import Launch, Plan, defines, pack, shares
 
 
 def forward(x: Tensor, b: Tensor | None, dim: int, act: Leaky) -> Launch | None:
@@ -31,7 +13,7 @@ def forward(x: Tensor, b: Tensor | None, dim: int, act: Leaky) -> Launch | None:
     seen, y, b = view(x, dim), torch.empty_like(x), floats(b)
     if seen is None:
         return None
-    return Launch(plan(x, y, None, b, x.shape[dim], seen, act), y, None, seen, (x, b))
+    return Launch(plan(x, y, None, b, x.shape[dim], seen, act), y, (x, b))
 
 
 def backward(dy: Tensor, y: Tensor, dim: int, act: Leaky, *, sums: bool) -> Launch | None:
@@ -44,7 +26,15 @@ def backward(dy: Tensor, y: Tensor, dim: int, act: Leaky, *, sums: bool) -> Laun
         dy = dy.clone()
     dx, partial = torch.empty_like(y), _partial(seen, dy) if sums else None
     found = plan(dy, dx, y, None, y.shape[dim], seen, act, partial)
-    return Launch(found, dx, partial, seen, (dy, y))
+    return Launch(found, dx, (dy, y), partial)
+
+
+def total(partial: Tensor, y: Tensor, dim: int) -> Tensor:
+    """The sums `[C]` of a backward pass, always added in the same order."""
+    seen, channels = view(y, dim), y.shape[dim]
+    if seen.planes:
+        return partial.view(-1, channels, seen.columns).sum([0, 2])
+    return partial.view(-1, channels).sum(0)
 
 
 def plan(x, y, result, b, channels: int, seen: View, act: Leaky, partial=None) -> Plan:

@@ -1,26 +1,16 @@
 """Plans for `filtered_lrelu.cu`: an activation between two filters, in one pass."""
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from largegan.ops.filtered_lrelu.constants import Sandwich, Size
 from largegan.ops.fir.filter import Filter
 from largegan.ops.runtime.layout import KINDS, floats
-from largegan.ops.runtime.plan import Plan, defines, pack
+from largegan.ops.runtime.plan import Launch, Plan, defines, pack
 
 COLUMNS, MIDDLE, WARPS = 4, 128, 4  # as filtered_lrelu.cu has them
 MOST_TAPS = 8  # for each factor
 ENOUGH_TILES = 4096  # of a warp each
 LEAST_ROWS = 16  # of a tile, which begins with rows that its neighbor has too
-
-
-class Launch(NamedTuple):
-    """A plan, what it writes, and what it reads, which must live until it is enqueued."""
-
-    plan: Plan
-    result: Tensor
-    inputs: list
 
 
 def has_kernel(s: Sandwich, size: Size) -> bool:
@@ -49,11 +39,11 @@ def launch_of(
     With `act` it activates, and writes `bits` if there are any; without it reads them for slopes.
     """
     y = x.new_empty(*x.shape[:2], *s.sizes(x.shape[2:])[1])
-    found, inputs = plan(x.contiguous(), y, s, bias, bits, act)
-    return Launch(found, y, inputs)
+    found, reads = plan(x.contiguous(), y, s, bias, bits, act)
+    return Launch(found, y, reads)
 
 
-def plan(x: Tensor, y: Tensor, s: Sandwich, bias, bits, act: bool) -> tuple[Plan, list]:
+def plan(x: Tensor, y: Tensor, s: Sandwich, bias, bits, act: bool) -> tuple[Plan, tuple]:
     """(the launch that writes y, what it reads besides). x and y are contiguous."""
     (up, *_), (*_, down) = s.first.factors, s.second.factors
     k1, k2, planes = s.first.size[0], s.second.size[0], x.shape[0] * x.shape[1]
@@ -78,7 +68,7 @@ def plan(x: Tensor, y: Tensor, s: Sandwich, bias, bits, act: bool) -> tuple[Plan
     across = COLUMNS // up * (32 + -(-(-(-k1 // up) - 1) // (COLUMNS // up)))
     shared = 4 * WARPS * (rows * up // down * MIDDLE + -(-rows * across // 4) * 4)
     grid = (-(-tiles // WARPS), 1, 1)
-    return Plan("filtered_lrelu.cu", macros, grid, (32, WARPS, 1), shared, params), [x, bits, bias]
+    return Plan("filtered_lrelu.cu", macros, grid, (32, WARPS, 1), shared, params), (x, bits, bias)
 
 
 def group(s: Sandwich, i: int, up: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from largegan.ops.fir.filter import Filter
 from largegan.ops.runtime.layout import KINDS, is_planes, vector
-from largegan.ops.runtime.plan import LARGEST_GRID, Plan, block, defines, pack
+from largegan.ops.runtime.plan import LARGEST_GRID, Launch, Plan, block, defines, pack
 
 MOST_TAPS = 64  # in a direction
 UNROLLED_TAPS = 8
@@ -57,16 +57,6 @@ class Sums(NamedTuple):
         return self.bias.sum([0, 1]), self.scale.sum(0), self.noise.sum()
 
 
-class Launch(NamedTuple):
-    """A plan, what it writes, and what it reads, which must live until it is enqueued."""
-
-    plan: Plan
-    result: Tensor
-    sums: Sums | None
-    x: Tensor
-    extras: Extras
-
-
 def has_kernel(f: Filter) -> bool:
     """Whether fir.cu can be compiled for a filter."""
     (kx, ky), separable = f.size, bool(f.fy)
@@ -77,13 +67,13 @@ def has_kernel(f: Filter) -> bool:
 def launch_of(
     x: Tensor, f: Filter, before: int = 0, after: int = 0, extras: Extras | None = None
 ) -> Launch:
-    """The launch on a dense x; its result has the layout of x."""
+    """The launch on a dense x; its result has the layout of x, its `sums` are `Sums`."""
     h, w = f.output_size(*x.shape[2:])
     form = torch.contiguous_format if is_planes(x) else torch.channels_last
     y = torch.empty((*x.shape[:2], h, w), dtype=x.dtype, device=x.device, memory_format=form)
     extras = extras or Extras()
     found, sums = plan(x, y, f, before, after, extras)
-    return Launch(found, y, sums, x, extras)
+    return Launch(found, y, (x, extras), sums)
 
 
 def plan(

@@ -12,7 +12,7 @@ from largegan.ops.bias_act.operators import bias_act
 from largegan.ops.bias_act.slope import bits_of, empty_bits, piecewise_linear
 from largegan.ops.fir.filter import IDENTITY, Filter
 from largegan.ops.fir.operators import filtered
-from largegan.ops.fir.plan import After, Before, Launch, launch_of
+from largegan.ops.fir.plan import After, Before, launch_of
 from largegan.ops.fir_act.constants import BESIDE, PASS, Beside, Pass
 from largegan.ops.fir_act.sloped import (
     extras,
@@ -23,6 +23,7 @@ from largegan.ops.fir_act.sloped import (
 )
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import dense, layout
+from largegan.ops.runtime.plan import Launch
 from largegan.ops.runtime.registering import needed
 
 

@@ -11,10 +11,11 @@ from largegan.ops.bias_act.leaky import Leaky, edge
 from largegan.ops.bias_act.slope import layout_of, slopes_from
 from largegan.ops.fir.eager import filtered as filtered_eagerly
 from largegan.ops.fir.filter import IDENTITY, Filter
-from largegan.ops.fir.plan import After, Before, Extras, Launch, has_kernel, launch_of
+from largegan.ops.fir.plan import After, Before, Extras, has_kernel, launch_of
 from largegan.ops.fir_act.constants import BESIDE, PASS, Beside, Pass
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import dense, floats
+from largegan.ops.runtime.plan import Launch
 from largegan.ops.runtime.registering import needed
 
 

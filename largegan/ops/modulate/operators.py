@@ -30,7 +30,7 @@ def modulated_grad(dy: Tensor, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     x = x.contiguous(memory_format=layout(x))
     launch = plan.backward(dy, x, s) if backend.usable(x) else None
     if launch is not None and backend.launch(launch.plan, x.device):
-        return launch.result, launch.total().to(s.dtype)
+        return launch.result, plan.total(launch.sums, x).to(s.dtype)
     dy = dy.contiguous(memory_format=layout(x))
     return reference.modulate(dy, s), _style_gradient(dy, x, s)
 

@@ -1,30 +1,10 @@
 """Plans for `modulate.cu`: one pass over the image, and sums on the way."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from largegan.ops.runtime.layout import KINDS, View, floats, is_planes, view
-from largegan.ops.runtime.plan import Plan, defines, pack, shares
-
-
-class Launch(NamedTuple):
-    """A plan, what it writes, and what it reads, which must live until it is enqueued."""
-
-    plan: Plan
-    result: Tensor
-    partial: Tensor | None  # sums of blocks
-    view: View
-    inputs: tuple[Tensor, ...]
-
-    def total(self) -> Tensor:
-        """The sums `[N, C]` over pixels, always added in the same order."""
-        images, columns = self.view.images, self.view.columns
-        partial = self.partial
-        if self.view.planes:
-            partial = partial.view(-1, images, columns).sum(2)
-        return partial.view(-1, *self.result.shape[:2]).sum(0)
+from largegan.ops.runtime.plan import Launch, Plan, defines, pack, shares
 
 
 def forward(x: Tensor, s: Tensor) -> Launch | None:
@@ -45,7 +25,15 @@ def _launch(x: Tensor, s: Tensor, other: Tensor | None) -> Launch | None:
     y, s = torch.empty_like(x), floats(s)
     partial = None if other is None else _partial(seen, x)
     found = plan(x, y, other, s, seen, partial)
-    return Launch(found, y, partial, seen, (x, s) if other is None else (x, s, other))
+    return Launch(found, y, (x, s, other), partial)
+
+
+def total(partial: Tensor, x: Tensor) -> Tensor:
+    """The sums `[N, C]` of a backward pass over pixels, always added in the same order."""
+    seen = view(x, per_image=True)
+    if seen.planes:
+        partial = partial.view(-1, seen.images, seen.columns).sum(2)
+    return partial.view(-1, *x.shape[:2]).sum(0)
 
 
 def plan(x, y, other, s, seen: View, partial) -> Plan:

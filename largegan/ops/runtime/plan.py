@@ -1,7 +1,9 @@
 """What a kernel's launch is made of, as plain data: made without a GPU, and tested without one."""
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 THREADS = 256  # of a block, at most: what kernels are compiled for
 LARGEST_GRID = 65535  # blocks along y and z
@@ -26,6 +28,15 @@ class Plan(NamedTuple):
     block: Size
     shared: int
     params: bytes
+
+
+class Launch(NamedTuple):
+    """A plan with its tensors, which must live until it is enqueued."""
+
+    plan: Plan
+    result: Tensor
+    reads: tuple
+    sums: Any = None  # what it writes besides: partial sums, of blocks
 
 
 def defines(**values: int) -> tuple[tuple[str, str], ...]:

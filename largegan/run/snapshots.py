@@ -1,0 +1,171 @@
+"""Snapshots of power averages: small files from which any average is found after training.
+
+RUN/snapshots/000064000.safetensors     named by images seen
+    G_ema/0/mapping.layers.0.weight     16 bits, of the first of the widths
+    G_ema/1/mapping.layers.0.weight     of the second
+    G_ema/mapping.w_avg.mean            buffers, once, as they are
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from largegan import checkpoint
+from largegan.ema import Ema
+from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.power_ema import combined, gamma_of_width, mixture
+
+FOLDER, SUFFIX = "snapshots", ".safetensors"
+LARGEST = torch.finfo(torch.float16).max
+
+
+def follow(recipe: nn.Module, widths: Sequence[float]) -> None:
+    """Makes every averaged network keep averages of these widths too.
+
+    Raises `ConfigError` for fewer than two widths, or for one that no average has.
+    """
+    if len(set(widths)) < 2:
+        raise ConfigError(
+            f"train.snapshot_widths is {list(widths)}; two different widths or more are needed"
+        )
+    for width in widths:
+        exponent(width, "train.snapshot_widths")
+    averages = dict(averages_of(recipe))
+    if not averages:
+        raise ConfigError(
+            f"recipe {type(recipe).__name__} keeps no average; leave train.snapshot_every_nimg out"
+        )
+    for average in averages.values():
+        average.follow_powers(widths)
+
+
+def exponent(width: float, setting: str) -> float:
+    try:
+        return gamma_of_width(width)
+    except ValueError as fault:
+        raise ConfigError(f"{setting}: {fault}") from fault
+
+
+def averages_of(recipe: nn.Module) -> list[tuple[str, Ema]]:
+    return [(name, m) for name, m in recipe.named_modules() if isinstance(m, Ema)]
+
+
+def path_of(run: Path, nimg: int) -> Path:
+    return run / FOLDER / f"{nimg:09d}{SUFFIX}"
+
+
+def write(run: Path, nimg: int, recipe: nn.Module) -> None:
+    """Writes all power averages of a recipe; a kill leaves the file whole or not there."""
+    tensors: dict[str, Tensor] = {}
+    for name, average in averages_of(recipe):
+        for i, power in enumerate(average.powers):
+            for key, value in power.net.named_parameters():
+                tensors[f"{name}/{i}/{key}"] = small(value.detach())
+        tensors |= {f"{name}/{key}": value for key, value in average.powers[0].net.named_buffers()}
+    tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
+    # One entry: safetensors writes several in any order, and equal runs leave equal files.
+    widths = {"widths": json.dumps([power.width for power in averages_of(recipe)[0][1].powers])}
+    target = path_of(run, nimg)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_file(checkpoint.unaliased(tensors), partial, widths)
+        checkpoint.sync(partial)
+        partial.replace(target)
+    except (OSError, SafetensorError) as fault:
+        partial.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"cannot write {target}: {fault}; make room and continue with --run.resume auto"
+        ) from fault
+
+
+def small(value: Tensor) -> Tensor:
+    """In 16 bits where the numbers fit."""
+    fits = value.is_floating_point() and bool((value.abs() <= LARGEST).all())
+    return value.half() if fits else value
+
+
+def times(run: Path) -> list[int]:
+    """When the snapshots of a run were taken, in images."""
+    names = (path.stem for path in (run / FOLDER).glob(f"*{SUFFIX}"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def forget_after(run: Path, nimg: int) -> None:
+    """Removes snapshots of what was trained after `nimg` images and is trained anew now."""
+    for taken in times(run):
+        if taken > nimg:
+            path_of(run, taken).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The snapshots of a run up to one moment."""
+
+    run: Path
+    taken: list[int]
+    widths: list[float]
+
+    def average(self, width: float) -> dict[str, Tensor]:
+        """Tensors of the averages of this width at the last snapshot, by their names in a recipe.
+
+        Parameters are float32; buffers are those of the last snapshot.
+        """
+        gammas = [gamma_of_width(w) for w in self.widths]
+        of_time = [t for t in self.taken for _ in gammas]
+        weights = mixture(
+            of_time, gammas * len(self.taken), self.taken[-1], [exponent(width, "width")]
+        )[:, 0]
+        files = [safe_open(path_of(self.run, t), "pt") for t in self.taken]
+        found, names = {}, files[-1].keys()
+        for key in names:
+            name, _, rest = key.partition("/")
+            index, _, parameter = rest.partition("/")
+            if not parameter:
+                found[f"{name}.net.{rest}"] = files[-1].get_tensor(key)
+            elif index == "0":
+                keys = [f"{name}/{i}/{parameter}" for i in range(len(gammas))]
+                parts = [file.get_tensor(key) for file in files for key in keys]
+                found[f"{name}.net.{parameter}"] = combined(parts, weights)
+        return found
+
+
+def open_snapshots(run: Path, at: int | None = None) -> Snapshots:
+    """All snapshots of a run, or those up to `at` images.
+
+    Raises `ConfigError` when there are none, or none at `at`, and `DataError` for a damaged one.
+    """
+    taken = times(run)
+    if not taken:
+        raise ConfigError(
+            f"{run} has no snapshots; train with --train.snapshot_every_nimg N (N images apart)"
+        )
+    if at is not None and at not in taken:
+        raise ConfigError(
+            f"{run} has no snapshot at {at} images; it has {', '.join(map(str, taken[-5:]))}"
+        )
+    taken = [t for t in taken if at is None or t <= at]
+    widths: list[float] = []
+    for t in taken:
+        path = path_of(run, t)
+        try:
+            with safe_open(path, "pt") as file:
+                found = json.loads(file.metadata()["widths"])
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as fault:
+            raise DataError(
+                f"snapshot {path} cannot be read ({fault}); remove it, the others suffice"
+            ) from fault
+        if widths and found != widths:
+            raise DataError(
+                f"snapshot {path} has averages of widths {found}, earlier ones of {widths}; "
+                "remove those of one kind"
+            )
+        widths = found
+    return Snapshots(run, taken, widths)
