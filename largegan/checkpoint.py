@@ -102,6 +102,13 @@ def resolve(path: Path) -> Path:
     )
 
 
+def parts_of_run(path: Path) -> list[Path]:
+    """What must not be written into while a checkpoint or a run is read: their own folders."""
+    if (path / STATE).exists() or (path / MARKER).exists():
+        return [path]
+    return [path / "checkpoints", path / "samples", path / "config.yaml", path / "metrics.jsonl"]
+
+
 def prune(
     folder: Path, *, keep_last: int, keep_every_nimg: int | None, keep_nimg: int | None = None
 ) -> None:

@@ -8,6 +8,7 @@ the work what could not be written after it, and what would harm files of the us
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -32,14 +33,15 @@ class Outputs:
     """
 
     def __init__(self, inputs: Iterable[str | Path | None] = (), *, overwrite: bool = False):
-        self.inputs = [Path(path) for path in inputs if path]
+        self.inputs = [place_of(path) for path in inputs if path]
         self.overwrite = overwrite
         self.claimed: dict[Path, str] = {}
 
-    def file(self, path: Path, what: str = "OUT") -> Path:
+    def file(self, path: Path, what: str = "OUT", *, again: bool = False) -> Path:
         """Claims the file that the command line calls `what`. Raises ConfigError, EnvironmentFault.
 
-        It may be there only with `overwrite`, and is never a part of what is read.
+        It may be there only with `overwrite`, or with `again` if this program made it; and it is
+        never a part of what is read.
         """
         path = Path(path)
         self._refuse_input(path, what)
@@ -50,10 +52,12 @@ class Outputs:
                 f"{what} is {path}, a link to {os.readlink(path)}, which is not there; mount or "
                 "remove it"
             )
-        if path.exists() and not self.overwrite:
+        if path.exists() and not self.overwrite and not (again and made_here(path)):
             raise ConfigError(
                 f"{path} exists; choose another {what} or give --overwrite to replace it"
             )
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{what} is {path}, which is no file; choose another name")
         check_writable(path)
         place = path.parent.resolve() / path.name
         if place in self.claimed:
@@ -63,8 +67,11 @@ class Outputs:
         self.claimed[place] = what
         return path
 
-    def folder(self, path: Path, what: str = "OUT") -> Path:
-        """Claims a folder, which may hold other things. Raises ConfigError, EnvironmentFault."""
+    def folder(self, path: Path, what: str = "OUT", *, apart: bool = False) -> Path:
+        """Claims a folder, which may hold other things. Raises ConfigError, EnvironmentFault.
+
+        With `apart` it may not lie below what is read either.
+        """
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{what} is {path}, which is a file; give the name of a folder")
@@ -73,6 +80,8 @@ class Outputs:
                 raise ConfigError(
                     f"{what} and what is read are both {path}; give a folder of its own"
                 )
+            if apart and source.is_dir() and _lies_in(path, source):
+                raise ConfigError(f"{what} is {path}, which lies in {source}; choose another place")
         check_writable(path / "x")
         return path
 
@@ -81,27 +90,20 @@ class Outputs:
 
         None may lead out of the folder, nor be there, unless this program made it and `overwrite`.
         """
-        parents, real = set(), folder.resolve()
-        for name in names:
-            check_name(name)
-            path = folder / name
-            parents.add(path.parent)
-            if not os.path.lexists(path):
-                continue
-            if not self.overwrite:
-                raise ConfigError(
-                    f"{path} exists; choose another OUT or give --overwrite to replace it"
-                )
+        names = list(names)
+        keep_inside(folder, names)
+        taken = [folder / name for name in names if os.path.lexists(folder / name)]
+        if taken and not self.overwrite:
+            more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
+            raise ConfigError(
+                f"{taken[0]}{more} exists; choose another OUT or give --overwrite to replace it"
+            )
+        for path in taken:
+            self._refuse_input(path, "OUT")
             if not made_here(path):
                 raise ConfigError(
                     f"{path} was not made by largegan, so it is not replaced; move it away or "
                     "choose another OUT"
-                )
-            self._refuse_input(path, "OUT")
-        for parent in parents:
-            if not parent.resolve().is_relative_to(real):
-                raise ConfigError(
-                    f"{parent} leads out of {folder}; remove that link or choose another OUT"
                 )
 
     def _refuse_input(self, path: Path, what: str) -> None:
@@ -123,6 +125,28 @@ class Outputs:
                 if _identity(path) in known:
                     what = known[_identity(path)]
                     raise ConfigError(f"{what} is {path}, which is read; choose another name")
+
+
+def place_of(source: str | Path) -> Path:
+    """The file or folder behind what a person types: without [START:STOP:STEP], ~ expanded."""
+    path = Path(source)
+    if isinstance(source, str) and not path.exists():
+        path = Path(re.sub(r"\[[^\]]*\]$", "", source))
+    return path.expanduser()
+
+
+def keep_inside(folder: Path, names: Iterable[str]) -> None:
+    """Refuses names, and links, that lead out of a folder. Raises ConfigError."""
+    parents = set()
+    for name in names:
+        check_name(name)
+        parents.add((folder / name).parent)
+    real = folder.resolve()
+    for parent in parents:
+        if not parent.resolve().is_relative_to(real):
+            raise ConfigError(
+                f"{parent} leads out of {folder}; remove that link or choose another OUT"
+            )
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -195,15 +219,26 @@ def writing(path: Path, *, ending: str | None = None) -> Iterator[Path]:
     made. Raises EnvironmentFault for what the disk refuses.
     """
     with faults(path), _folders_above(path):
-        partial = path.with_name(partial_name(path.suffix if ending is None else ending))
-        _UNFINISHED.add(partial)
+        partial = reserve(path, path.suffix if ending is None else ending)
         try:
             os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             yield partial
             os.replace(partial, path)
         finally:
-            partial.unlink(missing_ok=True)
-            _UNFINISHED.discard(partial)
+            release(partial)
+
+
+def reserve(path: Path, ending: str = "") -> Path:
+    """The name of a partial file beside `path`, which `release` removes."""
+    partial = path.with_name(partial_name(ending))
+    _UNFINISHED.add(partial)
+    return partial
+
+
+def release(partial: Path) -> None:
+    """Removes a partial file, if it is there."""
+    partial.unlink(missing_ok=True)
+    _UNFINISHED.discard(partial)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -221,8 +256,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, over: bool = False) -> Iterator[Path]:
     """A partial folder that becomes the new (or empty) folder `path` when the block ends well.
+
+    With `over` it takes the place of one of ours, whose files go.
 
     Where `path` is a link to an empty folder, that one is filled and the link stays. Raises
     EnvironmentFault for what the disk refuses.
@@ -234,10 +271,25 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             partial.mkdir()
             yield partial
-            os.replace(partial, target)
+            if over:
+                _exchange(partial, target)
+            else:
+                os.replace(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             _UNFINISHED.discard(partial)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """`new` takes the place of the folder `old`, which goes; or, where it cannot, nothing does."""
+    away = old.with_name(partial_name())
+    os.rename(old, away)
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(away, old)
+        raise
+    shutil.rmtree(away, ignore_errors=True)
 
 
 def claim_new_folder(path: Path) -> None:

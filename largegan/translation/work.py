@@ -4,6 +4,7 @@ Every process takes each world-th image of the sorted list, done or not: so none
 twice, and nobody waits for anybody. What is wrong with one image is reported, and the others go on.
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ import torch
 
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.files import photos
+from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage, Photo, Scale
 from largegan.translation import images, memory
 from largegan.translation.manifest import Manifest
@@ -184,7 +186,7 @@ class Job:
             pixels = photos.for_network(photo, self.translator.channels, self.how.background)
         except (BadImage, OSError, MemoryError) as fault:
             why = fault if isinstance(fault, BadImage) else f"cannot be read ({fault})"
-            raise BadImage(f"{item.name} {why}") from fault
+            raise BadImage(f"{shown(item.name)} {why}") from fault
         return Loaded(out, item, photo, pixels, scale)
 
     def sorted_in(self, loaded: Loaded) -> Iterator[list[Loaded]]:
@@ -275,7 +277,13 @@ class Job:
         try:
             target.finish(self.manifest, facts)
         except BadImage as fault:
-            raise BadImage(f"{loaded.item.name} {fault}") from fault
+            raise BadImage(f"{shown(loaded.item.name)} {fault}") from fault
+        except OSError as fault:
+            if fault.errno != errno.ENAMETOOLONG:
+                raise
+            raise BadImage(
+                f"{shown(loaded.item.name)} has too long a name to be written"
+            ) from fault
         finally:
             target.clean_up()
         return loaded.out
@@ -296,6 +304,6 @@ class Job:
 
 def cannot_write(place: Path, fault: OSError) -> EnvironmentFault:
     return EnvironmentFault(
-        f"cannot write below {place}: {fault.strerror or fault}; make room, and start the same "
+        f"cannot write below {place}: {reason(fault)}; make room, and start the same "
         "command again: it goes on where it stopped"
     )
