@@ -16,14 +16,22 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.files.documents import Count, FileName, Positive, Sha256, checked, read_document
+from largegan.files.output import reason, shown
+from largegan.files.tensors import read_tensors
 
 MARKER = "COMPLETE"
+OLDER = "take an older checkpoint"
+Side = Annotated[int, Meta(ge=1, le=1 << 16)]
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
 
@@ -69,10 +77,119 @@ def load(path: Path) -> Checkpoint:
     if fault:
         raise DataError(f"checkpoint {path} {fault}; resume from an older one")
     return Checkpoint(
-        model=load_file(path / MODEL),
-        optimizer=load_file(path / OPTIMIZER),
-        state=json.loads((path / STATE).read_text()),
+        model=read_tensors(path / MODEL, remedy=OLDER),
+        optimizer=read_tensors(path / OPTIMIZER, remedy=OLDER),
+        state=read_state(path),
     )
+
+
+class Spec(msgspec.Struct):
+    """A `DataSpec` in a file."""
+
+    channels: Annotated[int, Meta(ge=1, le=1 << 12)]
+    height: Side
+    width: Side
+    num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+
+
+class Position(msgspec.Struct):
+    """Where a stream of data was."""
+
+    position: Count
+    seed: int
+    identity: str
+
+
+class Positions(msgspec.Struct):
+    """Where two streams were that know nothing of each other."""
+
+    a: Position
+    b: Position
+
+
+class BadSteps(msgspec.Struct):
+    """Steps that were skipped."""
+
+    total: Count = 0
+    in_a_row: dict[str, Count] = {}
+
+
+class State(msgspec.Struct):
+    """What has to be in `state.json`; the configuration is checked by who builds from it."""
+
+    config: dict[str, dict[str, Any]]
+    spec: Spec
+    class_names: list[str]
+
+
+class Resumable(State):
+    """What a run needs besides, to go on."""
+
+    step: Count
+    nimg: Count
+    data: dict[str, Any]
+    bad_steps: BadSteps
+    micro_batch_size: Positive
+
+
+def read_state(path: Path) -> dict:
+    """The `state.json` of a checkpoint, as it is; see `check_state`. Raises DataError."""
+    about = {"what": "is not the state of a run", "remedy": OLDER}
+    try:
+        return read_document(path / STATE, dict[str, Any], **about)
+    except FileNotFoundError:
+        raise DataError(f"checkpoint {path} lacks {STATE}; {OLDER}") from None
+
+
+def check_resumable(path: Path, state: dict) -> dict:
+    """The state of the checkpoint `path`, if a run can go on from it. Raises DataError."""
+    about = {"what": "is not the state of a run", "remedy": OLDER}
+    where = str(path / STATE)
+    found = checked(check_state(path, state), Resumable, where=where, **about)
+    checked(found.data, Positions if "a" in found.data else Position, where=where, **about)
+    return state
+
+
+def check_state(path: Path, state: dict) -> dict:
+    """The state of the checkpoint `path`, if a recipe can be built from it. Raises DataError."""
+    about = {"what": "is not the state of a run", "remedy": OLDER}
+    where = str(path / STATE)
+    found = checked(state, State, where=where, **about)
+    checked(found.config.get("recipe", {}), Named, where=where, **about)
+    if found.class_names and len(found.class_names) < found.spec.num_classes:
+        raise DataError(f"{where} names {len(found.class_names)} of its classes; {OLDER}")
+    return state
+
+
+class Named(msgspec.Struct):
+    """The group `recipe` of a configuration."""
+
+    name: str
+
+
+class FileFacts(msgspec.Struct):
+    """A file in a marker."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+class Marker(msgspec.Struct):
+    """The file COMPLETE."""
+
+    files: dict[FileName, FileFacts]
+
+
+def read_marker(path: Path) -> Marker:
+    """Which files a complete checkpoint has. Raises DataError, FileNotFoundError."""
+    where = path / MARKER
+    found = read_document(where, Marker, what="is not what a run writes", remedy=OLDER)
+    lacking = [name for name in (MODEL, OPTIMIZER, STATE) if name not in found.files]
+    if lacking or any("/" in name or name in (".", "..") for name in found.files):
+        what = f"does not name {lacking[0]}" if lacking else "names files elsewhere"
+        raise DataError(f"{where} {what}; {OLDER}")
+    return found
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -159,19 +276,22 @@ def is_complete(path: Path) -> bool:
 def damage(path: Path, *, hashes: bool = True) -> str | None:
     """What is wrong with a checkpoint, as the end of a sentence; None when it is whole."""
     try:
-        listing = json.loads((path / MARKER).read_text())
+        marker = read_marker(path)
     except FileNotFoundError:
         return f"has no {MARKER} marker (the run was stopped while writing it)"
-    except (OSError, ValueError):
+    except DataError:
         return f"has an unreadable {MARKER} marker"
-    for name, facts in listing["files"].items():
-        file = path / name
-        if not file.exists():
-            return f"lacks {name}"
-        if file.stat().st_size != facts["bytes"]:
-            return f"has a truncated {name} ({file.stat().st_size} of {facts['bytes']} bytes)"
-        if hashes and _sha256(file) != facts["sha256"]:
-            return f"has a damaged {name} (its sha256 is not the recorded one)"
+    try:
+        for name, facts in marker.files.items():
+            file = path / name
+            if not file.is_file():
+                return f"lacks {name}"
+            if file.stat().st_size != facts.bytes:
+                return f"has a truncated {name} ({file.stat().st_size} of {facts.bytes} bytes)"
+            if hashes and _sha256(file) != facts.sha256:
+                return f"has a damaged {name} (its sha256 is not the recorded one)"
+    except OSError as fault:
+        return f"cannot be read ({reason(fault)})"
     return None
 
 
@@ -201,6 +321,29 @@ def check_model(path: Path, saved: dict[str, Tensor], wanted: dict[str, Tensor])
     for name in saved:
         if name not in wanted:
             raise ConfigError(f"checkpoint {path} holds {name}, unknown to this recipe; {hint}")
+
+
+def check_optimizer(
+    path: Path, saved: dict[str, Tensor], wanted: dict[str, dict[str, Tensor]]
+) -> None:
+    """Refuses optimizer states of other players or parameters. Raises ConfigError.
+
+    `wanted` has each player's parameters by name.
+    """
+    hint = "use the configuration of that run (its config.yaml), or start anew"
+    for key, value in saved.items():
+        player, _, rest = key.partition("/")
+        name, _, field = rest.rpartition("/")
+        if player not in wanted or name not in wanted[player] or not field:
+            raise ConfigError(
+                f"checkpoint {path} holds {shown(key)} for an optimizer, unknown to this recipe; "
+                f"{hint}"
+            )
+        if value.numel() != 1 and value.shape != wanted[player][name].shape:
+            raise ConfigError(
+                f"checkpoint {path} holds {shown(key)} as {list(value.shape)}, its parameter is "
+                f"{list(wanted[player][name].shape)}; {hint}"
+            )
 
 
 def sync(path: Path) -> None:

@@ -3,9 +3,11 @@
 Heavy imports wait inside the functions, so that `--help` answers at once.
 """
 
+import math
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +96,35 @@ def read_seeds(text: str, what: str = "the seeds") -> list[int]:
             )
         seeds += range(first, last + 1)
     return seeds
+
+
+def read_window(text: str) -> tuple[float, float]:
+    """ "-1000,2000" -> (-1000.0, 2000.0), for argparse."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -math.inf < low < high < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
+    return low, high
+
+
+def read_colour(text: str) -> tuple[int, int, int]:
+    """ "255,0,0" -> (255, 0, 0), for argparse."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
+        raise ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
+    return numbers
+
+
+def check_seed(seed: int, what: str = "--seed") -> int:
+    """Raises ConfigError for what is no seed of torch's generators."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"{what} is {seed}; seeds lie between 0 and {LARGEST_SEED}")
+    return seed
 
 
 def read_grid(text: str) -> tuple[int, int]:

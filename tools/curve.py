@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from largegan.cli import exit_code, read_thresholds, refuse_existing
+from largegan.cli import exit_code, read_thresholds
 from largegan.metrics import table
 
 METRICS = ["fid", "kid", "prdc"]
@@ -61,7 +61,13 @@ def check(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix != ".png":
         raise ConfigError(f"{arguments.out} must end in .png; the numbers go into .json beside it")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    from largegan.checkpoint import parts_of_run
+    from largegan.files.output import Outputs
+
+    reads = [arguments.real, *parts_of_run(arguments.generated)]
+    claims = Outputs(reads, overwrite=arguments.overwrite)
+    claims.file(arguments.out)
+    claims.file(arguments.out.with_suffix(".json"), "the file of numbers beside OUT")
     for name in ("count", "batch", "neighbours"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
@@ -157,18 +163,14 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
 
 def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """The table, the picture and the numbers."""
-    from largegan.errors import EnvironmentFault
-    from largegan.files.output import write_text
+    from largegan.files.output import MARK, as_json, write_text
     from largegan.viz.pictures import write_picture
 
     for line in lines(answer):
         print(line)
     write_picture(arguments.out, chart(answer))
     numbers = arguments.out.with_suffix(".json")
-    try:
-        write_text(numbers, json.dumps(answer, indent=1) + "\n")
-    except OSError as fault:
-        raise EnvironmentFault(f"cannot write {numbers}: {fault.strerror}") from fault
+    write_text(numbers, as_json({"made_by": MARK, **answer}))
     print(f"{arguments.out} and {numbers}")
 
 

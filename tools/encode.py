@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.cli import choose_device, exit_code, refuse_existing, with_progress
+from largegan.cli import choose_device, exit_code, with_progress
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -42,7 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} is {value}; it must be at least 1")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    from largegan.checkpoint import parts_of_run
+    from largegan.files.output import Outputs
+
+    reads = [*parts_of_run(arguments.checkpoint), arguments.images]
+    Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)
 
     import numpy as np
     import torch
@@ -80,16 +84,10 @@ def write(path: Path, arrays: dict) -> None:
     """A complete file under its name, or nothing."""
     import numpy as np
 
-    from largegan.errors import EnvironmentFault
+    from largegan.files.output import MARK, writing
 
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(f"cannot write {path}: {fault}; make room and try again") from fault
+    with writing(path) as partial:
+        np.savez(partial, **{MARK: np.int8(1)}, **arrays)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.cli import exit_code
+from largegan.cli import exit_code, read_colour, read_window
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,11 +27,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--fit", default="center-crop", help="center-crop (default), stretch or pad")
     add("--filter", default="lanczos", help="lanczos (default), bicubic, bilinear or box (area)")
     add("--channels", type=int, default=3, help="3 (default), 1 for grey, 4 to keep alpha")
-    add("--background", type=colour, default=(255, 255, 255), metavar="R,G,B",
+    add("--background", type=read_colour, default=(255, 255, 255), metavar="R,G,B",
         help="colour behind transparent pixels and padding (default: white)")  # fmt: skip
     add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
-    add("--window", type=window, metavar="LO,HI", help="stored values that become black and white, "
-        "for images of more than 8 bits (default: all that their type can hold)")  # fmt: skip
+    add("--window", type=read_window, metavar="LO,HI", help="stored values that become black and "
+        "white, for images of more than 8 bits (default: all their type can hold)")  # fmt: skip
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
@@ -54,23 +54,6 @@ def size(text: str) -> tuple[int, int]:
     if len(numbers) > 2 or min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64 or 48x64")
     return numbers[0], numbers[-1]
-
-
-def window(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not low < high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as 0,4095")
-    return low, high
-
-
-def colour(text: str) -> tuple[int, int, int]:
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
-    return numbers
 
 
 def check(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path, PurePosixPath
 
-from largegan.command import exit_code
+from largegan.cli import exit_code
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -32,14 +32,31 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from tqdm import tqdm
 
+    from largegan.data.account import Account
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
     from largegan.translation.sources import find_items
 
     if arguments.scale < 2:
         raise ConfigError(f"--scale is {arguments.scale}; it must be at least 2")
     if arguments.truths and arguments.truths.resolve() == arguments.out.resolve():
         raise ConfigError(f"OUT and --truths are both {arguments.out}; they hold the same names")
-    items = find_items(arguments.source, out=arguments.out)
+    claims = Outputs([arguments.source], overwrite=arguments.overwrite)
+    account = Account()
+    items = find_items(arguments.source, out=arguments.out, account=account)
+    names = [PurePosixPath(item.name).with_suffix(".png").as_posix() for item in items]
+    twice = (
+        next((name for name in names if names.count(name) > 1), None)
+        if len(set(names)) < len(names)
+        else None
+    )
+    if twice:
+        raise ConfigError(f"two images of {arguments.source} would both become {twice}; rename one")
+    for folder in filter(None, (arguments.out, arguments.truths)):
+        claims.folder(folder)
+        claims.inside(folder, names)
+    for sentence in account.sentences():
+        print(f"note: {sentence}", file=sys.stderr)
     for item in tqdm(items, unit="img", desc="reducing", disable=None):
         reduce(item, arguments)
     print(f"{arguments.out}: {len(items)} images, {arguments.scale} times smaller")
@@ -60,10 +77,9 @@ def reduce(item, arguments: argparse.Namespace) -> None:
     planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].double()
     small = imresize(planes, (height, width)).round().clamp(0, 255).to(torch.uint8)
     name = PurePosixPath(item.name).with_suffix(".png")
-    overwrite = arguments.overwrite
-    save(arguments.out / name, small[0].permute(1, 2, 0).numpy(), overwrite=overwrite)
+    save(arguments.out / name, small[0].permute(1, 2, 0))
     if arguments.truths:
-        save(arguments.truths / name, pixels, overwrite=overwrite)
+        save(arguments.truths / name, torch.from_numpy(pixels.copy()))
 
 
 def load(item):
@@ -83,21 +99,11 @@ def load(item):
     return pixels
 
 
-def save(path: Path, pixels, *, overwrite: bool) -> None:
-    """A complete PNG under its name, or nothing."""
-    from largegan.errors import ConfigError, EnvironmentFault
-    from largegan.files.photos import Photo
-    from largegan.translation.images import encode
+def save(path: Path, pixels) -> None:
+    """uint8 `[H, W, 3]` as a complete PNG under its name, or nothing."""
+    from largegan.viz.pictures import write_picture
 
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists; choose another folder, or --overwrite")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(encode(Photo(pixels), ".png"))
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(f"cannot write {path}: {fault}; make room and try again") from fault
+    write_picture(path, pixels.permute(2, 0, 1))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -28,8 +28,12 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from largegan.cli import choose_device
+from largegan.cli import choose_device, exit_code, read_colour, read_window
+
+if TYPE_CHECKING:
+    from largegan.files.output import Outputs
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -49,10 +53,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="side of a tile, without the halo that it is read with (default: 512)")  # fmt: skip
     add("--thumbnail", type=int, default=512, metavar="PIXELS",
         help="longer side of the image that statistics are taken from (default: 512)")  # fmt: skip
-    add("--window", type=window, metavar="LO,HI",
+    add("--window", type=read_window, metavar="LO,HI",
         help="stored values that mean black and white, for instance of CT; what is outside is "
         "clipped (default: all that the pixel type can hold)")  # fmt: skip
-    add("--background", type=colour, default=(255, 255, 255), metavar="R,G,B",
+    add("--background", type=read_colour, default=(255, 255, 255), metavar="R,G,B",
         help="colour behind transparent pixels while translating (default: white)")  # fmt: skip
     add("--ext", choices=("keep", "png", "jpg", "tif", "webp"), default="keep",
         help="format of the translations (default: that of the image)")  # fmt: skip
@@ -64,23 +68,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--sheet-count", type=int, default=16, help="images on the sheet (default: 16)")
     add("--overwrite", action="store_true", help="replace files that exist, whatever they are")
     return parser.parse_args(argv)
-
-
-def window(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not low < high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
-    return low, high
-
-
-def colour(text: str) -> tuple[int, int, int]:
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
-    return numbers
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -100,15 +87,35 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{source} lies in OUT; translations need a folder of their own")
 
 
+def claim(arguments: argparse.Namespace) -> "Outputs":
+    """Refuses what would be written over or into what is read."""
+    from largegan.checkpoint import parts_of_run
+    from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
+    from largegan.viz.pictures import PICTURES
+
+    Outputs([arguments.source]).folder(arguments.out)
+    Outputs(parts_of_run(arguments.checkpoint)).folder(arguments.out, apart=True)
+    reads = [*parts_of_run(arguments.checkpoint), arguments.source]
+    claims = Outputs(reads, overwrite=arguments.overwrite)
+    if arguments.sheet:
+        if arguments.sheet.suffix.lower() not in PICTURES:
+            raise ConfigError(f"--sheet {arguments.sheet} must end in {', '.join(PICTURES)}")
+        claims.file(arguments.sheet, "--sheet", again=True)
+    return claims
+
+
 def run(arguments: argparse.Namespace) -> int:
     """The exit code. Raises UserError."""
     check(arguments)
+    from largegan.data.account import Account
+    from largegan.files.output import keep_inside
     from largegan.parallel.launch import connect
     from largegan.translation.sources import find_items
     from largegan.translation.translator import open_translator
     from largegan.translation.work import How, Job, cannot_write, outputs_of
 
-    world = connect()
+    world, account = connect(), Account()
     how = How(
         norm_stats=arguments.norm_stats,
         tile=arguments.tile,
@@ -118,7 +125,14 @@ def run(arguments: argparse.Namespace) -> int:
         ext=arguments.ext,
         background=arguments.background,
     )
-    outputs = outputs_of(find_items(arguments.source, out=arguments.out), how.ext)
+    claims = claim(arguments)
+    items = find_items(arguments.source, out=arguments.out, account=account)
+    claims.protect(item.path for item in items if item.path)
+    outputs = outputs_of(items, how.ext)
+    keep_inside(arguments.out, outputs)
+    if world.rank == 0:
+        for sentence in account.sentences():
+            print(f"note: {sentence}", file=sys.stderr)
     share = dict(list(outputs.items())[world.rank :: world.size])
     device = choose_device(arguments.device, world.device)
     translator = open_translator(arguments.checkpoint, device, direction=arguments.direction)
@@ -135,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             on_done=bar.update,
         )
+        job.manifest.refuse_strangers(share)
         todo = share if arguments.overwrite else job.remaining(share)
         bar.update(len(share) - len(todo))
         start = time.perf_counter()
@@ -181,14 +196,10 @@ def draw_sheet(share: dict, arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    from largegan.errors import UserError
     from largegan.parallel.launch import disconnect
 
     try:
-        return run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return exit_code(lambda: run(arguments))
     finally:
         disconnect()
 

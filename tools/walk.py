@@ -21,7 +21,6 @@ from largegan.cli import (
     exit_code,
     read_grid,
     read_seeds,
-    refuse_existing,
     with_progress,
 )
 
@@ -48,11 +47,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
+    from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
     from largegan.viz.video import check_film, write_film
 
     check_film(arguments.out)
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
     for name in ("frames", "fps", "batch"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name} is {getattr(arguments, name)}; it must be at least 1")

@@ -63,6 +63,13 @@ class Preparation:
                 image.save(out, "PNG")
         return out.getvalue(), (image.height, image.width)
 
+    def pixels(self, data: bytes | np.ndarray) -> np.ndarray:
+        """uint8 [H, W, C] of a prepared image; raises BadImage."""
+        image = self._convert(self._opened(data))
+        with decoder_faults():
+            pixels = np.array(self._resize(image))
+        return pixels.reshape(*pixels.shape[:2], self.channels)
+
     def _opened(self, data: bytes | np.ndarray) -> Image.Image:
         """The image with 8 bits per channel; raises BadImage."""
         if isinstance(data, np.ndarray):
@@ -113,9 +120,11 @@ def shallow(pixels: np.ndarray, window: tuple[float, float] | None) -> np.ndarra
         return pixels
     if pixels.dtype != np.uint16 and pixels.dtype != np.uint8 and window is None:
         raise BadImage(
-            f"has pixels of type {pixels.dtype}; say with --window LO,HI which values are black "
-            "and white"
+            f"has pixels of type {pixels.dtype}; save it with 8 bits per channel, or say with "
+            "--window LO,HI which values are black and white"
         )
+    if window is None:
+        return (pixels >> 8).astype(np.uint8)
     unit = photos.scale_for(pixels.dtype, window).to_unit(pixels)
     return np.rint((unit + 1) * 127.5).astype(np.uint8)
 

@@ -7,6 +7,8 @@ the work what could not be written after it, and what would harm files of the us
 
 import contextlib
 import errno
+import json
+import math
 import os
 import re
 import secrets
@@ -20,6 +22,7 @@ from largegan.errors import ConfigError, EnvironmentFault
 MARK = "largegan"  # files that tools make say who made them, within their first bytes
 MARK_WITHIN = 1 << 16  # bytes
 LEAST_ROOM = 1 << 20  # bytes that have to be free before anything begins
+ROOM = "choose a writable place with free space"
 _UNFINISHED: set[Path] = set()
 
 
@@ -212,13 +215,13 @@ def made_here(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def writing(path: Path, *, ending: str | None = None) -> Iterator[Path]:
+def writing(path: Path, *, ending: str | None = None, remedy: str = ROOM) -> Iterator[Path]:
     """A partial file that becomes `path` when the block ends well, else nothing is left.
 
     `ending` is that of the partial's name, for libraries that go by it. Folders above `path` are
     made. Raises EnvironmentFault for what the disk refuses.
     """
-    with faults(path), _folders_above(path):
+    with faults(path, remedy), _folders_above(path):
         partial = reserve(path, path.suffix if ending is None else ending)
         try:
             os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -253,6 +256,19 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8", "surrogateescape"))
         file.flush()
         os.fsync(file.fileno())
+
+
+def as_json(values: object) -> str:
+    """Plain values as JSON that every program reads: infinity and nan become null."""
+    return json.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextlib.contextmanager
@@ -326,7 +342,7 @@ def partial_name(ending: str = "") -> str:
 
 
 @contextlib.contextmanager
-def faults(path: Path, remedy: str = "choose a writable place with free space") -> Iterator[None]:
+def faults(path: Path, remedy: str = ROOM) -> Iterator[None]:
     """What the operating system refuses becomes an EnvironmentFault about `path`."""
     from safetensors import SafetensorError  # its writer wraps the system's error in its own
 

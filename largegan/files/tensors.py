@@ -19,7 +19,7 @@ BITS = {
     "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16,
     "I16": 16, "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8,
 }  # fmt: skip
-WHAT, REMEDY = "is not a sound safetensors file", "fetch or write it again"
+WHAT, REMEDY = "cannot be read as safetensors", "fetch or write it again"
 
 
 class Entry(msgspec.Struct):

@@ -103,12 +103,18 @@ def load(start: str | None, config: Namespace, engine: Engine) -> dict | None:
         return None
     path = Path(start)
     content = checkpoint.load(path)
+    checkpoint.check_resumable(path, content.state)
     if content.state["config"]["recipe"]["name"] != config.recipe.name:
         raise ConfigError(
             f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
             f"configuration asks for {config.recipe.name}; start a new --run.dir"
         )
     checkpoint.check_model(path, content.model, engine.layout)
+    wanted = {
+        player: {name: engine.layout[name] for name in names}
+        for player, names in engine.names.items()
+    }
+    checkpoint.check_optimizer(path, content.optimizer, wanted)
     engine.load_model_state(content.model)
     engine.load_optimizer_state(content.optimizer)
     say(engine.rank, f"resuming from {path}")

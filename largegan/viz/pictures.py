@@ -49,9 +49,7 @@ def of_figure(figure) -> Tensor:
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def write_picture(
-    path: Path, picture: Tensor, *, remedy: str = "choose a writable place with free space"
-) -> None:
+def write_picture(path: Path, picture: Tensor, *, remedy: str = output.ROOM) -> None:
     """uint8 `[C, H, W]` -> PNG, JPEG or WebP by the ending of `path`, never seen half-written.
 
     Transparent pixels of a JPEG become white. Raises `EnvironmentFault`, whose sentence ends with
@@ -61,7 +59,7 @@ def write_picture(
     ending = path.suffix.lower()
     if ending in (".jpg", ".jpeg") and image.mode == "RGBA":
         image = over_white(image)
-    with output.faults(path, remedy), output.writing(path) as partial:
+    with output.writing(path, remedy=remedy) as partial:
         image.save(partial, **saved_as(ending, image.size))
 
 
