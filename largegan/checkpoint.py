@@ -120,10 +120,10 @@ class State(msgspec.Struct):
 
     config: dict[str, dict[str, Any]]
     spec: Spec
-    class_names: list[str]
+    class_names: list[str] = []
 
 
-class Resumable(State):
+class Resumable(State, kw_only=True):
     """What a run needs besides, to go on."""
 
     step: Count

@@ -32,7 +32,7 @@ class Restored:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(self.state["class_names"])
+        return tuple(self.state.get("class_names", ()))
 
 
 def restore(path: Path) -> Restored:

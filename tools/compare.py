@@ -70,17 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
 
         features = open_extractor(arguments.features, folder=arguments.weights)
     scale = arguments.scale
-    how = {"scale": scale, "window": arguments.window}
+    how = {"scale": scale, "window": arguments.window, "features": features}
     sets = {source: by_stem(source) for source in reads if source}
     for items in sets.values():
         claims.protect(item.path for item in items.values() if item.path)
-    truths = sets[arguments.truths]
-    found = {"outputs": score(sets[arguments.outputs], truths, arguments, features, **how)}
+    found = {"outputs": score(sets, (arguments.outputs, arguments.truths), **how)}
     if arguments.inputs:
-        who = "bicubic" if scale else "inputs"
-        enlarge = scale or 1
-        inputs = sets[arguments.inputs]
-        found[who] = score(inputs, truths, arguments, features, **how, enlarge=enlarge)
+        both = (arguments.inputs, arguments.truths)
+        found["bicubic" if scale else "inputs"] = score(sets, both, **how, enlarge=scale or 1)
     for who, (scores, _) in found.items():
         count = next(iter(scores.values())).count
         words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
@@ -97,11 +94,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def score(
-    ours: dict,
-    theirs: dict,
-    arguments: argparse.Namespace,
-    features,
+    sets: dict[str, dict],
+    both: tuple[str, str],
     *,
+    features,
     scale: int | None,
     window: tuple[float, float] | None,
     enlarge: int = 1,
@@ -112,9 +108,10 @@ def score(
     from largegan.errors import DataError
     from largegan.metrics.translation import PairedScores
 
+    ours, theirs = (sets[source] for source in both)
     missing = sorted(ours.keys() ^ theirs.keys())
     if missing:
-        where = arguments.truths if missing[0] in ours else "the other set"
+        where = both[1] if missing[0] in ours else both[0]
         raise DataError(
             f"{where} has no {shown(missing[0])} ({len(missing)} image(s) without partner); "
             "compare sets with the same names"

@@ -15,7 +15,7 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, EnvironmentFault
-from largegan.files.output import check_writable, write_text
+from largegan.files.output import check_writable, reason, write_text
 from largegan.run.lock import RunLock
 
 RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
@@ -109,9 +109,10 @@ def describe_run(folder: Path, config: Namespace, *, nimg: int, world: int, devi
         write_text(folder / "env.json", facts)
         forget_after(folder / "metrics.jsonl", nimg)
         forget_after(folder / "health.jsonl", nimg)
-    except OSError as fault:
+    except (OSError, EnvironmentFault) as fault:
+        why = reason(fault) if isinstance(fault, OSError) else fault
         raise EnvironmentFault(
-            f"cannot write run directory {folder}: {fault.strerror or fault}; choose a writable "
+            f"cannot write run directory {folder}: {why}; choose a writable "
             "--run.dir with free space"
         ) from fault
 

@@ -175,4 +175,4 @@ def _refuse_escape(name: str, archive: Path) -> None:
     """An archive must not name files outside of OUT."""
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\0" in name:
-        raise DataError(f"{shown(archive)} holds {shown(name)}, which leads out of OUT; repack it")
+        raise DataError(f"{shown(archive)} holds {shown(name)}, which is outside of OUT; repack it")
