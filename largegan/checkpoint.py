@@ -346,6 +346,14 @@ def check_optimizer(
             )
 
 
+def on_host(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that training does not change: all that it has to wait for."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in unaliased(tensors).items()
+    }
+
+
 def sync(path: Path) -> None:
     """Makes a file's content, or a directory's entries, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)

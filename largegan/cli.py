@@ -1,16 +1,16 @@
-"""What the command-line tools share: their words, the device, bars, and one sentence for a fault.
+"""What the commands share: options, words, the device, bars, and one sentence for a fault.
 
 Heavy imports wait inside the functions, so that `--help` answers at once.
 """
 
+import argparse
 import math
 import os
 import re
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
 from largegan.files import output
@@ -22,6 +22,79 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = (1 << 63) - 1  # of torch's generators
 MOST_SEEDS = 10_000_000
+
+
+OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their one help text
+    "checkpoint": {"type": Path, "help": "RUN or RUN/checkpoints/NNNNNNNNN"},
+    "--backbone": {
+        "default": "inception",
+        "help": "feature network: inception, efficientnet_lite0 or a timm model",
+    },
+    "--batch": {"type": int, "default": 64, "help": "images computed at once (default: 64)"},
+    "--classes": {
+        "metavar": "A,B",
+        "help": "a checkpoint's classes, by number or name, such as 0,3,cat",
+    },
+    "--device": {"help": "cpu, cuda, cuda:1, ... (default: a GPU if there is one)"},
+    "--json": {"type": Path, "metavar": "FILE", "help": "write the scores and how they were made"},
+    "--neighbours": {
+        "type": int,
+        "default": 5,
+        "help": "k of precision, recall, density, coverage (default: 5; NVIDIA's papers: 3)",
+    },
+    "--overwrite": {"action": "store_true", "help": "replace files that exist"},
+    "--seed": {"type": int, "default": 0, "help": "first seed of a checkpoint's images"},
+    "--standing": {
+        "type": int,
+        "default": 0,
+        "metavar": "N",
+        "help": "batch norm with the statistics of N batches of samples, as BigGAN's paper, "
+        "instead of those of training",
+    },
+    "--truncation": {
+        "type": float,
+        "metavar": "T",
+        "help": "typical, less varied images, the more so the smaller T: scales z, or draws values "
+        "beyond T again (biggan), or pulls w to its mean (stylegan)",
+    },
+    "--weights-dir": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "look for a feature network's weights here first",
+    },
+}
+
+
+def new_parser(command: str, about: str | None) -> argparse.ArgumentParser:
+    """The parser of `largegan COMMAND`; `about` is the docstring of its module."""
+    return argparse.ArgumentParser(
+        prog=f"largegan {command}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds rows of `OPTIONS`."""
+    for name in names:
+        parser.add_argument(name, **OPTIONS[name])
+
+
+def require_at_least(least: int, arguments: argparse.Namespace, *names: str) -> None:
+    """Raises ConfigError for the first of these arguments that is given and below `least`."""
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} is {value}; it must be at least {least}")
+
+
+def color(text: str) -> tuple[int, int, int]:
+    """ "255,0,0" -> (255, 0, 0), for `type=` of an option."""
+    words = text.split(",")
+    if len(words) != 3 or not all(w.strip().isdecimal() and int(w) <= 255 for w in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a color such as 255,255,255")
+    return int(words[0]), int(words[1]), int(words[2])
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
@@ -105,7 +178,7 @@ def read_window(text: str) -> tuple[float, float]:
     except ValueError:
         low, high = 0.0, 0.0
     if not -math.inf < low < high < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
     return low, high
 
 
@@ -116,7 +189,7 @@ def read_colour(text: str) -> tuple[int, int, int]:
     except ValueError:
         numbers = ()
     if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
-        raise ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
     return numbers
 
 

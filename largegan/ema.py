@@ -1,7 +1,8 @@
 """Exponential moving average of a network's weights, with its half-life counted in images."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,13 @@ class Ema(nn.Module):
     (Karras et al., 2020, use 0.05); None switches it off. Floating-point buffers (batch-norm
     statistics, spectral-norm vectors) are averaged like weights (Brock et al., 2019), or copied
     when `average_buffers` is False, as StyleGAN2 does; counters are always copied.
+
+    An engine that cuts weights over ranks cuts averages too. It sets `pieces`: within it, the
+    parameters of `net` and of the average are this rank's parts of them. Outside, averages are
+    there to be read where the engine says so (`Engine.whole`).
     """
+
+    pieces: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
 
     def __init__(
         self,
@@ -30,6 +37,7 @@ class Ema(nn.Module):
         average_buffers: bool = True,
     ):
         super().__init__()
+        self.follows = (net,)  # a tuple, for it is no part of this module
         self.net = copy.deepcopy(net).requires_grad_(False).eval()
         self.halflife_nimg, self.rampup = halflife_nimg, rampup
         self.average_buffers = average_buffers
@@ -56,10 +64,14 @@ class Ema(nn.Module):
     @torch.no_grad()
     def update(self, net: nn.Module, at: Progress, batch_size: int) -> None:
         """Moves the average towards `net`; `at` is the progress after the iteration."""
-        weight = 1 - self.beta(at, batch_size)
-        averaged, copied = [], []
-        for mine, theirs in zip(self.net.parameters(), net.parameters(), strict=True):
-            averaged.append((mine, theirs))
+        with self.pieces():
+            self._move(net, 1 - self.beta(at, batch_size))
+            for power in self.powers:
+                power.update(net, at.nimg, batch_size)
+
+    def _move(self, net: nn.Module, weight: float) -> None:
+        averaged = list(zip(self.net.parameters(), net.parameters(), strict=True))
+        copied = []
         for mine, theirs in zip(self.net.buffers(), net.buffers(), strict=True):
             average = self.average_buffers and mine.is_floating_point()
             (averaged if average else copied).append((mine, theirs))
@@ -67,5 +79,3 @@ class Ema(nn.Module):
             torch._foreach_lerp_(*map(list, zip(*averaged, strict=True)), weight)
         for mine, theirs in copied:
             mine.copy_(theirs)
-        for power in self.powers:
-            power.update(net, at.nimg, batch_size)

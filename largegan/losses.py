@@ -4,6 +4,7 @@
 the discriminator minimises and `*_g` what the generator minimises.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -87,6 +88,24 @@ def r1(scores: Tensor, real: Tensor) -> Tensor:
     return sq_grad_norm(scores, real).mean() / 2
 
 
+def directional_slopes(
+    critic: Callable[[Tensor], Tensor],
+    scores: Tensor,
+    images: Tensor,
+    *,
+    sigma: float = 0.01,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """(D(x + sigma e) - D(x)) / sigma, `[N]`: slopes along one normal direction e an image.
+
+    `scores` are `critic(images)`, `noise` is e (drawn when left out). A `critic` that augments must
+    do so alike both times, and both passes need float32.
+    """
+    if noise is None:
+        noise = torch.randn(images.shape, dtype=images.dtype, device=images.device)
+    return (critic(images + sigma * noise).float() - scores.float()) / sigma
+
+
 def finite_difference_gp(
     critic: Callable[[Tensor], Tensor],
     scores: Tensor,
@@ -97,17 +116,41 @@ def finite_difference_gp(
 ) -> Tensor:
     """1/2 E ((D(x + sigma e) - D(x)) / sigma)^2, e normal: R1 on reals, R2 on fakes, estimated.
 
-    `scores` are `critic(images)`. For a smooth D and small `sigma` its mean over `noise` e (drawn
-    when left out) is that of `r1`, but one draw an image has a variance of its own, and at the
-    kinks of ReLUs the gradient is another: a different regulariser, not a faster `r1`. It needs
-    one more forward pass and no second derivative, so it runs in any phase, compiled or sharded
-    (after the approximated R1 of Lin et al., 2025, arXiv:2501.08316, there without 1 / sigma^2).
-    A `critic` that augments must do so alike both times.
+    For a smooth D and small `sigma` its mean over e is that of `r1`, but one draw an image has a
+    variance of its own, and at the kinks of ReLUs the gradient is another: a different regularizer,
+    not a faster `r1`. It needs one more forward pass and no second derivative, so it runs in any
+    phase, compiled or sharded (after the approximated R1 of Lin et al., 2025, arXiv:2501.08316,
+    there without 1 / sigma^2). Arguments: see `directional_slopes`.
     """
-    if noise is None:
-        noise = torch.randn(images.shape, device=images.device)
-    slope = (critic(images + sigma * noise).float() - scores.float()) / sigma
-    return slope.square().mean() / 2
+    return directional_slopes(critic, scores, images, sigma=sigma, noise=noise).square().mean() / 2
+
+
+def finite_difference_two_sided_gp(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    weights: Tensor | None = None,
+    sigma: float = 0.01,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """E (s^2 - sqrt(2 pi) |s| + 1), s a slope along a normal direction e: `gradient_penalty`,
+    estimated.
+
+    Of a direction's slope s = e grad, E s^2 = |grad|^2 and E |s| = sqrt(2 / pi) |grad|, so the
+    mean over e is that of (|grad| - 1)^2, for small `sigma`. One draw may be negative.
+    """
+    mixed = between(real, fake, weights)
+    slopes = directional_slopes(critic, critic(mixed), mixed, sigma=sigma, noise=noise)
+    return (slopes.square() - (2 * math.pi) ** 0.5 * slopes.abs() + 1).mean()
+
+
+def between(real: Tensor, fake: Tensor, weights: Tensor | None = None) -> Tensor:
+    """`weights * real + (1 - weights) * fake`, one weight an example, uniform when left out."""
+    if weights is None:
+        weights = torch.rand(len(real), device=real.device)
+    weights = weights.to(real.dtype).reshape(-1, *[1] * (real.dim() - 1))  # [N, 1, 1, 1]
+    return torch.lerp(fake.detach(), real.detach(), weights)
 
 
 def gradient_penalty(
@@ -118,10 +161,7 @@ def gradient_penalty(
     `x_hat = weights * real + (1 - weights) * fake`; `weights` has N elements in [0, 1], one an
     example, and is drawn uniformly when left out.
     """
-    if weights is None:
-        weights = torch.rand(len(real), device=real.device)
-    weights = weights.to(real.dtype).reshape(-1, *[1] * (real.dim() - 1))  # [N, 1, 1, 1]
-    mixed = torch.lerp(fake.detach(), real.detach(), weights).requires_grad_()
+    mixed = between(real, fake, weights).requires_grad_()
     # vector_norm, not sqrt of a sum: where the gradient is zero its derivative is zero, not NaN.
     slope = torch.linalg.vector_norm(input_gradient(critic(mixed), mixed).flatten(1), dim=1)
     return (slope - 1).square().mean()

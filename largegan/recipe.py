@@ -31,7 +31,8 @@ class DataSpec:
     Images arrive as float32 `[N, channels, height, width]` in [-1, 1] under `batch["image"]`,
     labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`. Data of two domains
     (`channels_b` > 0) hold two images of the same size instead: `batch["image_a"]` with
-    `channels` and `batch["image_b"]` with `channels_b`.
+    `channels` and `batch["image_b"]` with `channels_b`. With `latent_scale` > 0 the data are
+    latents of an encoder, times that scale, and have no bounds.
     """
 
     channels: int
@@ -39,6 +40,7 @@ class DataSpec:
     width: int
     num_classes: int = 0
     channels_b: int = 0
+    latent_scale: float = 0.0
 
 
 @dataclass(eq=False)
@@ -71,12 +73,19 @@ class Phase:
     @property
     def name(self) -> str:
         """`player.loss`, e.g. `D.critic`: how logs and errors call this phase."""
-        return f"{self.player}.{self.loss.__name__.lstrip('_')}"
+        return f"{self.player}.{name_of(self.loss).lstrip('_')}"
 
     def due(self, at: Progress) -> bool:
         """Whether it runs in the iteration that begins at this progress."""
         ended = self.until_nimg is not None and at.nimg >= self.until_nimg
         return at.step % self.every == 0 and at.nimg >= self.from_nimg and not ended
+
+
+def name_of(function: Callable) -> str:
+    """What a function is called; a partial one as the function in it, an object as its class."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
 
 
 class Recipe(nn.Module):
@@ -91,11 +100,13 @@ class Recipe(nn.Module):
     run_state: tuple[
         str, ...
     ] = ()  # buffers about a run, not its networks: fine-tuning leaves them
+    latents: bool = False  # whether it can be trained on latents too
     paired: bool = False  # whether image_a and image_b have to show the same thing
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
     micro_batch: int = 0  # which of the batch's micro-batches a loss is computed on; also told
     num_classes: int = 0  # that the networks know; a recipe may leave the data's classes aside
     directions: tuple[str, ...] = ()  # "a_to_b", "b_to_a", "upscale": what `translate` can do
+    drawn_by: tuple[str, ...] = ("G_ema",)  # modules that `decode` needs: what is exported
     begins_from: tuple[str, ...] = ()  # recipes whose networks this one may take over
     targets: Mapping[str, float] = {}  # what `measure` would return for a perfect generator
 
@@ -103,7 +114,7 @@ class Recipe(nn.Module):
         """Loads what only training needs and no checkpoint holds: frozen networks of losses.
 
         The trainer says it before the first step. Raises `EnvironmentFault` when weights are not
-        here.
+        here. On the device "meta", where costs are counted, networks suffice without weights.
         """
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
@@ -279,7 +290,7 @@ class EmbedsClasses(Protocol):
 
 @runtime_checkable
 class HasEncoder(Protocol):
-    """an encoder: from images back to latents."""
+    """encoder: from images back to latents."""
 
     def encode(self, images: Tensor) -> Tensor:
         """`[n, z_dim]` for images `[n, channels, H, W]` in [-1, 1]; `decode` shows them again."""
@@ -287,7 +298,7 @@ class HasEncoder(Protocol):
 
 @runtime_checkable
 class HasPyramid(Protocol):
-    """a pyramid: images that grow level by level."""
+    """pyramid: images that grow level by level."""
 
     def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
         """The images of every level in [-1, 1], the coarsest first; the last are `decode`'s."""

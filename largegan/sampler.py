@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, DataError
 from largegan.layers.batch_norm import standing_statistics
-from largegan.recipe import DataSpec, Recipe, TruncatesStyles
+from largegan.recipe import DataSpec, HasEncoder, Recipe, TruncatesStyles, title_of
 from largegan.restore import restore
+
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
 
 
 def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -83,6 +85,25 @@ class Sampler:
             return self.recipe.decode_truncated(latents, labels, self.truncation)
         return self.recipe.decode(latents, labels)
 
+    @torch.no_grad()
+    def encoded(self, images: Sequence[Tensor]) -> Tensor:
+        """Codes `[N, z_dim]` on the host of real images, uint8 `[C, H, W]` each.
+
+        Raises `ConfigError` without an encoder, `DataError` for images of another size.
+        """
+        if not isinstance(self.recipe, HasEncoder):
+            raise ConfigError(
+                f"recipe {type(self.recipe).__name__} has no {title_of(HasEncoder)}; images become "
+                "codes with ali or bigan"
+            )
+        pixels = torch.stack([fitted(image, self.spec) for image in images])
+        return self.recipe.encode(from_uint8(pixels).to(self.device)).float().cpu()
+
+    def reconstructed(self, images: Sequence[Tensor]) -> Tensor:
+        """uint8 `[N, C, H, W]`: what is made of the codes of real images; see `encoded`."""
+        codes = self.encoded(images)
+        return self.images(codes, [None] * len(codes))
+
     def by_seed(self, seeds: Sequence[int], *, batch: int) -> Iterator[tuple[int, Tensor]]:
         """`(seed, uint8 [C, H, W])` for each seed, `batch` of them at a time."""
         for start in range(0, len(seeds), batch):
@@ -93,6 +114,22 @@ class Sampler:
     def rows(self, rows: Sequence[tuple[Tensor, int | None]]) -> Tensor:
         """uint8 `[R, N, C, H, W]` for rows of latents `[N, z_dim]` that share a class each."""
         return torch.stack([self.images(z, [label] * len(z)) for z, label in rows])
+
+
+def fitted(image: Tensor, spec: DataSpec) -> Tensor:
+    """uint8 `[C, H, W]` with the channels of `spec`; raises `DataError` for another size."""
+    if tuple(image.shape[1:]) != (spec.height, spec.width):
+        raise DataError(
+            f"an image of {image.shape[1]}x{image.shape[2]} cannot be encoded by a network of "
+            f"{spec.height}x{spec.width} pixels; bring it to that size (tools/pack.py does)"
+        )
+    if image.shape[0] == spec.channels:
+        return image
+    if spec.channels == 1:
+        return (image[:3] * LUMA).sum(0, keepdim=True).round().to(torch.uint8)
+    if image.shape[0] == 1:
+        return image.expand(spec.channels, -1, -1)
+    raise DataError(f"an image has {image.shape[0]} channels, the network {spec.channels}")
 
 
 def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed: int = 0) -> None:

@@ -44,7 +44,7 @@ def announce(config: Namespace) -> None:
 
 def train(config: Namespace) -> None:
     """Joins the process group and trains from the configuration's start to its end."""
-    from largegan.parallel.launch import connect, disconnect
+    from largegan.parallel.launch import connect, disconnect, reporting
     from largegan.parallel.signals import StopRequest
     from largegan.run.lock import RunLock
     from largegan.run.session import Session
@@ -54,7 +54,8 @@ def train(config: Namespace) -> None:
         world = connect(
             parallel.processes, cpu_threads=config.train.cpu_threads, timeout_s=parallel.timeout_s
         )
-        Session(config, world, lock).run(stop)
+        with reporting():
+            Session(config, world, lock).run(stop)
     finally:
         stop.close()
         lock.release()

@@ -106,7 +106,7 @@ class Trainer:
                     micro = self.next_micro_batches()
                 self.run_phase(phase, micro, (index, turn))
         self.at = Progress(self.at.step + 1, self.at.nimg + self.batch_size)
-        with self.engine.whole():
+        with self.engine.weights():
             self.recipe.after_iteration(self.at, self.batch_size)
 
     def next_micro_batches(self) -> list[Batch]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from largegan.config.parse import parse, recipe_options
-from largegan.parallel.choose import read_settings
+from largegan.parallel.told import read_settings
 from largegan.recipe import DataSpec
 from largegan.recipes import TABLE, build, recipe_class
 

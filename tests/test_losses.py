@@ -125,3 +125,77 @@ def test_finite_differences_along_given_noise():
         lambda x: x @ g, images @ g, images, sigma=0.5, noise=noise
     )
     torch.testing.assert_close(penalty, torch.tensor((9 + 16 + 1) / 6))
+
+
+def quadratic(dtype=torch.float64):
+    """D(x) = x^T A x / 2 + b x on four numbers; its gradient at x is A x + b."""
+    random = torch.Generator().manual_seed(3)
+    root = torch.randn(4, 4, dtype=dtype, generator=random)
+    a = (root + root.T).requires_grad_()
+    b = torch.randn(4, dtype=dtype, generator=random).requires_grad_()
+    x = torch.randn(3, 4, dtype=dtype, generator=random)
+    return a, b, x, lambda x: (x @ a * x).sum(1) / 2 + x @ b
+
+
+def test_exact_r1_of_a_quadratic_critic():
+    a, b, x, critic = quadratic()
+    slope = x @ a + b
+    x.requires_grad_()
+    penalty = losses.r1(critic(x), x)
+    torch.testing.assert_close(
+        penalty.double(), slope.square().sum(1).mean() / 2, rtol=1e-6, atol=0
+    )
+    found = torch.autograd.grad(penalty, (a, b))
+    wanted = torch.autograd.grad(slope.square().sum(1).mean() / 2, (a, b))
+    symmetric = [(g + g.T) / 2 if g.ndim == 2 else g for g in found]
+    for got, want in zip(symmetric, wanted, strict=True):
+        want = (want + want.T) / 2 if want.ndim == 2 else want
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_differences_of_a_quadratic_critic_have_a_known_value():
+    """(e g + sigma e^T A e / 2)^2 / 2 along a given direction e, and its gradient."""
+    a, b, x, critic = quadratic()
+    e, sigma = torch.randn(3, 4, dtype=torch.float64), 0.25
+    slope = ((x @ a + b) * e).sum(1) + sigma / 2 * (e @ a * e).sum(1)
+    found = losses.finite_difference_gp(critic, critic(x), x, sigma=sigma, noise=e)
+    torch.testing.assert_close(found.double(), slope.square().mean() / 2, rtol=1e-5, atol=0)
+    got, want = (torch.autograd.grad(v, (a, b)) for v in (found, slope.square().mean() / 2))
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_differences_estimate_the_two_sided_penalty():
+    """Over many directions: value and gradient of (|g| - 1)^2 at the points between."""
+    torch.manual_seed(0)
+    a, b, x, critic = quadratic()
+    real, fake = x[:1], x[1:2]
+    middle = (real + fake) / 2
+    exact = (torch.linalg.vector_norm(middle @ a + b, dim=1) - 1).square().mean()
+    many = 400_000
+    half = torch.full((many,), 0.5, dtype=torch.float64)
+    estimate = losses.finite_difference_two_sided_gp(
+        critic, real.expand(many, 4), fake.expand(many, 4), weights=half, sigma=1e-3
+    )
+    assert float(estimate.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
+    got, want = (torch.autograd.grad(v, (a, b)) for v in (estimate, exact))
+    for one, other in zip(got, want, strict=True):
+        one, other = ((g + g.T) / 2 if g.ndim == 2 else g for g in (one, other))
+        torch.testing.assert_close(one, other, rtol=0.03, atol=0.03)
+
+
+def test_two_sided_differences_are_0_for_a_slope_of_1_on_average():
+    """A linear critic of norm 1 has nothing to be punished for; of norm 3 it has (3 - 1)^2."""
+    torch.manual_seed(0)
+    x = torch.randn(400_000, 2)
+    for norm, wanted in ((1.0, 0.0), (3.0, 4.0), (0.0, 1.0)):
+        g = norm * torch.tensor([0.6, -0.8])
+        found = losses.finite_difference_two_sided_gp(lambda x, g=g: x @ g, x, x)
+        assert float(found) == pytest.approx(wanted, abs=0.05)
+
+
+def test_relativistic_losses_compare_pairs():
+    real, fake = torch.tensor([3.0, -1.0]), torch.tensor([1.0, 2.0])
+    wanted = torch.nn.functional.softplus(torch.tensor([-2.0, 3.0])).mean()
+    torch.testing.assert_close(losses.relativistic_d(real, fake), wanted)
+    torch.testing.assert_close(losses.relativistic_g(fake, real), wanted)

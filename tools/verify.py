@@ -1,65 +1,7 @@
 #!/usr/bin/env python
-"""Check WebDataset shards: checksums, headers, labels and every image; name all that is bad.
+"""The command `largegan verify`, for scripts and launchers: same options, same exit codes."""
 
-SHARDS is a folder, a .tar, an index.json, a quoted pattern or bundled:NAME. The exit code is 3 if
-anything is bad.
-"""
-
-import argparse
-import sys
-
-from largegan.cli import exit_code
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="verify.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("shards", help="folder, .tar, index.json, pattern or bundled:NAME")
-    parser.add_argument(
-        "--write-index", action="store_true", help="write a new index beside sound shards"
-    )
-    return parser.parse_args()
-
-
-def run(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from largegan.data.verify import verify, write_index_of
-    from largegan.errors import DataError
-
-    report = verify(
-        arguments.shards,
-        use_index=not arguments.write_index,
-        progress=lambda items, total: tqdm(items, total=total, unit="img", desc="verifying"),
-    )
-    for fault in report.faults:
-        print(f"bad: {fault}")
-    for sentence in report.account.sentences():
-        print(f"note: {sentence}")
-    print_summary(report)
-    if arguments.write_index:
-        print(f"wrote {write_index_of(report, arguments.shards)}")
-    return DataError.exit_code if report.faults else 0
-
-
-def print_summary(report) -> None:
-    info = report.index.info()
-    for label, count in enumerate(info.label_counts):
-        name = info.class_names[label] if info.class_names else ""
-        print(f"class {label:4d}: {count:8d} {100 * count / max(info.count, 1):6.2f} %  {name}")
-    print(
-        f"{len(report.index.shards)} shard(s), {info.count} images of {info.height}x{info.width}x"
-        f"{info.channels}, {info.num_classes or 'no'} classes, "
-        f"{'compared with' if report.indexed else 'without'} an index: "
-        f"{len(report.faults) or 'nothing'} bad"
-    )
-
-
-def main() -> int:
-    arguments = parse_arguments()
-    return exit_code(lambda: run(arguments))
-
+from largegan.commands import door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    door("verify")

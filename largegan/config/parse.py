@@ -8,6 +8,7 @@ import argparse
 import difflib
 import os
 import re
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -18,6 +19,7 @@ from jsonargparse import (
     set_parsing_settings,
 )
 
+from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError
 from largegan.files.output import shown
@@ -31,6 +33,9 @@ DESCRIPTION = """Trains a GAN. Start it with python -m, accelerate launch -m, to
 
 recipes (recipe.name):
 {table}
+
+presets (--config NAME):
+{presets}
 
 The options of a recipe are listed by `--recipe.name NAME --help`. Settings come from the files
 given with --config, in order, then from the command line. Exit codes: 2 configuration, 3 data,
@@ -54,6 +59,7 @@ class Parser(ArgumentParser):
 
 def parse(argv: list[str]) -> Namespace:
     """The resolved configuration, validated. Raises `ConfigError` (exit code 2)."""
+    argv = with_presets(argv)
     try:
         name = chosen_recipe(argv)
         config = build_parser(name).parse_args(argv)
@@ -76,14 +82,16 @@ def at_home(value: object) -> object:
 
 def build_parser(recipe: str | None) -> Parser:
     """All groups, and the options of `recipe` when one is chosen."""
-    table = "\n".join(f"  {name:10s} {about}" for name, (_, about) in TABLE.items())
+    table = "\n".join(f"  {name:13s} {about}" for name, (_, about) in TABLE.items())
     parser = Parser(
         prog="python -m largegan.train",
         usage="python -m largegan.train --config FILE [--config FILE] [--GROUP.OPTION VALUE] ...",
-        description=DESCRIPTION.format(table=table),
+        description=DESCRIPTION.format(table=table, presets=folded(list(presets()))),
         formatter_class=Help,
     )
-    parser.add_argument("--config", action="config", help="YAML file; may be repeated")
+    parser.add_argument(
+        "--config", action="config", help="YAML file or the name of a preset; may be repeated"
+    )
     for group, schema in GROUPS.items():
         parser.add_class_arguments(schema, group)
     parser.add_argument(
@@ -99,6 +107,10 @@ def build_parser(recipe: str | None) -> Parser:
     if recipe is not None:
         parser.add_class_arguments(options_class(recipe), "recipe")
     return parser
+
+
+def folded(words: list[str]) -> str:
+    return textwrap.fill(" ".join(words), 98, initial_indent="  ", subsequent_indent="  ")
 
 
 def chosen_recipe(argv: list[str]) -> str | None:
@@ -126,7 +138,8 @@ def recipe_in_file(path: str) -> str | None:
     try:
         content = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
-        raise ConfigError(f"--config {path}: there is no such file") from None
+        what = f"there is no such file, and no preset of that name{near(path, list(presets()))}"
+        raise ConfigError(f"--config {path}: {what}") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"--config {path}: cannot be read ({fault})") from None
     except yaml.YAMLError as fault:

@@ -112,6 +112,7 @@ def count(
         if world > 1:
             recipe.join_ranks(means, world)
         recipe.set_batch_size(micro_batch_size * world)
+        recipe.begin_training(torch.device("meta"))
         batch = example(recipe, data, micro_batch_size)
         phases = [count_phase(recipe, phase, batch, means) for phase in recipe.phases]
     parameters = {n: size(player.parameters()) for n, player in recipe.players.items()}

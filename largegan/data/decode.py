@@ -16,6 +16,7 @@ from PIL import Image
 from largegan.files.photos import PNG_START, BadImage, decoder_faults
 
 JPEG_START = b"\xff\xd8\xff"
+NPY_START = b"\x93NUMPY"
 IMAGE_EXTENSIONS = (
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "avif",
 )  # fmt: skip
@@ -52,6 +53,8 @@ def image_shape(data: bytes | memoryview) -> tuple[int, int, int]:
         shape = jpeg_shape(data)
     elif bytes(data[:8]) == PNG_START:
         shape = _png_shape(data)[0]
+    elif bytes(data[:6]) == NPY_START:
+        raise BadImage("is a latent, which is read with the index that tools/pack.py wrote")
     else:
         image = _open_with_pil(data)
         shape = image.height, image.width, len(image.getbands())

@@ -51,6 +51,7 @@ class DataInfo:
     label_counts: tuple[int, ...]  # samples per class
     identity: str  # changes when the samples, their order in the shards or the labels change
     channels_b: int = 0  # of the second image, where there are two; else 0
+    latent_scale: float = 0.0  # latents: what they are multiplied by when read; 0: images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Index:
     made: dict = dataclasses.field(default_factory=dict)  # how it was packed, for people
     label_counts: tuple[int, ...] = ()  # as the file states them, for when entries are not at hand
     channels_b: int = 0  # of the second image of each sample; 0: samples have one image
+    latent_scale: float = 0.0  # 0: images; else samples are latents, see latents.py
 
     def labels(self) -> np.ndarray:
         """All labels in index order, int64 [N]."""
@@ -99,6 +101,7 @@ class Index:
             label_counts=counts,
             identity=self.identity(),
             channels_b=self.channels_b,
+            latent_scale=self.latent_scale,
         )
 
     def identity(self) -> str:
@@ -108,6 +111,8 @@ class Index:
         with an index agree, and a run may go on after an index was written.
         """
         digest = hashlib.sha256(f"{self.channels},{self.height},{self.width}".encode())
+        if self.latent_scale:
+            digest.update(f";latents times {self.latent_scale!r}".encode())
         for shard, entries in zip(self.shards, self.entries, strict=False):
             digest.update(f";{shard.bytes},{shard.count},".encode())
             digest.update(np.ascontiguousarray(entries, dtype="<i8").tobytes())
@@ -147,13 +152,14 @@ def write_index(folder: Path, index: Index) -> None:
         "packed_random": index.packed_random,
         "made": index.made,
         **({"channels_b": index.channels_b} if index.channels_b else {}),
+        **({"latent_scale": index.latent_scale} if index.latent_scale else {}),
         "shards": [dataclasses.asdict(shard) for shard in index.shards],
     }
     # Last, so that a folder with an index.json has everything else too.
     write_text(folder / INDEX_NAME, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-Channels = Annotated[int, Meta(ge=1, le=4)]
+Channels = Annotated[int, Meta(ge=1, le=1024)]  # of latents; images have at most 4
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
 
 
@@ -181,6 +187,7 @@ class IndexDocument(msgspec.Struct):
     made: dict[str, Any] = {}
     label_counts: list[Count] = []
     channels_b: Annotated[int, Meta(ge=0, le=4)] = 0
+    latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 def parse_index(text: str | bytes, *, where: str) -> Index:
@@ -208,12 +215,15 @@ def parse_index(text: str | bytes, *, where: str) -> Index:
         made=document.made,
         label_counts=tuple(document.label_counts),
         channels_b=document.channels_b,
+        latent_scale=document.latent_scale,
     )
 
 
 def _contradiction(document: IndexDocument) -> str | None:
     """What cannot be true of any shards, or None."""
     names = [shard.name for shard in document.shards]
+    if document.channels > 4 and not document.latent_scale:
+        return f"images have {document.channels} channels"
     if not possible_size(document.height, document.width):
         return f"images of {document.height}x{document.width} are too large"
     if len(set(names)) < len(names):

@@ -11,6 +11,7 @@ import torch
 
 from largegan.data.decode import decode_into
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, SIZE_B, Index
+from largegan.data.latents import decode_latent_into
 from largegan.data.policy import SkipPolicy
 from largegan.data.tar import member_at
 from largegan.errors import DataError
@@ -48,6 +49,7 @@ class IndexedSource:
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Images uint8 [n, C, H, W] in channels-last memory, labels and indices int64 [n].
 
+        Latents are float32 [n, C, h, w], times their scale.
         They are called "image"; where samples are pairs, "image_a" and "image_b".
         A bad sample raises DataError, or under the skip policy is replaced by another that is a
         function of its index alone; "index" says which sample was really read. Without labels
@@ -55,7 +57,7 @@ class IndexedSource:
         """
         indices = np.array(indices, dtype=np.int64)  # a copy: replaced samples are written to it
         images = {
-            name: _empty_batch((len(indices), self.info.height, self.info.width, channels))
+            name: self._empty_batch(len(indices), channels)
             for name, (_, channels) in self._images.items()
         }
         pixels = [batch.numpy() for batch in images.values()]
@@ -69,7 +71,7 @@ class IndexedSource:
                 indices[k] = self._replace(int(indices[k]), outs, error)
         labels = np.maximum(self._entries[indices, LABEL], 0)
         return {
-            **{name: batch.permute(0, 3, 1, 2) for name, batch in images.items()},
+            **{name: self._as_read(batch) for name, batch in images.items()},
             "label": torch.from_numpy(labels),
             "index": torch.from_numpy(indices),
         }
@@ -102,13 +104,30 @@ class IndexedSource:
         for (column, _), out in zip(self._images.values(), outs, strict=True):
             offset, size = row[column : column + 2]
             try:
-                decode_into(data[offset : offset + size], out)
+                self._decode_one(data[offset : offset + size], out)
             except BadImage as error:
                 member = shown(member_at(self._locate(shard), offset))
                 raise DataError(
                     f"member {member} in shard {self._shards[shard].name} {error}; replace the "
                     "image and pack again, or set on_error to skip"
                 ) from error
+
+    def _empty_batch(self, n: int, channels: int) -> torch.Tensor:
+        height, width = self.info.height, self.info.width
+        if self.info.latent_scale:
+            return torch.empty(n, channels, height, width, dtype=torch.float16)
+        return _empty_batch((n, height, width, channels))
+
+    def _decode_one(self, data: bytes | memoryview, out: np.ndarray) -> None:
+        if self.info.latent_scale:
+            decode_latent_into(data, out)
+        else:
+            decode_into(data, out)
+
+    def _as_read(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.info.latent_scale:
+            return batch.float().mul_(self.info.latent_scale)
+        return batch.permute(0, 3, 1, 2)
 
     def _map(self, shard: int) -> mmap.mmap:
         found = self._maps.get(shard)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -53,7 +54,7 @@ def open_originals(
     so arrays may hold floats. Raises DataError for what the source lacks.
     """
     if source.is_dir():
-        return _from_folder(source, labels=labels)
+        return originals_of_folder(source, labels=labels)
     if not source.is_file():
         raise DataError(
             f"{shown(source)} does not exist; give a folder of images, a .zip or an .npz"
@@ -65,7 +66,10 @@ def open_originals(
     raise DataError(f"{shown(source)} is neither a folder nor a .zip nor an .npz; convert it first")
 
 
-def _from_folder(source: Path, *, labels: str) -> Originals:
+def originals_of_folder(
+    source: Path, *, labels: str, kinds: tuple[str, ...] = IMAGE_EXTENSIONS
+) -> Originals:
+    """Files of a folder whose names end in one of ``kinds``; raises DataError."""
     account = Account()
     files = files_below(source, account)
     folders = sorted(p.name for p in source.iterdir() if p.is_dir() and not is_hidden(p.name))
@@ -74,7 +78,7 @@ def _from_folder(source: Path, *, labels: str) -> Originals:
         most = LARGEST_TABLE if name in LABEL_FILES else LARGEST_MEMBER
         return read_bounded(source / name, most, "make it smaller, or leave it out")
 
-    return _from_files(source, files, folders, read, labels=labels, account=account)
+    return _from_files(source, files, folders, read, labels=labels, account=account, kinds=kinds)
 
 
 def open_pairs(source: Path) -> Originals:
@@ -157,13 +161,14 @@ def _from_files(
     *,
     labels: str,
     account: Account,
+    kinds: tuple[str, ...] = IMAGE_EXTENSIONS,
 ) -> Originals:
     where = shown(source)
     table = next((name for name in LABEL_FILES if name in files), None)
-    images = images_among(files, account, used=LABEL_FILES)
+    images = images_among(files, account, used=LABEL_FILES, kinds=kinds)
     if not images:
         raise DataError(
-            f"{where} holds no image; images end in {', '.join(sorted(IMAGE_EXTENSIONS))}"
+            f"{where} holds no image; images end in {', '.join(sorted(kinds))}"
             + "".join(f"; {sentence}" for sentence in account.sentences())
         )
     found = Labels(None, [])
@@ -190,19 +195,31 @@ def _from_npz(source: Path, *, labels: str, scratch: Path, windowed: bool) -> Or
     if labels in ("folder", "file"):
         raise ConfigError(f"{source} is an npz; its labels are auto or none")
     with Npz(source) as arrays:
-        member = arrays.first(IMAGE_ARRAYS)
-        if member is None:
-            raise DataError(
-                f"{source} has no image array; it holds {shown(', '.join(arrays.entries))}, and "
-                f"images are called {', '.join(IMAGE_ARRAYS)}"
-            )
-        what = f"array {member} of {source}"
-        layout = _layout(arrays.header(member), what, windowed=windowed)
-        images = _mapped(arrays, member, scratch)
-        classes = _npz_labels(arrays, len(images)) if labels == "auto" else None
-    images = layout(images)
+        check = partial(_layout, windowed=windowed)
+        images, member = npz_array(arrays, IMAGE_ARRAYS, scratch, what="image", check=check)
+        images = check(arrays.header(member), member)(images)
+        classes = npz_labels(arrays, len(images)) if labels == "auto" else None
     names = [f"image {i} of {source.name}" for i in range(len(images))]
     return Originals(names, lambda i: np.array(images[i]), classes)
+
+
+def npz_array(
+    arrays: Npz, wanted: tuple[str, ...], scratch: Path, *, what: str, check: Callable
+) -> tuple[np.ndarray, str]:
+    """The first array that has one of these names, memory-mapped, and its name.
+
+    ``check(header, sentence's beginning)`` refuses what cannot be used before anything is
+    unpacked; ``scratch`` gets a copy, images.npy; ``what`` an item is called. Raises DataError.
+    """
+    name = arrays.first(wanted)
+    if name is None:
+        raise DataError(
+            f"{arrays.path} has no {what} array; it holds "
+            f"{shown(', '.join(arrays.entries)) or 'nothing'}, and {what}s are called "
+            f"{', '.join(wanted)}"
+        )
+    check(arrays.header(name), f"array {name} of {arrays.path}")
+    return _mapped(arrays, name, scratch), name
 
 
 def _mapped(arrays: Npz, member: str, scratch: Path) -> np.ndarray:
@@ -226,7 +243,8 @@ def _mapped(arrays: Npz, member: str, scratch: Path) -> np.ndarray:
     return np.memmap(place, header.dtype, "r", header.length, header.shape, order)
 
 
-def _npz_labels(arrays: Npz, count: int) -> list[int] | None:
+def npz_labels(arrays: Npz, count: int, what: str = "images") -> list[int] | None:
+    """Class numbers of an npz, None where it has none; raises DataError."""
     name = arrays.first(LABEL_ARRAYS)
     if name is None:
         return None
@@ -243,7 +261,7 @@ def _npz_labels(arrays: Npz, count: int) -> list[int] | None:
         )
     if len(numbers) != count:
         raise DataError(
-            f"{arrays.path} has {count} images but {len(numbers)} labels; save them together again"
+            f"{arrays.path} has {count} {what} but {len(numbers)} labels; save them together again"
         )
     return numbers
 

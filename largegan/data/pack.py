@@ -18,6 +18,7 @@ import numpy as np
 from largegan.data.account import Account
 from largegan.data.index import Index, Shard, write_index
 from largegan.data.labels import check_classes
+from largegan.data.latents import LatentPreparation, open_latents
 from largegan.data.originals import LABEL_CHOICES, Originals, open_originals, open_pairs
 from largegan.data.plan import permutation
 from largegan.data.prepare import Preparation, size_of
@@ -44,7 +45,7 @@ def pack(
     source: Path,
     out: Path,
     *,
-    preparation: Preparation,
+    preparation: Preparation | LatentPreparation,
     seed: int = 0,
     shard_bytes: int = 256 << 20,
     shard_count: int | None = None,
@@ -70,7 +71,10 @@ def pack(
     if channels_b is not None:
         how.append(dataclasses.replace(preparation, channels=channels_b))
     with new_folder(out) as temporary:
-        if channels_b is None:
+        if isinstance(preparation, LatentPreparation):
+            originals = open_latents(source, labels=labels, scratch=temporary)
+            how[0] = preparation = _with_channels(preparation, originals)
+        elif channels_b is None:
             windowed = preparation.window is not None
             originals = open_originals(source, labels=labels, scratch=temporary, windowed=windowed)
         else:
@@ -90,6 +94,16 @@ def pack(
         index = _index_of(temporary, sizes, originals, how, seed=seed)
         write_index(temporary, index)
     return Packed(index, skipped, originals.account, facts.notes(preparation))
+
+
+def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
+    """As many as the first latent that can be read has."""
+    for i in range(len(originals.names)):
+        try:
+            return dataclasses.replace(preparation, channels=originals.load(i).shape[0])
+        except (BadImage, IndexError, OSError):
+            continue
+    raise DataError(f"none of {len(originals.names)} latents can be read; save them again")
 
 
 def _check_request(*, on_error: str, labels: str, name: str, shard_count: int | None) -> None:
@@ -118,6 +132,8 @@ class Facts:
     def notes(self, preparation: Preparation) -> list[str]:
         """Sentences on what became of the pixels."""
         notes = []
+        if isinstance(preparation, LatentPreparation):
+            return notes
         if self.deep and preparation.window is None:
             notes.append(
                 f"{self.deep} of the {self.seen} images looked at have 16 bits and are stored with "
@@ -141,6 +157,8 @@ def _look_ahead(originals: Originals, preparation: Preparation, *, on_error: str
 
     Raises DataError for deep images that would become nearly black.
     """
+    if isinstance(preparation, LatentPreparation):
+        return _most_common_shape(originals) if on_error == "skip" else Facts()
     count, everything = len(originals.names), on_error == "skip" and preparation.size is None
     picks = np.arange(count)
     if not everything:
@@ -169,6 +187,17 @@ def _look_ahead(originals: Originals, preparation: Preparation, *, on_error: str
     if preparation.size is not None:
         facts.small = sum(n for size, n in sizes.items() if _enlarged(size, preparation))
     return facts
+
+
+def _most_common_shape(originals: Originals) -> Facts:
+    """The height and width of most latents."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for i in range(len(originals.names)):
+        try:
+            sizes[originals.load(i).shape[1:]] += 1
+        except (BadImage, OSError, DataError):
+            continue  # named when it is encoded
+    return Facts(size=sizes.most_common(1)[0][0] if sizes else None)
 
 
 def _top(image: bytes | np.ndarray) -> int:
@@ -280,7 +309,7 @@ def _one_size(
 def _write_shards(
     samples: Iterable[tuple[int | None, list[bytes], tuple[int, int]]],
     prefix: Path,
-    preparation: Preparation,
+    preparation: Preparation | LatentPreparation,
     *,
     shard_bytes: int,
     per_shard: int | None,
@@ -334,5 +363,6 @@ def _index_of(
         class_names=tuple(originals.class_names),
         packed_random=True,
         channels_b=how[1].channels if len(how) == 2 else 0,
+        latent_scale=how[0].scale if isinstance(how[0], LatentPreparation) else 0.0,
         made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
     )

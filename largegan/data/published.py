@@ -125,8 +125,10 @@ def streamed_source(
     """Shards to read front to back; without an index the first sample says what they hold."""
     urls = published.urls() if published else shards
     check_shard_count(len(urls), world)
-    if published and published.index.channels_b:
-        raise ConfigError("pairs are read by index; set cache_dir to a folder that keeps copies")
+    if published and (published.index.channels_b or published.index.latent_scale):
+        raise ConfigError(
+            "pairs and latents are read by index; set cache_dir to a folder that keeps copies"
+        )
     if published:
         info = published.index.info()
         counts = [shard.count for shard in published.index.shards]

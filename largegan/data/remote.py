@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import io
 import sys
 import time
 import urllib.error
@@ -12,11 +13,12 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from largegan.data.cache import cached
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, EnvironmentFault
 
 HTTP = ("http", "https")
 BY_WEBDATASET = ("s3", "gs", "hf", "ais")  # each needs its vendor's command-line program
-TIMEOUT_S, TRIES = 30, 3
+TIMEOUT_S, TRIES = 30, 6
+WAIT_S = 0.5  # before the second try; it doubles from try to try
 
 
 def scheme_of(path: str) -> str:
@@ -91,25 +93,79 @@ def _drain(file: BinaryIO) -> None:
         pass
 
 
+class HttpFile(io.RawIOBase):
+    """The bytes behind a URL; where a connection breaks, another one goes on.
+
+    Raises `DataError` for what the server says is not there, and `EnvironmentFault` after `TRIES`
+    connections in a row that brought nothing: the network may be back when the job is.
+    """
+
+    def __init__(self, url: str):
+        self.url, self.at, self.response = url, 0, None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        failure: object = None
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(WAIT_S * 2 ** (attempt - 1))
+            try:
+                count = self._read_on(buffer)
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code != 429:
+                    raise DataError(
+                        f"{self.url} cannot be fetched: the server says {error.code} "
+                        f"{error.reason}; check the address"
+                    ) from error
+                failure = error
+            except (OSError, http.client.HTTPException) as error:
+                failure = getattr(error, "reason", error)
+            else:
+                return count
+            self._hang_up()
+        raise EnvironmentFault(
+            f"{self.url} does not answer after {TRIES} tries ({failure}), {self.at} bytes into it; "
+            "check the address and the network, and continue with --run.resume auto"
+        )
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    def _read_on(self, buffer) -> int:
+        if self.response is None:
+            self.response = self._connect()
+        count = self.response.readinto(buffer)
+        if count == 0 and self.response.length:  # what the server said is still to come
+            raise ConnectionError("the connection ended early")
+        self.at += count
+        return count
+
+    def _connect(self) -> http.client.HTTPResponse:
+        """A response whose next byte is the one we need."""
+        request = urllib.request.Request(self.url)
+        if self.at:
+            request.add_header("Range", f"bytes={self.at}-")
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        if self.at and response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            left = self.at  # it begins at the beginning again
+            while left and (chunk := response.read(min(left, 1 << 20))):
+                left -= len(chunk)
+        return response
+
+    def _hang_up(self) -> None:
+        if self.response is not None:
+            with contextlib.suppress(OSError):
+                self.response.close()
+        self.response = None
+
+
 def _open_http(url: str) -> BinaryIO:
-    for attempt in range(TRIES):
-        try:
-            return urllib.request.urlopen(url, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            if error.code < 500 and error.code != 429:
-                raise DataError(
-                    f"{url} cannot be fetched: the server says {error.code} {error.reason}; check "
-                    "the address"
-                ) from error
-            failure: Exception = error
-        except (urllib.error.URLError, OSError) as error:
-            failure = error
-        if attempt + 1 < TRIES:
-            time.sleep(2**attempt / 2)
-    reason = getattr(failure, "reason", failure)
-    raise DataError(
-        f"{url} cannot be reached after {TRIES} tries ({reason}); check the address and the network"
-    ) from failure
+    file = io.BufferedReader(HttpFile(url), 1 << 16)
+    file.peek(1)  # what cannot be opened is said here
+    return file
 
 
 def _open_by_webdataset(url: str) -> BinaryIO:

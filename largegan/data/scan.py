@@ -63,7 +63,7 @@ def is_image(name: str) -> bool:
 def domain_of(name: str) -> str | None:
     """ "" for the image of a sample, "a" or "b" for those of a pair, None for another member."""
     domain, dot, extension = split_name(name)[1].rpartition(".")
-    known = extension in IMAGE_EXTENSIONS and domain in ("", "a", "b")
+    known = extension in (*IMAGE_EXTENSIONS, "npy") and domain in ("", "a", "b")
     return domain if known and bool(dot) == bool(domain) else None
 
 

@@ -139,7 +139,15 @@ def _join(indexes: list[Index]) -> Index:
     """One index over several folders, which must hold the same kind of images and classes."""
     first = indexes[0]
     for other in indexes[1:]:
-        for field in ("channels", "height", "width", "num_classes", "class_names", "channels_b"):
+        for field in (
+            "channels",
+            "height",
+            "width",
+            "num_classes",
+            "class_names",
+            "channels_b",
+            "latent_scale",
+        ):
             ours, theirs = getattr(first, field), getattr(other, field)
             if ours != theirs:
                 raise DataError(

@@ -115,8 +115,11 @@ class Stream:
         }
 
     def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Go on from a state. The seed of the state is taken over: it defines the order."""
-        if state["identity"] != self.source.info.identity:
+        """Go on from a state. The seed of the state is taken over: it defines the order.
+
+        An identity of None fits any data: what was imported has seen others elsewhere.
+        """
+        if state["identity"] not in (None, self.source.info.identity):
             raise DataError(
                 f"the dataset is not the one of the checkpoint (it is {self.source.info.identity}, "
                 f"the checkpoint has {state['identity']}); resume with the same shards, or start a "

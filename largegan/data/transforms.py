@@ -80,9 +80,11 @@ def _frame(
     places: torch.Tensor | None,
     flips: torch.Tensor | None,
 ) -> torch.Tensor:
-    """uint8 [n, C, h, w] -> float32 [n, C, H, W] in [-1, 1]."""
+    """uint8 [n, C, h, w] -> float32 [n, C, H, W] in [-1, 1]; latents stay the float32 they are."""
     if flips is not None:
         image = torch.where(flips[:, None, None, None], image.flip(3), image)
+    if image.is_floating_point():
+        return image.to(memory_format=torch.channels_last)
     before = framing.resized(*image.shape[2:])
     if before != tuple(image.shape[2:]):
         image = image.to(torch.float32, memory_format=torch.channels_last)

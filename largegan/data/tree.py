@@ -12,9 +12,9 @@ from largegan.files.output import reason, shown
 IGNORED = ("__MACOSX", ".")  # what archives of a Mac carry, and hidden files
 
 
-def is_image(name: str) -> bool:
+def is_image(name: str, kinds: tuple[str, ...] = IMAGE_EXTENSIONS) -> bool:
     """By its ending; files hidden or left behind by a Mac are none."""
-    return not is_hidden(name) and PurePosixPath(name).suffix[1:].lower() in IMAGE_EXTENSIONS
+    return not is_hidden(name) and PurePosixPath(name).suffix[1:].lower() in kinds
 
 
 def is_hidden(name: str) -> bool:
@@ -66,11 +66,17 @@ def _walk(
             account.leave("devices, pipes or sockets", name)
 
 
-def images_among(names: list[str], account: Account, *, used: tuple[str, ...] = ()) -> list[str]:
+def images_among(
+    names: list[str],
+    account: Account,
+    *,
+    used: tuple[str, ...] = (),
+    kinds: tuple[str, ...] = IMAGE_EXTENSIONS,
+) -> list[str]:
     """The images of some files; the others go into the account, but for those `used` otherwise."""
     images = []
     for name in names:
-        if is_image(name):
+        if is_image(name, kinds):
             images.append(name)
         elif name in used:
             continue

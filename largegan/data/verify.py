@@ -20,6 +20,7 @@ from largegan.data.index import (
     parse_index,
     write_index,
 )
+from largegan.data.latents import decode_latent_into
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand
 from largegan.data.scan import file_sha256, first_shape, scan_shard, second_channels
@@ -210,8 +211,12 @@ def _check_sample(file: Path, row: np.ndarray, index: Index, faults: list[str]) 
         try:
             with file.open("rb") as shard:
                 shard.seek(place)
-                image = np.empty((index.height, index.width, channels), np.uint8)
-                decode_into(shard.read(length), image)
+                data = shard.read(length)
+            if index.latent_scale:
+                shape = (channels, index.height, index.width)
+                decode_latent_into(data, np.empty(shape, np.float16))
+            else:
+                decode_into(data, np.empty((index.height, index.width, channels), np.uint8))
         except (BadImage, OSError) as error:
             problem, offset = str(error), place
     if problem is not None:

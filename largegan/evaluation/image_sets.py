@@ -185,6 +185,10 @@ class Drawn:
             torch.manual_seed(seeds[0])
             return list(sampler.images(latents, [sampler.label(seed) for seed in seeds]))
 
+    def reconstructed(self, images: list[Tensor]) -> Tensor:
+        """uint8 `[N, C, H, W]` of real images through an encoder and back."""
+        return self.sampler.reconstructed(images)
+
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None

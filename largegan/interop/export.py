@@ -16,6 +16,7 @@ from largegan.interop.exported import (
     CONFIG,
     FORMAT,
     WEIGHTS,
+    channels_of,
     choose_direction,
     is_exported,
     load_exported,
@@ -110,8 +111,7 @@ def _write_all(
 
 def _traceable(net: nn.Module, recipe: Recipe, kind: str) -> Traceable:
     if kind == "translator":
-        first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
-        return graphs.traceable_translator(net, first.in_channels)
+        return graphs.traceable_translator(net, channels_of(net))
     return graphs.traceable_generator(net, recipe)
 
 

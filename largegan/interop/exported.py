@@ -131,24 +131,32 @@ def network_of(recipe: Recipe, direction: str | None) -> nn.Module:
     """
     if direction is not None:
         return recipe.translator(direction)
-    if not hasattr(recipe, "G_ema"):
+    if not all(hasattr(recipe, name) for name in recipe.drawn_by):
         raise ConfigError(
             f"recipe {type(recipe).__name__} has no averaged generator that could be exported"
         )
     return Drawing(recipe)
 
 
+def channels_of(net: nn.Module) -> int:
+    """Colours of the images that a translation network takes: it says so, or its first
+    convolution knows."""
+    if hasattr(net, "image_channels"):
+        return net.image_channels
+    return next(m for m in net.modules() if isinstance(m, nn.Conv2d)).in_channels
+
+
 class Drawing(nn.Module):
     """`recipe.decode` as a network: what a recipe's samples are made by, and no other weights.
 
     How latents, labels and constant noise become images is the recipe's knowledge. Its networks
-    but the averaged generator are dropped, so the recipe cannot be trained afterwards.
+    but those of `drawn_by` are dropped, so the recipe cannot be trained afterwards.
     """
 
     def __init__(self, recipe: Recipe):
         super().__init__()
         recipe.players, recipe.phases = {}, []
-        for name in [name for name, _ in recipe.named_children() if name != "G_ema"]:
+        for name in [name for name, _ in recipe.named_children() if name not in recipe.drawn_by]:
             delattr(recipe, name)
         self.recipe = recipe
 

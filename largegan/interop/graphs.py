@@ -31,13 +31,13 @@ class AnySize(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net, self.multiple = net, net.multiple
+        self.net, self.multiple, self.scale = net, net.multiple, getattr(net, "scale", 1)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
         rows, columns = (mirrored(n, self.multiple, image.device) for n in (height, width))
         out = self.net(image.index_select(2, rows).index_select(3, columns))
-        rows, columns = (torch.arange(n, device=image.device) for n in (height, width))
+        rows, columns = (torch.arange(n * self.scale, device=image.device) for n in (height, width))
         return out.index_select(2, rows).index_select(3, columns)
 
 

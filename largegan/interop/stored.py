@@ -133,6 +133,10 @@ class StoredArray:
                 f"describes an array of shape {str(self.shape)[:80]} in {len(self.data)} bytes"
             )
 
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
     def load(self) -> Tensor:
         """As a tensor, in memory of its own."""
         flat = np.frombuffer(self.data, self.dtype)

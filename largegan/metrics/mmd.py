@@ -9,8 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from largegan.losses import gaussian_kernels, gaussian_mmd2, mmd2, squared_distances
+from largegan.errors import ConfigError
+from largegan.losses import gaussian_kernels, mmd2, squared_distances
+from largegan.metrics.side import Settings, Side, both_features, small_images
 
+ROWS = 1024  # of a kernel matrix that are in memory at once
+PIXELS = 32  # a side of the images whose pixels are compared
 MNIST_PIXELS = 784
 GMMN_VARIANCES = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)  # Li et al. (2015), in the authors' code
 
@@ -25,9 +29,43 @@ def as_vectors(images: Tensor) -> Tensor:
     return pixels * (MNIST_PIXELS / pixels.shape[1]) ** 0.5
 
 
-def discrepancy(real: Tensor, fake: Tensor) -> float:
-    """The unbiased squared MMD of two sets of vectors by GMMN's kernels, in float64."""
-    return float(gaussian_mmd2(real.double(), fake.double(), GMMN_VARIANCES, biased=False))
+def discrepancy(x: Tensor, y: Tensor, variances: Sequence[float]) -> float:
+    """The unbiased squared MMD under Gaussian kernels, in float64, in the memory of some rows."""
+    x, y = x.double(), y.double()
+
+    def total(a: Tensor, b: Tensor) -> float:
+        rows = (gaussian_kernels(squared_distances(part, b), variances) for part in a.split(ROWS))
+        return sum(float(block.sum()) for block in rows)
+
+    n, m, own = len(x), len(y), len(variances)  # a kernel of an example with itself is 1
+    within = (total(x, x) - own * n) / (n * (n - 1)) + (total(y, y) - own * m) / (m * (m - 1))
+    return within - 2 * total(x, y) / (n * m)
+
+
+def mmd(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """Of features, under kernels as wide as the reference's features are spread.
+
+    Their variances are 1/4 to 4 times half the mean squared distance between two reference images,
+    so the number does not depend on the scale of the features.
+    """
+    real, fake = (f[: settings.most] for f in both_features(reference, generated, "mmd"))
+    refuse_one(real, fake)
+    spread = float(real.double().var(0).sum())
+    variances = [spread * factor for factor in (0.25, 0.5, 1.0, 2.0, 4.0)]
+    return {"mmd": discrepancy(real, fake, variances)}
+
+
+def mmd_pixels(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """Of raw pixels at 32 x 32, under GMMN's kernels on MNIST's scale."""
+    sides = (small_images(side.images, PIXELS) for side in (reference, generated))
+    real, fake = (as_vectors(s[: settings.most].float() / 127.5 - 1) for s in sides)
+    refuse_one(real, fake)
+    return {"mmd_pixels": discrepancy(real, fake, GMMN_VARIANCES)}
+
+
+def refuse_one(*sets: Tensor) -> None:
+    if min(map(len, sets)) < 2:
+        raise ConfigError("the discrepancy of sets needs 2 images or more on both sides")
 
 
 def energy_distance(x: Tensor, y: Tensor, *, smoothing: float = 0.0) -> Tensor:

@@ -63,6 +63,28 @@ TABLE: dict[str, Metric] = {
         frozenset({"features"}),
         titles={"mind": "MIND"},
     ),
+    "mmd": Metric(
+        "maximum mean discrepancy of features, over all pairs",
+        "mmd:mmd",
+        {"mmd": "lower"},
+        frozenset({"features"}),
+        titles={"mmd": "MMD²"},
+    ),
+    "mmd_pixels": Metric(
+        "maximum mean discrepancy of raw pixels at 32x32, by GMMN's kernels",
+        "mmd:mmd_pixels",
+        {"mmd_pixels": "lower"},
+        frozenset({"images"}),
+        titles={"mmd_pixels": "MMD² of pixels"},
+    ),
+    "reconstruction": Metric(
+        "mean squared error of reference images through a checkpoint's encoder and back",
+        "reconstruction:reconstruction",
+        {"reconstruction": "lower"},
+        frozenset({"images"}),
+        errors={"reconstruction": "reconstruction_error"},
+        titles={"reconstruction": "reconstruction error"},
+    ),
     "prdc": Metric(
         "precision, recall, density, coverage",
         "prdc:prdc",

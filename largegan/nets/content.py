@@ -44,7 +44,11 @@ class ContentLoss:
 
     def open(self, device: torch.device) -> None:
         """Raises `EnvironmentFault` when the weights are not here, `ConfigError` for no network."""
-        if self.weight and self.network is None:
+        if not self.weight or self.network is not None:
+            return
+        if device.type == "meta":
+            self.network = _architecture(self.name.removeprefix(RANDOM))
+        else:
             self.network = feature_network(self.name).to(device)
 
     def __call__(self, fake: Tensor, real: Tensor) -> Tensor:

@@ -203,7 +203,8 @@ class Discriminator(nn.Module):
 
     With classes the logit is the class token's features (`cmap_dim` of them) times the class's
     query, unscaled. `align_dim` > 0 adds a head that predicts another network's features from the
-    class token and from every patch (`features`).
+    class token and from every patch (`features`). Where only differences of logits count, of images
+    of one class, `head_bias` has no effect but to drift.
     """
 
     def __init__(
@@ -222,6 +223,7 @@ class Discriminator(nn.Module):
         cmap_dim: int = 2048,
         align_dim: int = 0,
         align_hidden: int = 2048,
+        head_bias: bool = True,
     ):
         super().__init__()
         grid = height // patch, width_ // patch
@@ -232,7 +234,7 @@ class Discriminator(nn.Module):
         block = {"mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
         self.blocks = nn.ModuleList(DiscriminatorBlock(width, heads, **block) for _ in range(depth))
         self.norm = nn.RMSNorm(width, eps=EPS)
-        self.head = nn.Linear(width, cmap_dim if num_classes else 1)
+        self.head = nn.Linear(width, cmap_dim if num_classes else 1, bias=head_bias)
         self.query = ClassQuery(num_classes, cmap_dim) if num_classes else None
         self.align = mlp(width, align_hidden, align_dim) if align_dim else None
         initialize(self)
@@ -283,6 +285,7 @@ def initialize(net: nn.Module) -> None:
             nn.init.xavier_uniform_(
                 layer.weight.flatten(1), gain=0.1 if isinstance(layer, Modulation) else 1.0
             )
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Embedding):
             nn.init.normal_(layer.weight, std=0.02)

@@ -5,9 +5,13 @@ noise and the enlarged coarse image and makes the missing detail (a residual); a
 coarse + residual. A class enters as one more map, different in each network.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from largegan.layers.resize import pyramid_scale
 
 
 class ClassMap(nn.Module):
@@ -132,6 +136,40 @@ class CoarseDiscriminator(nn.Module):
         x = self.dropout(self.linear1(x).relu())
         x = self.dropout(self.linear2(x).relu())
         return self.linear3(x).squeeze(1)
+
+
+class Pyramid(nn.Module):
+    """The whole chain `[N, z_dim]` -> images `[N, C, S, S]` in [-1, 1]: a generator per level.
+
+    `z` holds the noise of every level, the coarsest first. `noise_shapes` say its parts.
+    """
+
+    def __init__(self, generators: list[nn.Module], sides: list[int], *, z_dim: int):
+        super().__init__()
+        self.generators, self.sides = nn.ModuleList(generators), sides
+        self.noise_shapes = [(z_dim,), *((1, side, side) for side in sides[1:])]
+
+    @property
+    def z_dim(self) -> int:
+        return sum(math.prod(shape) for shape in self.noise_shapes)
+
+    def images(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
+        """What every level makes, the coarsest first: `[N, C, side, side]` each, unbounded."""
+        parts = z.split([math.prod(shape) for shape in self.noise_shapes], 1)
+        found: list[Tensor] = []
+        for i, part in enumerate(parts):
+            found.append(self.grow(i, part, found[-1] if i else None, labels))
+        return found
+
+    def grow(self, level: int, noise: Tensor, image: Tensor | None, labels: Tensor | None):
+        """A level's images from those of the level before."""
+        side, noise = self.sides[level], noise.unflatten(1, self.noise_shapes[level])
+        coarse = None if image is None else pyramid_scale(image, (side, side))
+        detail = self.generators[level](noise, coarse, labels)
+        return detail if coarse is None else coarse + detail
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.images(z, labels)[-1].clamp(-1, 1)
 
 
 def with_class(x: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:

@@ -21,6 +21,7 @@ def translator(
     depth: int | None,
     norm: Norm,
     antialias: bool,
+    antialias_up: bool,
     dropout: bool,
 ) -> nn.Module:
     """A generator for images of about `size` pixels; it takes any other size too.
@@ -41,6 +42,6 @@ def translator(
         blocks=depth or (9 if size >= 256 else 6),
         norm=norm,
         antialias_down=antialias,
-        antialias_up=antialias,
+        antialias_up=antialias_up,
         dropout=dropout,
     )

@@ -23,6 +23,7 @@ from largegan.ops.table import markdown
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m largegan.ops",
         description=__doc__,

@@ -24,6 +24,8 @@ ELSEWHERE = 90  # the GPU that is compiled for where there is none: an H100
 
 
 class Finding(NamedTuple):
+    """One line of the report."""
+
     level: str  # ok, warn or FAIL
     what: str
     facts: str
@@ -114,6 +116,7 @@ def plans(example: Callable[[Tensor], Tensor], device: str = "cpu") -> list[Plan
 
 
 def image(dtype: torch.dtype, device: str) -> Tensor:
+    """Normal numbers of `SHAPE`, channels_last, the same in every type."""
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)).bfloat16()
     return x.to(device, dtype).to(memory_format=torch.channels_last)
 

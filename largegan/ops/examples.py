@@ -28,7 +28,7 @@ class Cost(NamedTuple):
 class Example(NamedTuple):
     """One call: `op(x, **tensors(x), **fixed(x), **call)`; no gradients go to `fixed`."""
 
-    call: dict = {}  # noqa: RUF012
+    call: dict
     tensors: Callable[[Tensor], Tensors] = nothing
     fixed: Callable[[Tensor], Tensors] = nothing
     cost: Cost | None = None  # None: not timed
@@ -63,57 +63,67 @@ def numbers(x: Tensor, *shape: int) -> Tensor:
 
 
 def vector(x: Tensor) -> Tensors:
+    """A bias, as `bias_act` and `filtered_lrelu` name it."""
     return {"b": line(x, -0.5)}
 
 
 def biased(x: Tensor) -> Tensors:
+    """A bias, as the other ops name it."""
     return {"bias": line(x, -0.5)}
 
 
 def styles(x: Tensor) -> Tensors:
+    """A factor for every channel of every image."""
     return {"s": lines(x)}
 
 
 def styled(x: Tensor) -> Tensors:
+    """What a generator's layer has beside its image, but for the noise."""
     return {"scale": lines(x), "bias": line(x, -0.5)}
 
 
 def noisy(x: Tensor) -> Tensors:
+    """What a generator's layer has beside its image; `noise` belongs to it."""
     return styled(x) | {"noise_strength": torch.tensor(0.5).to(x)}
 
 
 def noise(x: Tensor) -> Tensors:
-    """For an image twice as large."""
+    """Noise for an image twice as large."""
     return {"noise": numbers(x, 2 * x.shape[2], 2 * x.shape[3])}
 
 
 def affine(x: Tensor) -> Tensors:
+    """Gain and bias of a norm, by channel."""
     return {"gamma": line(x, 0.5), "beta": line(x, -0.5)}
 
 
 def affine_by_image(x: Tensor) -> Tensors:
+    """Gain and bias of a norm, by image and channel."""
     return {"gamma": lines(x), "beta": lines(x) - 1}
 
 
 def weights(size: int) -> Callable[[Tensor], Tensors]:
-    """Of a convolution to 6 channels."""
+    """Weights of a convolution to 6 channels."""
     return lambda x: {"w": numbers(x, 6, x.shape[1], size, size)}
 
 
 def weights_back(size: int) -> Callable[[Tensor], Tensors]:
-    """Of a transposed convolution to 6 channels."""
+    """Weights of a transposed convolution to 6 channels."""
     return lambda x: {"w": numbers(x, x.shape[1], 6, size, size)}
 
 
 def biased_weights(size: int) -> Callable[[Tensor], Tensors]:
+    """Weights of a convolution, and the bias in front of it."""
     return lambda x: weights(size)(x) | biased(x)
 
 
 def modulated(size: int) -> Callable[[Tensor], Tensors]:
+    """Weights of a convolution, and styles for its input."""
     return lambda x: weights(size)(x) | styles(x)
 
 
 def noisy_modulated(x: Tensor) -> Tensors:
+    """What a whole layer of a generator has beside its image."""
     bias = torch.linspace(-0.5, 0.75, 6).bfloat16().to(x)
     return modulated(3)(x) | {"noise_strength": torch.tensor(0.5).to(x), "bias": bias}
 

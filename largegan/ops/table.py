@@ -150,8 +150,8 @@ TABLE = {
             ops.batch_norm_act,
             norm.batch_norm_act,
             {
-                "by channel": Example({}, affine),
-                "by image": Example({"act": "lrelu"}, affine_by_image, cost=Cost((3, 5, None))),
+                "by channel": Example({"act": "lrelu", "alpha": 0.25}, affine),
+                "by image": Example({}, affine_by_image, cost=Cost((3, 5, None))),
             },
             "norm.cu",
         ),
@@ -208,6 +208,7 @@ TABLE = {
                 "up": Example({"f": F, "up": 2, "padding": 1, "flip_weight": False}, modulated(3)),
                 "down": Example({"f": F, "down": 2, "padding": 1}, modulated(3)),
                 "colors": Example({"demodulate": False}, modulated(1)),
+                "gain": Example({"gain": 0.75, "f": F, "up": 2, "padding": 2}, modulated(3)),
             },
         ),
         Op(

@@ -1,17 +1,16 @@
 """Which engine each player gets, from the configuration and from Accelerate's; what cannot be is
 refused here, before any work."""
 
-import json
 import os
 from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel.engine import MakeShare
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
+from largegan.parallel.told import read_settings, told_by_accelerate
 from largegan.recipe import Recipe
 
 ENGINES = ("replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2")
@@ -120,105 +119,3 @@ def check_deepspeed() -> None:
             f"deepspeed {version} cannot reduce a phase's gradients in one go; install "
             f"{'.'.join(map(str, OLDEST_DEEPSPEED))} or newer"
         )
-
-
-def told_by_accelerate(env: Mapping[str, str], precision: str) -> tuple[str | None, str | None]:
-    """(the engine that `accelerate launch` was told to use, its DeepSpeed file)."""
-    mixed = env.get("ACCELERATE_MIXED_PRECISION", "no")
-    if mixed not in ("no", precision):
-        raise ConfigError(
-            f"accelerate's configuration asks for mixed precision {mixed}, train.precision is "
-            f"{precision}; say --train.precision bf16, or mixed_precision: 'no'"
-        )
-    if env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1") not in ("1", "auto", "None"):
-        raise ConfigError(
-            "accelerate's configuration sets gradient_accumulation_steps, which says nothing "
-            "here; state --train.batch_size and --train.micro_batch_size"
-        )
-    if on(env, "ACCELERATE_USE_DEEPSPEED"):
-        return told_deepspeed(env)
-    if on(env, "ACCELERATE_USE_FSDP"):
-        if env.get("FSDP_VERSION", "1") != "2":
-            raise ConfigError(
-                "accelerate's configuration asks for FSDP 1, which cannot differentiate through a "
-                "gradient; set fsdp_version: 2"
-            )
-        return "fsdp2", None
-    if on(env, "ACCELERATE_USE_MEGATRON_LM"):
-        raise ConfigError("Megatron-LM has no image GANs; use parallel.engine")
-    return None, None
-
-
-def told_deepspeed(env: Mapping[str, str]) -> tuple[str, str | None]:
-    """Accelerate hands over a JSON file, or single settings."""
-    file = env.get("ACCELERATE_DEEPSPEED_CONFIG_FILE")
-    if file and file.lower() != "none":
-        return "deepspeed", file
-    clipping = env.get("ACCELERATE_GRADIENT_CLIPPING", "0").lower()
-    check_settings(
-        {"gradient_clipping": 0 if clipping == "none" else float(clipping)}, "accelerate"
-    )
-    for kind in ("OPTIMIZER", "PARAM"):
-        if env.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{kind}_DEVICE", "none").lower() != "none":
-            raise ConfigError(
-                f"accelerate's configuration offloads ({kind.lower()}), which has not been tried "
-                "with two players; leave it out"
-            )
-    return f"zero{env.get('ACCELERATE_DEEPSPEED_ZERO_STAGE', '2')}", None
-
-
-def on(env: Mapping[str, str], name: str) -> bool:
-    return env.get(name, "false").lower() in ("true", "1", "yes")
-
-
-def read_settings(path: str | None) -> dict:
-    """A DeepSpeed JSON file, without what says "auto"."""
-    if path is None:
-        return {}
-    try:
-        content = json.loads(Path(path).read_text())
-    except OSError as fault:
-        raise ConfigError(f"DeepSpeed file {path}: cannot be read ({fault.strerror})") from None
-    except ValueError as fault:
-        raise ConfigError(f"DeepSpeed file {path}: not valid JSON ({fault})") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"DeepSpeed file {path}: expected an object at the top level")
-    content = without_auto(content)
-    check_settings(content, f"DeepSpeed file {path}")
-    return content
-
-
-def without_auto(section: dict) -> dict:
-    return {
-        key: without_auto(value) if isinstance(value, dict) else value
-        for key, value in section.items()
-        if value != "auto"
-    }
-
-
-def check_settings(settings: dict, source: str) -> None:
-    """Refuses what would change training in silence, or twice."""
-    if settings.get("gradient_clipping", 0) != 0:
-        raise ConfigError(
-            f"{source}: gradient_clipping must be 0; --train.max_grad_norm clips, under every "
-            "engine alike"
-        )
-    if settings.get("gradient_accumulation_steps", 1) != 1:
-        raise ConfigError(
-            f"{source}: gradient_accumulation_steps must be 1; state --train.micro_batch_size"
-        )
-    for section in ("bf16", "fp16", "torch_autocast"):
-        if settings.get(section, {}).get("enabled"):
-            raise ConfigError(
-                f"{source}: leave {section} out; weights stay float32, and --train.precision bf16 "
-                "computes in bfloat16"
-            )
-    for section in ("optimizer", "scheduler"):
-        if section in settings:
-            raise ConfigError(f"{source}: leave {section} out; the recipe says how to optimise")
-    zero = settings.get("zero_optimization", {})
-    if zero.get("stage", 2) not in (1, 2, 3):
-        raise ConfigError(f"{source}: zero_optimization.stage must be 1, 2 or 3")
-    for section in ("offload_optimizer", "offload_param"):
-        if zero.get(section, {}).get("device", "none") != "none":
-            raise ConfigError(f"{source}: {section} has not been tried with two players")

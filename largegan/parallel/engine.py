@@ -13,9 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 
+from largegan.parallel.averages import CutAverage
 from largegan.parallel.collective import mean_over_ranks
 from largegan.parallel.launch import World, contact
-from largegan.parallel.reduce import all_reduce_sum
+from largegan.parallel.pieces import Window
+from largegan.parallel.reduce import all_reduce_sum, in_buckets
 from largegan.parallel.replicated import Replicated
 from largegan.recipe import Progress, Recipe
 
@@ -39,6 +41,7 @@ class Share(Protocol):
     params: list[nn.Parameter]
     optimizer: optim.Optimizer
     splits_weights: bool  # between phases no rank holds a whole weight
+    windows: list[Window]  # empty where the parameters are the engine's own
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
         """Before a phase; `moves` says whether it is this player's."""
@@ -70,16 +73,19 @@ class Share(Protocol):
     def whole(self) -> AbstractContextManager[None]:
         """Within it every rank reads whole weights on the modules."""
 
+    def pieces(self) -> dict[nn.Parameter, Tensor]:
+        """This rank's flat piece of each weight, where `splits_weights`; see `pieces.cut`."""
+
     def editing(self) -> AbstractContextManager[None]:
         """Within it a recipe may change the weights element by element, in place."""
 
-    def weight(self, name: str) -> Tensor:
-        """The whole float32 weight."""
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Whole float32 weights by name; what no rank holds whole is gathered by buckets."""
 
     def load_weight(self, name: str, value: Tensor) -> None: ...
 
-    def moments(self, name: str) -> dict[str, Tensor]:
-        """Whole optimizer tensors of one parameter, by field; empty before the first step."""
+    def moments(self) -> Iterator[tuple[str, str, Tensor]]:
+        """(name, field, whole tensor) of the optimizer; nothing before the first step."""
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
         """Fields by parameter, as `moments` gave them."""
@@ -120,6 +126,7 @@ class Engine:
             for name in recipe.players
         }
         self._owner = {name: player for player, names in self.names.items() for name in names}
+        self.averages = self._cut_averages(names)
 
     @property
     def params(self) -> dict[str, list[nn.Parameter]]:
@@ -178,12 +185,24 @@ class Engine:
         return "engines " + ", ".join(f"{player} {name}" for player, name in names.items())
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Within it every weight can be read on its module, on every rank: averages, pictures."""
+    def weights(self) -> Iterator[None]:
+        """Within it every weight can be read on its module, on every rank."""
         with ExitStack() as stack:
             for share in self.shares.values():
                 stack.enter_context(share.whole())
             yield
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Within it averages can be read, too: for pictures and scores."""
+        with self.weights():
+            for average in self.averages:
+                average.open()
+            try:
+                yield
+            finally:
+                for average in self.averages:
+                    average.close()
 
     def editing(self, player: str) -> AbstractContextManager[None]:
         """Within it a recipe may change weights of `player`, such as by clipping them."""
@@ -200,18 +219,18 @@ class Engine:
     def model_state(self) -> dict[str, Tensor]:
         """Everything the recipe registers, each tensor whole and once, under its first name.
 
-        All ranks take part. Tensors that no rank holds whole are gathered one by one, onto the
-        host of rank 0 only.
+        All ranks take part. Tensors that no rank holds whole are gathered onto the host of rank 0
+        only.
         """
-        live, state = self.recipe.state_dict(), {}
-        for name in self.layout:
-            share = self.shares.get(self._owner.get(name))
-            if share is None or not share.splits_weights:
-                state[name] = live[name]
-                continue
-            weight = share.weight(name)
-            if self.rank == 0:
-                state[name] = weight.to("cpu")
+        live = self.recipe.state_dict()
+        state = {name: live[name] for name in self.layout}
+        for share in self.shares.values():
+            if share.splits_weights:
+                for name, weight in share.weights():
+                    self._keep(state, name, weight)
+        for average, names in self.averages.items():
+            for name, value in zip(names, average.values(), strict=True):
+                self._keep(state, name, value)
         return state
 
     @torch.no_grad()
@@ -219,10 +238,18 @@ class Engine:
         """Restores every registered tensor; a module with two names is in files under its first."""
         live = self.recipe.state_dict()
         state = {self._alias.get(name, name): value for name, value in state.items()}
+        cut = {
+            name: (average, number)
+            for average, names in self.averages.items()
+            for number, name in enumerate(names)
+        }
         for name in self.layout:
             if name not in state:
                 raise RuntimeError(f"no tensor {name} in the state to load")
-            if name in self._owner:
+            if name in cut:
+                average, number = cut[name]
+                average.load(number, state[name])
+            elif name in self._owner:
                 self.shares[self._owner[name]].load_weight(name, state[name])
             else:
                 live[name].copy_(state[name])
@@ -232,12 +259,21 @@ class Engine:
 
         All ranks take part; where they share the moments out, only rank 0 gets them, on its host.
         """
-        state = {}
+        state: dict[str, Tensor] = {}
         for player, share in self.shares.items():
-            for name in self.names[player]:
-                for field, value in share.moments(name).items():
+            for name, field, value in share.moments():
+                if share.name == "replicated":
                     state[f"{player}/{name}/{field}"] = value
+                else:
+                    self._keep(state, f"{player}/{name}/{field}", value)
         return state
+
+    def _keep(self, state: dict[str, Tensor], name: str, gathered: Tensor) -> None:
+        """On the host of rank 0; nowhere else."""
+        if self.rank == 0:
+            state[name] = gathered.to("cpu")
+        else:
+            state.pop(name, None)
 
     @torch.no_grad()
     def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
@@ -247,6 +283,18 @@ class Engine:
             fields[player].setdefault(name, {})[field] = value
         for player, share in self.shares.items():
             share.load_moments(fields[player])
+
+    def _cut_averages(self, names: dict[nn.Parameter, str]) -> dict[CutAverage, list[str]]:
+        """The averages of every player whose weights are cut, with the names of their tensors."""
+        found = {}
+        for module in self.recipe.modules():
+            for share in self.shares.values() if hasattr(module, "follows") else ():
+                followed = set(module.follows[0].parameters())
+                if share.splits_weights and followed and followed <= set(share.params):
+                    forms = {window.parameter: window.form for window in share.windows}
+                    average = CutAverage(module, forms, share.pieces, self.rank, self.world)
+                    found[average] = [names[window.parameter] for window in average.windows]
+        return found
 
     def _average_batch_statistics(self) -> None:
         """Batch norm's running statistics saw only this rank's images: all take the mean."""
@@ -276,11 +324,15 @@ class Engine:
 
 def broadcast(state: dict[str, Tensor]) -> None:
     """Everybody starts with rank 0's tensors."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
     for tensor in state.values():
-        shared = tensor.contiguous()  # what travels is rows, whatever the memory format
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for bucket in (bucket for some in by_type.values() for bucket in in_buckets(some)):
+        flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
         with contact():
-            dist.broadcast(shared, src=0)
-        tensor.copy_(shared)
+            dist.broadcast(flat, src=0)
+        for tensor, part in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
 
 
 def describe(recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, str]]:

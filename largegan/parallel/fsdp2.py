@@ -10,6 +10,7 @@ read without a call, or gradients be differentiated again.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +60,10 @@ class FSDP2:
         self.windows = [window for bucket in self.buckets for window in bucket.windows]
         # What the optimizer steps: this rank's pieces, in the memory that torch gathers from.
         cuts = [p for bucket in self.buckets for p in bucket.parameters()]
-        self.pieces = [nn.Parameter(p.detach().to_local()) for p in cuts]
+        self.stepped = [nn.Parameter(p.detach().to_local()) for p in cuts]
         make_optimizer = recipe.players[player].make_optimizer
         self.fields_of_weights = fields_of_weights(make_optimizer)
-        self.optimizer = make_optimizer(iter(self.pieces))
+        self.optimizer = make_optimizer(iter(self.stepped))
         self.rest()
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
@@ -78,7 +79,7 @@ class FSDP2:
             bucket.close()
 
     def reduce(self, extras: list[Tensor]) -> Tensor:
-        pieces = iter(self.pieces)
+        pieces = iter(self.stepped)
         for bucket in self.buckets:  # one after the other: the whole gradients go on the way
             for gradient in reduce_scatter_sum([w.take_gradient() for w in bucket.windows]):
                 next(pieces).grad = gradient
@@ -98,9 +99,9 @@ class FSDP2:
 
     def suspects(self) -> Iterator[tuple[str, Tensor]]:
         for name, i in self.index.items():
-            yield f"parameter {name}", self.pieces[i]
+            yield f"parameter {name}", self.stepped[i]
         for name, i in self.index.items():
-            yield f"gradient of {name}", self.pieces[i].grad
+            yield f"gradient of {name}", self.stepped[i].grad
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -110,27 +111,31 @@ class FSDP2:
         finally:
             self.rest()
 
+    def pieces(self) -> dict[nn.Parameter, Tensor]:
+        return {p: piece.detach() for p, piece in zip(self.params, self.stepped, strict=True)}
+
     @contextmanager
     def editing(self) -> Iterator[None]:
         with self.whole():
             yield
-            for piece, window in zip(self.pieces, self.windows, strict=True):
+            for piece, window in zip(self.stepped, self.windows, strict=True):
                 piece.detach().copy_(cut(window.flat(), self.rank, self.world))
 
-    def weight(self, name: str) -> Tensor:
-        return self._whole(name, self.pieces[self.index[name]].detach())
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self._whole([piece.detach() for piece in self.stepped])
 
     def load_weight(self, name: str, value: Tensor) -> None:
-        self.pieces[self.index[name]].copy_(self._piece(name, value))
+        self.stepped[self.index[name]].copy_(self._piece(name, value))
 
-    def moments(self, name: str) -> dict[str, Tensor]:
-        found = {}
-        for field, value in self.optimizer.state.get(self.pieces[self.index[name]], {}).items():
+    def moments(self) -> Iterator[tuple[str, str, Tensor]]:
+        state = [self.optimizer.state.get(piece, {}) for piece in self.stepped]
+        for field in state[0]:
             if field in self.fields_of_weights:
-                found[field] = self._whole(name, value).cpu()
-            elif value is not None:
-                found[field] = torch.as_tensor(value).cpu()
-        return found
+                for name, value in self._whole([fields[field] for fields in state]):
+                    yield name, field, value
+            elif state[0][field] is not None:
+                for name, fields in zip(self.index, state, strict=True):
+                    yield name, field, torch.as_tensor(fields[field])
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
         packed = self.optimizer.state_dict()
@@ -150,10 +155,15 @@ class FSDP2:
                 bucket.open()
 
     def _gradients(self) -> list[Tensor]:
-        return [piece.grad for piece in self.pieces]
+        return [piece.grad for piece in self.stepped]
 
-    def _whole(self, name: str, piece: Tensor) -> Tensor:
-        return gather([piece], [self.windows[self.index[name]].form])[0]
+    def _whole(self, pieces: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter's whole tensor from this rank's pieces, a bucket at a time."""
+        names, rest = iter(self.index), iter(pieces)
+        for bucket in self.buckets:
+            some = list(islice(rest, len(bucket.windows)))
+            for tensor in gather(some, [window.form for window in bucket.windows]):
+                yield next(names), tensor
 
     def _piece(self, name: str, value: Tensor) -> Tensor:
         """This rank's piece of a tensor that every rank has read: nothing travels."""

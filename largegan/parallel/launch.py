@@ -99,7 +99,7 @@ def agree(world: World, decide: Callable[[], T]) -> T:
     with contact():
         dist.broadcast_object_list(box, src=0)
     if box[1] is not None:
-        raise box[1]
+        raise known_to_all(box[1])
     return box[0]
 
 
@@ -118,7 +118,7 @@ def together(world: World, work: Callable[[], T]) -> T:
             dist.all_gather_object(faults, fault)
         fault = next((f for f in faults if f is not None), None)
     if fault is not None:
-        raise fault
+        raise known_to_all(fault)
     return answer
 
 
@@ -149,10 +149,40 @@ def contact() -> Iterator[None]:
 
         if isinstance(fault, torch.OutOfMemoryError):  # in a backward that also gathers: our own
             raise
+        if (reason := watch.reported()) is not None:
+            raise fault_of(*reason) from fault
         raise EnvironmentFault(
             f"lost contact with another process of this run ({str(fault).splitlines()[0][:160]}); "
             "its own message says why; continue with --run.resume auto"
         ) from fault
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Around all of a run: what ends one rank is said to the others, who end for that reason too.
+
+    Otherwise they would only have lost contact, and a job of several nodes ends with the largest
+    exit code of all: that one, which asks to be tried again.
+    """
+    try:
+        yield
+    except UserError as fault:
+        tried_again = (EnvironmentFault.exit_code, Requeue.exit_code)
+        if fault.exit_code not in tried_again and not getattr(fault, "known_to_all", False):
+            watch.report(fault.exit_code, str(fault))
+        raise
+
+
+def known_to_all(fault: UserError) -> UserError:
+    """An error that every rank raises: nobody needs to be told."""
+    fault.known_to_all = True
+    return fault
+
+
+def fault_of(code: int, sentence: str) -> UserError:
+    """The error of an exit code."""
+    kinds = {kind.exit_code: kind for kind in UserError.__subclasses__()}
+    return kinds.get(code, UserError)(sentence)
 
 
 def disconnect() -> None:

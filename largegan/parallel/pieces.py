@@ -40,8 +40,9 @@ class Window:
     The parameter stays the same object, so networks and recipes need not know. Closed, it is empty.
     """
 
-    def __init__(self, parameter: nn.Parameter):
-        self.parameter, self.form = parameter, Form(parameter)
+    def __init__(self, parameter: nn.Parameter, form: Form | None = None):
+        """`form` is the parameter's own, unless it is to lie in memory like another."""
+        self.parameter, self.form = parameter, form or Form(parameter)
 
     def flat(self) -> Tensor:
         """What it shows, `[numel]`."""
@@ -67,10 +68,16 @@ def length(numel: int, ranks: int) -> int:
     return -(-numel // ranks)
 
 
+def span(numel: int, rank: int, ranks: int) -> tuple[int, int]:
+    """Where the piece of `rank` begins and ends; shorter than others, or empty, at the end."""
+    size = length(numel, ranks)
+    return min(numel, size * rank), min(numel, size * (rank + 1))
+
+
 def cut(flat: Tensor, rank: int, ranks: int) -> Tensor:
-    """The piece of `rank`, in the same memory; shorter than others, or empty, at the end."""
-    size = length(flat.numel(), ranks)
-    return flat[size * rank : size * (rank + 1)]
+    """The piece of `rank`, in the same memory."""
+    start, stop = span(flat.numel(), rank, ranks)
+    return flat[start:stop]
 
 
 def gather(pieces: Sequence[Tensor], forms: Iterable[Form]) -> list[Tensor]:
@@ -83,7 +90,9 @@ def gather(pieces: Sequence[Tensor], forms: Iterable[Form]) -> list[Tensor]:
     with contact():
         dist.all_gather_into_tensor(everyone, mine)
     columns = everyone.view(ranks, -1).split(sizes, dim=1)
-    return [f.view(c.reshape(-1)[: f.numel]) for f, c in zip(forms, columns, strict=True)]
+    # Contiguous, not reshaped: a column of one number a rank would be a view with gaps.
+    flats = [column.contiguous().view(-1) for column in columns]
+    return [form.view(flat[: form.numel]) for form, flat in zip(forms, flats, strict=True)]
 
 
 def reduce_scatter_sum(flats: Sequence[Tensor]) -> list[Tensor]:

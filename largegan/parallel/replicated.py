@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from largegan.parallel.launch import World
 from largegan.parallel.reduce import BUCKET_BYTES, GradientReduction
@@ -31,7 +31,7 @@ class Replicated:
         overlap: bool = True,
         bucket_bytes: int = BUCKET_BYTES,
     ):
-        self.names = names
+        self.names, self.windows = names, []
         self.params = [recipe.get_parameter(name) for name in names]
         self.optimizer = recipe.players[player].make_optimizer(iter(self.params))
         self.by_name = dict(zip(names, self.params, strict=True))
@@ -88,16 +88,21 @@ class Replicated:
     def editing(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def weight(self, name: str) -> Tensor:
-        return self.by_name[name].detach()
+    def pieces(self) -> dict[nn.Parameter, Tensor]:
+        raise NotImplementedError("nothing is cut")
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        for name, p in self.by_name.items():
+            yield name, p.detach()
 
     def load_weight(self, name: str, value: Tensor) -> None:
         self.by_name[name].copy_(value)
 
-    def moments(self, name: str) -> dict[str, Tensor]:
-        fields = self.optimizer.state.get(self.by_name[name], {})
-        # SGD without momentum keeps a None.
-        return {k: torch.as_tensor(v) for k, v in fields.items() if v is not None}
+    def moments(self) -> Iterator[tuple[str, str, Tensor]]:
+        for name, p in self.by_name.items():
+            for field, value in self.optimizer.state.get(p, {}).items():
+                if value is not None:  # as SGD without momentum keeps it
+                    yield name, field, torch.as_tensor(value)
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
         packed = self.optimizer.state_dict()

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.distributed import TCPStore
 
 VERDICT = "largegan/verdict"
+FAULT = "largegan/fault"
 
 
 class Watch:
@@ -47,6 +48,7 @@ class Watch:
         self.store, self.end = store, end
         self.beat_s = min(5.0, timeout_s / 10)
         self.place, self.waiting, self.since, self.beats = "start-up", False, time.monotonic(), 0
+        self.fault: tuple[int, str] | None = None  # what ended another rank: exit code, sentence
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -64,6 +66,23 @@ class Watch:
         finally:
             self.waiting, self.since = before, time.monotonic()
 
+    def report(self, code: int, sentence: str) -> None:
+        """Tells the others why this rank ends, which they would only notice.
+
+        They look once a beat, and with rank 0 ends the place where they look: it waits for that.
+        """
+        with suppress(RuntimeError):
+            self.store.set(FAULT, json.dumps([code, f"rank {self.rank}: {sentence}"]))
+            if self.rank == 0:
+                time.sleep(1.5 * self.beat_s)
+
+    def reported(self) -> tuple[int, str] | None:
+        """Why another rank has ended, if it said so."""
+        with suppress(RuntimeError):
+            if self.fault is None and self.store.check([FAULT]):
+                self.fault = tuple(json.loads(self.store.get(FAULT)))
+        return self.fault
+
     def close(self) -> None:
         self._over.set()
         self._thread.join(2 * self.beat_s)
@@ -73,6 +92,7 @@ class Watch:
             late = self.waiting and time.monotonic() - self.since > self.timeout_s
             try:
                 self._tell()
+                self.reported()
                 if late or self.store.check([VERDICT]):
                     self._judge()
             except RuntimeError:  # the store has gone: with rank 0's node, or because all is done
@@ -158,6 +178,17 @@ def stop() -> None:
     if _watch is not None:
         _watch.close()
     _watch = None
+
+
+def report(code: int, sentence: str) -> None:
+    """This rank ends for a reason that the others should hear; nothing where nobody watches."""
+    if _watch is not None and _watch.reported() is None:
+        _watch.report(code, sentence)
+
+
+def reported() -> tuple[int, str] | None:
+    """(exit code, sentence) of a rank that has ended."""
+    return _watch.reported() if _watch is not None else None
 
 
 def at(place: str) -> None:

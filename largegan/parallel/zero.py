@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from largegan.parallel.launch import World, contact
 from largegan.parallel.moments import fields_of_weights
-from largegan.parallel.pieces import Window
+from largegan.parallel.pieces import Window, span
 from largegan.parallel.reduce import all_reduce_sum
 from largegan.recipe import Recipe
 
@@ -48,9 +48,9 @@ class Zero:
         self.rank, self.world, self.stage = world.rank, world.size, stage
         self.name, self.splits_weights = f"zero{stage}", stage == 3
         self.params = [recipe.get_parameter(name) for name in names]
-        windows = [Window(p) for p in self.params]
-        self.windows = dict(zip(names, windows, strict=True))
-        self.flats = {name: nn.Parameter(w.flat().clone()) for name, w in self.windows.items()}
+        self.windows = [Window(p) for p in self.params]
+        self.by_name = dict(zip(names, self.windows, strict=True))
+        self.flats = {name: nn.Parameter(w.flat().clone()) for name, w in self.by_name.items()}
         make_optimizer = recipe.players[player].make_optimizer
         self.fields_of_weights = fields_of_weights(make_optimizer)
         self.engine = initialize(
@@ -80,13 +80,13 @@ class Zero:
 
     def rest(self) -> None:
         if self.splits_weights:
-            for window in self.windows.values():
+            for window in self.windows:
                 window.close()
             self.gathered.__exit__(None, None, None)
             self.gathered = nullcontext()
 
     def reduce(self, extras: list[Tensor]) -> Tensor:
-        for name, window in self.windows.items():
+        for name, window in self.by_name.items():
             self.flats[name].grad = window.take_gradient()
         with contact():
             self.coalesced.__exit__(None, None, None)
@@ -121,43 +121,49 @@ class Zero:
         finally:
             self.rest()
 
+    def pieces(self) -> dict[nn.Parameter, Tensor]:
+        found = {}
+        for p, flat, window in zip(self.params, self.flats.values(), self.windows, strict=True):
+            start, stop = span(window.form.numel, self.rank, self.world)
+            found[p] = flat.ds_tensor.data[: stop - start]  # without DeepSpeed's padding
+        return found
+
     @contextmanager
     def editing(self) -> Iterator[None]:
         with self.whole():
             yield
-            for name, window in self.windows.items():  # what is stepped are copies of the weights
+            for name, window in self.by_name.items():  # what is stepped are copies of the weights
                 if self.splits_weights:
                     self._load_piece(name, window.flat())
                 elif self.flats[name]._hp_mapping is not None:
                     self.flats[name]._hp_mapping.update_hp()
 
-    def weight(self, name: str) -> Tensor:
-        flat, form = self.flats[name], self.windows[name].form
-        with self._gathering([flat]):
-            return form.view(flat.detach().clone() if self.splits_weights else flat.detach())
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        with self.whole():
+            for name, p in zip(self.by_name, self.params, strict=True):
+                yield name, p.detach().clone()  # DeepSpeed takes the memory back
 
     def load_weight(self, name: str, value: Tensor) -> None:
         from deepspeed.utils import safe_set_full_fp32_param
 
-        flat = self.windows[name].form.flat(value.to(self.zero.device))
+        flat = self.by_name[name].form.flat(value.to(self.zero.device))
         if self.splits_weights:
             self._load_piece(name, flat)
         else:
             self.flats[name].copy_(flat)
             safe_set_full_fp32_param(self.flats[name], flat)
 
-    def moments(self, name: str) -> dict[str, Tensor]:
+    def moments(self) -> Iterator[tuple[str, str, Tensor]]:
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        found = {}
         for field, value in self.optimizer.state.get(self._stepped()[0], {}).items():
-            if field in self.fields_of_weights:
-                with contact():
-                    flat = safe_get_full_optimizer_state(self.flats[name], field)
-                found[field] = self.windows[name].form.view(flat).cpu()
-            elif value is not None:
-                found[field] = torch.as_tensor(value).clone()  # one counter for all parameters
-        return found
+            for name, window in self.by_name.items():
+                if field in self.fields_of_weights:
+                    with contact():
+                        flat = safe_get_full_optimizer_state(self.flats[name], field)
+                    yield name, field, window.form.view(flat)
+                elif value is not None:
+                    yield name, field, torch.as_tensor(value).clone()  # one counter for all
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
@@ -168,7 +174,7 @@ class Zero:
         self._make_room(next(iter(state.values())))
         for name, fields in state.items():
             for field in self.fields_of_weights & fields.keys():
-                value = self.windows[name].form.flat(fields[field].to(self.zero.device))
+                value = self.by_name[name].form.flat(fields[field].to(self.zero.device))
                 if self.splits_weights:
                     value = self._piece(name, value)
                     safe_set_local_optimizer_state(self.flats[name], value, field)
@@ -190,7 +196,7 @@ class Zero:
         self.gathered = self._gathering(list(self.flats.values()))
         with contact():
             self.gathered.__enter__()
-        for name, window in self.windows.items():
+        for name, window in self.by_name.items():
             window.open(self.flats[name])
 
     def _gathering(self, flats: list[nn.Parameter]):

@@ -11,6 +11,7 @@ statistics follow the generator's own steps only, and the average's half-life gr
 instead of starting at step 20,000.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -31,6 +32,7 @@ from largegan.nets.resnet_sn import blocks_that_give
 from largegan.ranges import (
     Beta,
     Depth,
+    Few,
     Halflife,
     LearningRate,
     PositiveWeight,
@@ -56,8 +58,14 @@ class LargeScaleOptions(NoiseToImageOptions):
     """Unit of the discriminator's widths."""
     attention: WholeNumber = 64
     """Size of the feature maps with self-attention, in both networks; 0: none."""
+    g_attention_blocks: list[Few] | None = None
+    """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
+    d_attention_blocks: list[Few] | None = None
+    """The discriminator's."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
+    bn_eps: PositiveWeight = 1e-5
+    """What batch norm adds to variances."""
     sync_bn: bool = True
     """Batch norm over the images of all ranks; with accumulation, of the micro-batches that
     ranks compute at the same moment."""
@@ -69,6 +77,8 @@ class LargeScaleOptions(NoiseToImageOptions):
     """Least norm of a singular vector."""
     sn_update: Literal["forward", "step"] = "forward"
     """Refine singular vectors in every forward (as published) or once a step."""
+    sn_refine_in_eval: bool = True
+    """Refine copies of them once more while sampling, as BigGAN-PyTorch does and torch does not."""
     start: Start = "orthogonal"
     """What weights start as."""
     fold: bool = True
@@ -83,6 +93,8 @@ class LargeScaleOptions(NoiseToImageOptions):
     """Adam's learning rate of the discriminator."""
     beta1: Beta = 0.0
     """Adam's momentum, both players."""
+    adam_eps: PositiveWeight = 1e-6
+    """What Adam adds to the roots that it divides by, both players."""
     ema_halflife_nimg: Halflife = 14_200_000
 
 
@@ -94,6 +106,8 @@ class BigGANOptions(LargeScaleOptions):
     """Numbers in a latent vector, standard normal; rounded down to equal parts."""
     hierarchical: bool = True
     """Each block sees its own part of z; else the first layer sees all of it."""
+    d_wide: bool = True
+    """The hidden width of the discriminator's blocks is their output's; else their input's."""
 
 
 class LargeScaleGAN(NoiseToImage):
@@ -109,7 +123,7 @@ class LargeScaleGAN(NoiseToImage):
             options.sn_iterations,
             options.sn_eps,
             options.sn_update,
-            refine_in_eval=True,
+            refine_in_eval=options.sn_refine_in_eval,
         )
         common = {
             "image_channels": data.channels,
@@ -124,15 +138,16 @@ class LargeScaleGAN(NoiseToImage):
             z_dim=options.z_dim,
             channels=options.g_channels,
             shared_dim=options.shared_dim,
-            attention=blocks_that_give(options.attention, resolution=size, up=True),
+            attention=places(options.g_attention_blocks, options.attention, size, up=True),
             norm=options.norm,
+            bn_eps=options.bn_eps,
             batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
             **common,
         )
         self.D = discriminator(
             size,
             channels=options.d_channels,
-            attention=blocks_that_give(options.attention, resolution=size, up=False),
+            attention=places(options.d_attention_blocks, options.attention, size, up=False),
             **common,
         )
         self.z_dim = self.G.z_dim
@@ -142,9 +157,10 @@ class LargeScaleGAN(NoiseToImage):
         self.ortho = options.ortho
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
+        learner = partial(adam, beta1=options.beta1, beta2=0.999, eps=options.adam_eps)
         self.players = {
-            "D": Player([self.D], adam(options.d_lr, options.beta1, 0.999, eps=1e-6)),
-            "G": Player([self.G], adam(options.g_lr, options.beta1, 0.999, eps=1e-6)),
+            "D": Player([self.D], learner(options.d_lr)),
+            "G": Player([self.G], learner(options.g_lr)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
@@ -206,5 +222,11 @@ class BigGAN(LargeScaleGAN):
         super().__init__()
         square_side(data, "biggan")
         generator = partial(Generator, hierarchical=options.hierarchical)
-        self.build_networks(data, options, generator, partial(Discriminator))
+        discriminator = partial(Discriminator, wide=options.d_wide)
+        self.build_networks(data, options, generator, discriminator)
         self.build_players(options)
+
+
+def places(blocks: list[int] | None, size: int, resolution: int, *, up: bool) -> Sequence[int]:
+    """Blocks that self-attention follows: as listed, or where feature maps have `size` pixels."""
+    return blocks_that_give(size, resolution=resolution, up=up) if blocks is None else blocks

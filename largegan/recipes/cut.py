@@ -17,10 +17,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
-from largegan.layers.plain_norm import init_weights, use_own_statistics
+from largegan.layers.plain_norm import init_weights
 from largegan.losses import PATCH_LOSSES, patch_nce
 from largegan.nets.patch_sampler import PatchSampler
 from largegan.nets.resnet_translation import ResnetGenerator
@@ -31,6 +30,7 @@ from largegan.recipes.translation import (
     TranslationOptions,
     build_discriminator,
     channels_of,
+    up,
 )
 
 
@@ -96,7 +96,7 @@ class CUT(Translation):
             blocks=options.blocks or 9,
             norm=options.norm,
             antialias_down=options.antialias,
-            antialias_up=options.antialias,
+            antialias_up=up(options),
             dropout=options.dropout,
         )
         self.F = PatchSampler(
@@ -107,7 +107,7 @@ class CUT(Translation):
         self.D = build_discriminator(data, target, options)
         for net in (self.G, self.F, self.D):
             init_weights(net, xavier=True)
-        self.G_ema = Ema(use_own_statistics(self.G), halflife_nimg=options.ema_halflife_nimg)
+        self.G_ema = self.averaged(self.G, options)
         self.players = {"D": self.player(self.D), "G": self.player(self.G, self.F)}
         self.phases = [
             Phase("D", self.discriminator),

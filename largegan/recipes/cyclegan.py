@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import nn
 
-from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.image_pool import ImagePool
-from largegan.layers.plain_norm import use_own_statistics
 from largegan.losses import PATCH_LOSSES
 from largegan.ranges import Weight, WholeNumber
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
@@ -71,8 +69,8 @@ class CycleGAN(Translation):
         self.D_b = build_discriminator(data, b, options)
         self.pool_a = ImagePool(options.pool_size, (a, data.height, data.width))
         self.pool_b = ImagePool(options.pool_size, (b, data.height, data.width))
-        self.G_ab_ema = Ema(use_own_statistics(self.G_ab), halflife_nimg=options.ema_halflife_nimg)
-        self.G_ba_ema = Ema(use_own_statistics(self.G_ba), halflife_nimg=options.ema_halflife_nimg)
+        self.G_ab_ema = self.averaged(self.G_ab, options)
+        self.G_ba_ema = self.averaged(self.G_ba, options)
         self.players = {
             "G": self.player(self.G_ab, self.G_ba),
             "D": self.player(self.D_a, self.D_b),

@@ -28,6 +28,7 @@ from largegan.errors import ConfigError
 from largegan.layers.precision import exact
 from largegan.losses import finite_difference_gp, relativistic_d, relativistic_g
 from largegan.nets.gat import LEVELS, Discriminator, Generator
+from largegan.nets.latent_decoder import LatentDecoder
 from largegan.ranges import Beta, Depth, Halflife, LearningRate, PositiveWeight, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
@@ -65,6 +66,9 @@ class GATOptions(NoiseToImageOptions):
     """Adam's learning rate, both players; null: 2e-4 * 768 / width, each its own."""
     beta2: Beta = 0.99
     """Adam's memory of squared gradients, both players (of gradients: none)."""
+    decoder: str | None = None
+    """For latents: exported program (.pt2, from torch.export.save) that turns them into pictures;
+    null: pictures show their first three channels."""
     ema_halflife_nimg: Halflife = 354_700
     """Half-life of the averaged generator, in images (0.999 at batch 512)."""
     ema_rampup: Halflife | None = None
@@ -73,6 +77,8 @@ class GATOptions(NoiseToImageOptions):
 
 class GAT(NoiseToImage):
     """Transformers with noisy multi-level outputs (Hyun et al., 2025)."""
+
+    latents = True
 
     def __init__(self, data: DataSpec, options: GATOptions):
         super().__init__()
@@ -89,7 +95,13 @@ class GAT(NoiseToImage):
             *size, z_dim=o.z_dim, width=o.g_width, depth=o.g_depth, heads=o.g_heads, **shared
         )
         self.D = Discriminator(
-            *size, width=o.d_width, depth=o.d_depth, heads=o.d_heads, cmap_dim=o.cmap_dim, **shared
+            *size,
+            width=o.d_width,
+            depth=o.d_depth,
+            heads=o.d_heads,
+            cmap_dim=o.cmap_dim,
+            head_bias=False,  # it cancels in every difference; Adam would make rounding of it steps
+            **shared,
         )
         self.G_ema = Ema(
             self.G,
@@ -97,11 +109,20 @@ class GAT(NoiseToImage):
             rampup=o.ema_rampup,
             average_buffers=False,
         )
+        self.decoder = None
+        if data.latent_scale:
+            self.decoder = LatentDecoder(o.decoder, scale=data.latent_scale)
         self.players = {
             "D": Player([self.D], adam(o.lr or 2e-4 * 768 / o.d_width, 0.0, o.beta2)),
             "G": Player([self.G], adam(o.lr or 2e-4 * 768 / o.g_width, 0.0, o.beta2)),
         }
         self.phases = [Phase("D", self.discriminator), Phase("G", self.generator, fresh=False)]
+
+    def set_batch_size(self, batch_size: int) -> None:
+        """Training begins: a decoder that is missing is found now, not at the first picture."""
+        super().set_batch_size(batch_size)
+        if self.decoder is not None:
+            self.decoder.open(self.G.places.device)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
@@ -137,7 +158,7 @@ class GAT(NoiseToImage):
         return draw_view(finished, LEVELS)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
+        """Images for `z`, decoded from latents; without labels the classes take turns."""
         return self.decode_truncated(z, labels, 1.0)
 
     @torch.no_grad()
@@ -147,11 +168,14 @@ class GAT(NoiseToImage):
             labels = None
         elif labels is None:
             labels = torch.arange(len(z), device=z.device) % self.num_classes
-        return self.G_ema.net(z, labels, truncation=amount)[-1].clamp(-1, 1)
+        made = self.G_ema.net(z, labels, truncation=amount)[-1]
+        return made.clamp(-1, 1) if self.decoder is None else self.decoder(made)
 
 
 def check(data: DataSpec, o: GATOptions) -> None:
     """Refuses sizes that do not divide, before anything is built."""
+    if o.decoder is not None and not data.latent_scale:
+        raise ConfigError("recipe.decoder is for latents, and the data are images; leave it out")
     if data.height % o.patch or data.width % o.patch:
         raise ConfigError(
             f"recipe.patch is {o.patch}, which does not divide images of "

@@ -8,15 +8,16 @@ Mescheder et al., 2018, Eq. 9) makes it converge instead of circling.
 from dataclasses import dataclass
 
 from largegan.ema import Ema
-from largegan.losses import minimax_d, non_saturating_g, r1
+from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets.mlp import MLP
 from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.toy import Toy, ToyOptions, refuse_images
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianOptions(ToyOptions):
+class GaussianOptions(ToyOptions, GradientPenaltyOptions):
     """Options of `gaussian`."""
 
     r1: Weight = 0.02
@@ -34,7 +35,7 @@ class Gaussian(Toy):
         """
         super().__init__()
         refuse_images(data, "gaussian")
-        self.z_dim, self.weight = options.z_dim, options.r1
+        self.z_dim, self.weight, self.penalty = options.z_dim, options.r1, options.penalty
         self.G, self.D = MLP(options.z_dim, 1, width=options.width), MLP(1, 1, width=options.width)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {
@@ -42,16 +43,16 @@ class Gaussian(Toy):
             "G": Player([self.G], adam(options.lr, 0.5, 0.99)),
         }
         self.phases = [
-            Phase("D", self.discriminator, second_order=True),
+            Phase("D", self.discriminator, second_order=options.second_order),
             Phase("G", self.generator, fresh=False),
         ]
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        real = batch["x"].requires_grad_()  # [N, 1]
-        score = self.D(real)
+        real = batch["x"]  # [N, 1]
+        score, r1 = zero_centered(self.D, real, self.penalty)
         return {
             "adv": minimax_d(score, self.D(self.fake(batch))),
-            "r1": self.weight * r1(score, real),
+            "r1": self.weight * r1,
         }
 
     def generator(self, batch: Batch, at: Progress) -> Terms:

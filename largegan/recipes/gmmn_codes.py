@@ -51,6 +51,7 @@ class GMMNCodes(NoiseToImage):
     """Moment matching on the codes of an auto-encoder (Li et al., 2015)."""
 
     noise = staticmethod(uniform)
+    drawn_by = ("G_ema", "A_ema")
 
     def __init__(self, data: DataSpec, options: GMMNCodesOptions):
         super().__init__()

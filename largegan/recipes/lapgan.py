@@ -9,7 +9,6 @@ standardised); Adam by default, SGD as published with `optimizer: sgd` (lr 0.02;
 both networks of a level see the same images; samples come from averaged weights.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,20 +18,23 @@ from torch import Tensor, nn, optim
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.latents import uniform
 from largegan.layers.resize import pyramid_scale
 from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets.lapgan import (
     CoarseDiscriminator,
     CoarseGenerator,
+    Pyramid,
     ResidualDiscriminator,
     ResidualGenerator,
 )
-from largegan.ranges import Fraction, Halflife, Images, LearningRate, PositiveWeight, Weight, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.ranges import Fraction, Images, LearningRate, PositiveWeight, Weight, Width
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class LAPGANOptions:
+class LAPGANOptions(NoiseToImageOptions):
     """Options of `lapgan`."""
 
     base: Width = 8
@@ -61,8 +63,6 @@ class LAPGANOptions:
     """What an epoch divides SGD's learning rate by."""
     epoch_nimg: Images = 50_000
     """Images of an epoch."""
-    ema_halflife_nimg: Halflife = 10_000
-    """Half-life of the averaged generators, in images."""
 
 
 def sides_of(data: DataSpec, base: int) -> list[int]:
@@ -81,34 +81,17 @@ def sides_of(data: DataSpec, base: int) -> list[int]:
     return sides[::-1]
 
 
-class Level(nn.Module):
+class Level:
     """One level of the pyramid: a GAN of the detail that the enlarged coarser image lacks.
 
     `coarser` is the side of the level before; None at the coarsest, whose detail is the image.
     """
 
     def __init__(
-        self,
-        size: int,
-        coarser: int | None,
-        *,
-        image_channels: int,
-        num_classes: int,
-        options: LAPGANOptions,
+        self, G: nn.Module, D: nn.Module, noise_shape: tuple, size: int, coarser: int | None
     ):
-        super().__init__()
-        self.size, self.coarser, self.num_classes = size, coarser, num_classes
-        shape = {"image_channels": image_channels, "num_classes": num_classes}
-        g, d = shape.copy(), shape | {"dropout": options.dropout}
-        if coarser is None:
-            self.noise_shape = (options.z_dim,)
-            self.G = CoarseGenerator(size, z_dim=options.z_dim, width=options.g_width, **g)
-            self.D = CoarseDiscriminator(size, width=options.d_width, **d)
-        else:
-            self.noise_shape = (1, size, size)
-            self.G = ResidualGenerator(size, channels=options.channels, **g)
-            self.D = ResidualDiscriminator(size, channels=options.channels, **d)
-        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        self.G, self.D, self.noise_shape = G, D, noise_shape
+        self.size, self.coarser = size, coarser
 
     def split(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Of images of any size: their detail at this level, and the coarser image enlarged."""
@@ -124,41 +107,35 @@ class Level(nn.Module):
     def noise(self, like: Tensor) -> Tensor:
         return torch.rand(len(like), *self.noise_shape, device=like.device) * 2 - 1
 
-    def labels(self, batch: Batch) -> Tensor | None:
-        return batch["label"] if self.num_classes else None
-
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        (detail, coarse), labels = self.split(batch["image"]), self.labels(batch)
+        (detail, coarse), labels = self.split(batch["image"]), batch.get("label")
         fake = self.G(self.noise(detail), coarse, labels)
         adv = minimax_d(self.D(detail, coarse, labels), self.D(fake, coarse, labels))
         return {"adv": adv / 2}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        (detail, coarse), labels = self.split(batch["image"]), self.labels(batch)
+        (detail, coarse), labels = self.split(batch["image"]), batch.get("label")
         fake = self.G(self.noise(detail), coarse, labels)
         return {"adv": non_saturating_g(self.D(fake, coarse, labels))}
 
-    def grow(self, noise: Tensor, image: Tensor | None, labels: Tensor | None) -> Tensor:
-        """This level's image `[N, C, size, size]` from the level before, by averaged weights."""
-        coarse = None if image is None else self.scaled(image)
-        detail = self.G_ema(noise.unflatten(1, self.noise_shape), coarse, labels)
-        return detail if coarse is None else coarse + detail
 
-
-class LAPGAN(Recipe):
+class LAPGAN(NoiseToImage):
     """A Laplacian pyramid of GANs (Denton et al., 2015): players D0, G0 (coarsest), D1, G1, ..."""
+
+    noise = staticmethod(uniform)
 
     def __init__(self, data: DataSpec, options: LAPGANOptions):
         super().__init__()
         self.options = options
         self.num_classes = data.num_classes if options.conditional else 0
-        self.reads = ("image", "label") if self.num_classes else ("image",)
         sides = sides_of(data, options.base)
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
-        self.levels = nn.ModuleList(
-            Level(size, coarser, **shape, options=options)
-            for size, coarser in zip(sides, [None, *sides], strict=False)
-        )
+        self.G = Pyramid(generators(sides, options, shape), sides, z_dim=options.z_dim)
+        self.D = nn.ModuleList(discriminators(sides, options, shape))
+        self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        self.z_dim = self.G.z_dim
+        nets = zip(self.G.generators, self.D, self.G.noise_shapes, sides, strict=True)
+        self.levels = [Level(*net, None if i == 0 else sides[i - 1]) for i, net in enumerate(nets)]
         self.players, self.phases = {}, []
         for i, level in enumerate(self.levels):
             self.players[f"D{i}"] = Player([level.D], self.optimizer(), self.schedule)
@@ -179,30 +156,21 @@ class LAPGAN(Recipe):
         momentum = min(o.momentum + o.momentum_growth * epoch, 0.7)
         return {"lr": o.lr / o.lr_decay**epoch, "momentum": momentum, "dampening": momentum}
 
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        for level in self.levels:
-            level.G_ema.update(level.G, at, batch_size)
-
-    def noise_sizes(self) -> list[int]:
-        return [math.prod(level.noise_shape) for level in self.levels]
-
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        """All levels' noise in one vector, the coarsest first."""
-        size = sum(self.noise_sizes())
-        return torch.rand(n, size, generator=generator, device=generator.device) * 2 - 1
-
     @torch.no_grad()
     def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
-        """What every level makes of latents, the coarsest first: float32 `[n, C, S, S]` each.
-
-        Without labels the classes take turns.
-        """
+        """The images of every level, the coarsest first. Without labels the classes take turns."""
         if self.num_classes and labels is None:
             labels = torch.arange(len(z), device=z.device) % self.num_classes
-        images: list[Tensor] = []
-        for level, noise in zip(self.levels, z.split(self.noise_sizes(), 1), strict=True):
-            images.append(level.grow(noise, images[-1] if images else None, labels))
-        return [image.clamp(-1, 1) for image in images]
+        return [image.clamp(-1, 1) for image in self.G_ema.net.images(z, labels)]
 
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.pyramid(z, labels)[-1]
+
+def generators(sides: list[int], o: LAPGANOptions, shape: dict[str, int]) -> list[nn.Module]:
+    first = CoarseGenerator(sides[0], z_dim=o.z_dim, width=o.g_width, **shape)
+    return [first, *(ResidualGenerator(side, channels=o.channels, **shape) for side in sides[1:])]
+
+
+def discriminators(sides: list[int], o: LAPGANOptions, shape: dict[str, int]) -> list[nn.Module]:
+    shape = shape | {"dropout": o.dropout}
+    first = CoarseDiscriminator(sides[0], width=o.d_width, **shape)
+    others = (ResidualDiscriminator(side, channels=o.channels, **shape) for side in sides[1:])
+    return [first, *others]

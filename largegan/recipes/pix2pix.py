@@ -15,9 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
-from largegan.layers.plain_norm import use_own_statistics
 from largegan.losses import PATCH_LOSSES
 from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
@@ -62,7 +60,7 @@ class Pix2Pix(Translation):
         source, target = channels_of(data, options.direction)
         self.G = build_generator(data, source, target, options)
         self.D = build_discriminator(data, source + target, options)
-        self.G_ema = Ema(use_own_statistics(self.G), halflife_nimg=options.ema_halflife_nimg)
+        self.G_ema = self.averaged(self.G, options)
         self.players = {"D": self.player(self.D), "G": self.player(self.G)}
         self.phases = [
             Phase("D", self.discriminator),

@@ -11,18 +11,16 @@ channels.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from largegan.augment.draws import SameDraws
 from largegan.augment.pipeline import GROUPS, augment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.precision import exact
-from largegan.losses import finite_difference_gp, r1, relativistic_d, relativistic_g
+from largegan.losses import relativistic_d, relativistic_g
 from largegan.nets.r3gan import Discriminator, Generator
 from largegan.ranges import (
     Base,
@@ -46,6 +44,7 @@ from largegan.recipe import (
     adam,
     cosine_decay,
 )
+from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 # Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
@@ -54,7 +53,7 @@ SMALLEST = 4  # sides of the first stage, at least
 
 
 @dataclass(frozen=True, kw_only=True)
-class R3GANOptions(NoiseToImageOptions):
+class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions):
     """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
 
     z_dim: Width = 64
@@ -63,8 +62,12 @@ class R3GANOptions(NoiseToImageOptions):
     """A stage has this over its longer side feature maps (a multiple of what its groups need)."""
     channel_max: Width = 768
     """At most so many feature maps (the paper's ImageNet: 1536, with a base of 49152)."""
+    widths: list[Width] | None = None
+    """Feature maps of every stage, the smallest first; null: as the two numbers above say."""
     group_width: Width = 16
     """Features in a group of the 3x3 convolutions."""
+    groups: list[Few] | None = None
+    """Groups of the 3x3 convolutions of every stage; null: of the width above."""
     blocks: Depth = 2
     """Residual blocks of every stage."""
     expansion: Depth = 2
@@ -95,9 +98,6 @@ class R3GANOptions(NoiseToImageOptions):
     """Probability of ADA's transforms (of colours: half of it) at the end; it starts at 0."""
     schedule_nimg: Images = 20_000_000
     """Images in which all of these end (normally train.total_nimg)."""
-    penalty: Literal["exact", "finite_difference"] = "exact"
-    """How R1 and R2 are found: by second derivatives, or from differences along random directions,
-    which is another regulariser but suits weights that are cut over processes."""
 
 
 class R3GAN(NoiseToImage):
@@ -115,11 +115,13 @@ class R3GAN(NoiseToImage):
         self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
         sizes = stage_sizes(data.height, data.width)
         unit = o.group_width // min(o.expansion, o.group_width)
-        widths = [features(max(size), o.channel_base, o.channel_max, unit) for size in sizes]
+        widths = o.widths or [
+            features(max(size), o.channel_base, o.channel_max, unit) for size in sizes
+        ]
         shared = {
             "widths": widths,
-            "groups": [width * o.expansion // o.group_width for width in widths],
-            "blocks": [o.blocks] * len(sizes),
+            "groups": o.groups or [width * o.expansion // o.group_width for width in widths],
+            "blocks": [o.blocks] * len(widths),
             "expansion": o.expansion,
             "image_channels": data.channels,
             "c_dim": self.num_classes,
@@ -141,7 +143,7 @@ class R3GAN(NoiseToImage):
             "G": Player([self.G], adam(o.lr, 0.0, o.beta2), self.schedule),
         }
         self.phases = [
-            Phase("D", self.discriminator, second_order=o.penalty == "exact"),
+            Phase("D", self.discriminator, second_order=o.second_order),
             Phase("G", self.generator),
         ]
 
@@ -155,17 +157,16 @@ class R3GAN(NoiseToImage):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
         c, p = self.labels(batch), self.value("augment_p", at.nimg)
-        real, fake = batch["image"].detach(), self.fake(batch).detach()
-        penalize = PENALTIES[self.options.penalty]
-        with exact(real):  # differences of sixteen bits are noise; second derivatives nearly so
-            real_scores, r1_term = penalize(lambda x: self.judge(x, c, p), real)
-            fake_scores, r2_term = penalize(lambda x: self.judge(x, c, p), fake)
+        real, fake = batch["image"], self.fake(batch)
+        penalty = self.options.penalty
+        real_scores, r1 = zero_centered(lambda x: self.judge(x, c, p), real, penalty)
+        fake_scores, r2 = zero_centered(lambda x: self.judge(x, c, p), fake, penalty)
         gamma = self.value("gamma", at.nimg)
         self.watch(real_score=real_scores.mean(), fake_score=fake_scores.mean())
         return {
             "adv": relativistic_d(real_scores, fake_scores),
-            "r1": gamma * r1_term,
-            "r2": gamma * r2_term,
+            "r1": gamma * r1,
+            "r2": gamma * r2,
         }
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
@@ -197,23 +198,6 @@ class R3GAN(NoiseToImage):
         if self.num_classes and labels is None:
             labels = torch.arange(len(z), device=z.device) % self.num_classes
         return self.G_ema(z, self.labels({"label": labels})).clamp(-1, 1)
-
-
-def exact_penalty(critic, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores `[N]` of images, and 1/2 E |grad|^2 of the critic there, by a second derivative."""
-    images = images.requires_grad_()
-    scores = critic(images)
-    return scores, r1(scores, images)
-
-
-def estimated_penalty(critic, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The same from one difference along a random direction, augmented alike both times."""
-    critic = SameDraws(critic, images.device)
-    scores = critic(images)
-    return scores, finite_difference_gp(critic, scores, images)
-
-
-PENALTIES = {"exact": exact_penalty, "finite_difference": estimated_penalty}
 
 
 def stage_sizes(height: int, width: int) -> list[tuple[int, int]]:

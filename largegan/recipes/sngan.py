@@ -44,6 +44,8 @@ class SNGANOptions(NoiseToImageOptions):
     """Batch norm, or none, in the generator."""
     conditional: bool = True
     """Use the classes when the data have them."""
+    d_activated_shortcut: bool = False
+    """The discriminator's shortcuts see activated features, as in StudioGAN."""
     d_steps: Depth = 5
     """Discriminator steps per generator step."""
     lr: LearningRate = 2e-4
@@ -69,7 +71,13 @@ class SNGAN(NoiseToImage):
         self.G = Generator(
             size, z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
         )
-        self.D = Discriminator(size, channels=options.d_channels, norm="spectral", **shape)
+        self.D = Discriminator(
+            size,
+            channels=options.d_channels,
+            norm="spectral",
+            activated_shortcut=options.d_activated_shortcut,
+            **shape,
+        )
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {
             "D": Player([self.D], adam(options.lr, 0.0, 0.9), self.schedule),

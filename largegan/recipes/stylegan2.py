@@ -22,7 +22,7 @@ from largegan.errors import ConfigError
 from largegan.layers.freeze import freeze
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
-from largegan.losses import non_saturating_g, path_lengths, r1
+from largegan.losses import non_saturating_g, path_lengths
 from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.ranges import (
@@ -39,6 +39,7 @@ from largegan.ranges import (
     Width,
 )
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 
 Transforms = Literal[
     "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"
@@ -48,7 +49,7 @@ AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 im
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Options:
+class StyleGAN2Options(GradientPenaltyOptions):
     """Options of `stylegan2`."""
 
     z_dim: Width = 512
@@ -71,6 +72,10 @@ class StyleGAN2Options:
     """Bound of activations (training with 16 bits); null: none."""
     mbstd_group: Depth = 4
     """Images whose standard deviation the discriminator sees together."""
+    mbstd_features: Few = 1
+    """In so many feature maps; 0: it does not see it."""
+    w_avg_beta: Fraction = 0.995
+    """How much of the mean w, which truncation pulls to, an optimizer step keeps."""
     conditional: bool = True
     """Use the classes when the data have them."""
     style_mixing: Fraction = 0.9
@@ -131,6 +136,7 @@ class StyleGAN2(Recipe):
             options.r1_every,
         )
         self.pl_weight, self.pl_shrink = options.pl_weight, options.pl_shrink
+        self.penalty = options.penalty
         shared = {"image_channels": data.channels, "conv_clamp": options.conv_clamp}
         shared |= {"channel_base": base, "channel_max": options.channel_max}
         synthesis = Synthesis(
@@ -147,6 +153,7 @@ class StyleGAN2(Recipe):
             w_dim=options.w_dim,
             num_ws=synthesis.num_ws,
             layers=options.mapping_layers,
+            w_avg_beta=options.w_avg_beta,
         )
         self.G = Generator(mapping, synthesis)
         self.D = Discriminator(
@@ -155,6 +162,7 @@ class StyleGAN2(Recipe):
             c_dim=self.num_classes,
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
+            group_features=options.mbstd_features,
             **shared,
         )
         freeze_first(self.D, options.freeze_d)
@@ -186,7 +194,13 @@ class StyleGAN2(Recipe):
             Phase("G", self.generator),
             Phase("G", self.path_length, every=options.pl_every, fresh=False, second_order=True),
             Phase("D", self.discriminator, fresh=False),
-            Phase("D", self.r1, every=options.r1_every, fresh=False, second_order=True),
+            Phase(
+                "D",
+                self.r1,
+                every=options.r1_every,
+                fresh=False,
+                second_order=options.second_order,
+            ),
         ]
         if not options.pl_weight:
             del self.phases[1]
@@ -218,9 +232,9 @@ class StyleGAN2(Recipe):
 
     def r1(self, batch: Batch, at: Progress) -> Terms:
         """The slope at real images before augmentation: what D does through it is punished."""
-        real = batch["image"].detach().requires_grad_()
-        scores = self.judge(real, self.condition(batch))
-        return {"r1": self.gamma(real) * r1(scores, real)}
+        real, c = batch["image"], self.condition(batch)
+        _, r1 = zero_centered(lambda x: self.judge(x, c), real, self.penalty)
+        return {"r1": self.gamma(real) * r1}
 
     def gamma(self, images: Tensor) -> float:
         if self.r1_gamma is not None:

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 from largegan.augment import ADA, DiffAugment
 from largegan.augment.blur import fading, gaussian_blur
-from largegan.augment.draws import SameDraws
 from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.precision import exact
-from largegan.losses import finite_difference_gp, non_saturating_g, r1
+from largegan.losses import non_saturating_g
 from largegan.nets.stylegan2 import Mapping
 from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
@@ -40,6 +39,7 @@ from largegan.ranges import (
     Width,
 )
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.stylegan2 import AUTO_EMA_ITERATIONS, Transforms, freeze_first
 
 AUTO_BLUR_ITERATIONS = 200_000 / 32  # R's blur fades in batch / 32 * 200,000 images
@@ -47,7 +47,7 @@ R_BLUR_SIGMA = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN3Options:
+class StyleGAN3Options(GradientPenaltyOptions):
     """Options of `stylegan3`."""
 
     configuration: Literal["t", "r"] = "t"
@@ -94,9 +94,6 @@ class StyleGAN3Options:
     """Weight of the gradient penalty; null: 0.001 height width / batch, as all published ones."""
     r1_every: Interval = 16
     """Iterations between gradient penalties."""
-    penalty: Literal["exact", "finite_difference"] = "exact"
-    """How R1 is found: by second derivatives, or from a difference along a random direction, which
-    is another regulariser but suits weights that are cut over processes."""
     g_lr: LearningRate = 0.0025
     """Adam's learning rate of the generator."""
     d_lr: LearningRate = 0.002
@@ -148,11 +145,10 @@ class StyleGAN3(Recipe):
             "G": Player([self.G], adam(o.g_lr, 0.0, 0.99)),
             "D": Player([self.D], adam(o.d_lr, 0.0, 0.99, lazy=o.r1_every)),
         }
-        second_order = o.penalty == "exact"
         self.phases = [
             Phase("G", self.generator),
             Phase("D", self.discriminator, fresh=False),
-            Phase("D", self.r1, every=o.r1_every, fresh=False, second_order=second_order),
+            Phase("D", self.r1, every=o.r1_every, fresh=False, second_order=o.second_order),
         ]
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
@@ -174,13 +170,9 @@ class StyleGAN3(Recipe):
 
     def r1(self, batch: Batch, at: Progress) -> Terms:
         """The slope at real images before blur and augmentation."""
-        real, c = batch["image"].detach(), self.condition(batch)
-        if self.options.penalty == "exact":
-            real.requires_grad_()
-            return {"r1": self.gamma(real) * r1(self.judge(real, c, at), real)}
-        judge = SameDraws(lambda images: self.judge(images, c, at), real.device)
-        with exact(real):  # a difference of sixteen bits is noise
-            return {"r1": self.gamma(real) * finite_difference_gp(judge, judge(real), real)}
+        real, c = batch["image"], self.condition(batch)
+        _, r1 = zero_centered(lambda x: self.judge(x, c, at), real, self.options.penalty)
+        return {"r1": self.gamma(real) * r1}
 
     def gamma(self, images: Tensor) -> float:
         if self.options.r1_gamma is not None:

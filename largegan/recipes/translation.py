@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from largegan.ema import Ema
+from largegan.layers.plain_norm import use_own_statistics
 from largegan.nets.patchgan import discriminator
 from largegan.nets.translators import translator
 from largegan.ranges import Depth, Halflife, Images, ImagesOrNone, LearningRate, Width
@@ -25,6 +27,11 @@ class TranslationOptions:
     """In all networks."""
     antialias: bool = False
     """Blur filters instead of strides, in discriminators and ResNet generators."""
+    antialias_up: bool | None = None
+    """The same where a ResNet generator enlarges; null: as `antialias`."""
+    statistics: Literal["own", "running"] = "own"
+    """What batch norm translates an image by: its own statistics, as published, or the running
+    averages of training."""
     dropout: bool = False
     """0.5 in a generator's blocks, or in a U-Net's inner levels."""
     gan_loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan"
@@ -64,6 +71,12 @@ class Translation(Recipe):
             self.lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg
         )
 
+    def averaged(self, net: nn.Module, options: TranslationOptions) -> Ema:
+        """The average of a generator, which translates."""
+        if options.statistics == "own":
+            use_own_statistics(net)
+        return Ema(net, halflife_nimg=options.ema_halflife_nimg)
+
     def player(self, *nets: nn.Module) -> Player:
         return Player(list(nets), adam(self.lr, 0.5, 0.999), self.schedule)
 
@@ -92,8 +105,14 @@ def build_generator(
         depth=options.depth,
         norm=options.norm,
         antialias=options.antialias,
+        antialias_up=up(options),
         dropout=options.dropout,
     )
+
+
+def up(options: TranslationOptions) -> bool:
+    """Whether a ResNet generator enlarges by blur filters."""
+    return options.antialias if options.antialias_up is None else options.antialias_up
 
 
 def build_discriminator(data: DataSpec, channels: int, options: TranslationOptions) -> nn.Module:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
-from largegan.losses import gradient_penalty, wasserstein_d, wasserstein_g
+from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.resnet_sn import Discriminator, Generator
 from largegan.ranges import Depth, Images, LearningRate, Weight, Width
 from largegan.recipe import (
@@ -25,11 +25,12 @@ from largegan.recipe import (
     adam,
     linear_decay,
 )
+from largegan.recipes.gradient_penalty import GradientPenaltyOptions, two_sided
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANGPOptions(NoiseToImageOptions):
+class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions):
     """Options of `wgan_gp`."""
 
     z_dim: Width = 128
@@ -66,6 +67,7 @@ class WGANGP(NoiseToImage):
             options.lr,
             options.decay_nimg,
         )
+        self.penalty = options.penalty
         size, colors = square_side(data, "wgan_gp"), data.channels
         self.G = Generator(
             size,
@@ -83,7 +85,7 @@ class WGANGP(NoiseToImage):
             "G": Player([self.G], adam(options.lr, 0.0, 0.9), self.schedule),
         }
         self.phases = [
-            Phase("D", self.critic, repeat=options.n_critic, second_order=True),
+            Phase("D", self.critic, repeat=options.n_critic, second_order=options.second_order),
             Phase("G", self.generator, fresh=False),
         ]
 
@@ -97,7 +99,7 @@ class WGANGP(NoiseToImage):
             fake = self.fake(batch)
         return {
             "wasserstein": wasserstein_d(self.D(real), self.D(fake)),
-            "gp": self.gp * gradient_penalty(self.D, real, fake),
+            "gp": self.gp * two_sided(self.D, real, fake, self.penalty),
         }
 
     def generator(self, batch: Batch, at: Progress) -> Terms:

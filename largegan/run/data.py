@@ -35,15 +35,35 @@ def open_source(
     )
 
 
+def check_latents(name: str, recipe: type[Recipe], spec: DataSpec) -> None:
+    """Refuses latents for a recipe that makes pictures."""
+    if spec.latent_scale and not recipe.latents:
+        raise ConfigError(
+            f"recipe {name} makes images, and the data are latents; use recipe gat, or pack images"
+        )
+
+
 def framing_of(data: "DataConfig | Namespace") -> Framing:
     return Framing(resize=data.resize, crop=data.crop)
 
 
 def spec_of(data: "DataConfig | Namespace", source: "Source | Domains") -> DataSpec:
     """What networks are built for. Raises `ConfigError` for images of another size than stated."""
+    if source.info.latent_scale and (data.resize or data.crop):
+        raise ConfigError(
+            f"{data.path} holds latents, which data.resize and data.crop cannot change; leave them "
+            "out"
+        )
     info = framed(source, framing_of(data))
     check_resolution(data, info)
-    return DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
+    return DataSpec(
+        info.channels,
+        info.height,
+        info.width,
+        info.num_classes,
+        info.channels_b,
+        info.latent_scale,
+    )
 
 
 def check_resolution(data: "DataConfig | Namespace", info: DataInfo) -> None:

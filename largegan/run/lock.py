@@ -40,21 +40,18 @@ class RunLock:
         mine = {"token": self.token, **identity()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not _create(path, mine):
-                holder = read(path)
-                if holder and not abandoned(path, holder, mine, self.patience_s):
-                    raise EnvironmentFault(
-                        f"{folder} is being written by another run ({describe(holder)}); wait for "
-                        "it, stop it, or choose another --run.dir"
-                    )
-                _replace(path, mine)
+            take(path, mine, self.patience_s)
+        except _HeldError as held:
+            raise EnvironmentFault(
+                f"{folder} is being written by another run ({describe(held.holder)}); wait for "
+                "it, stop it, or choose another --run.dir"
+            ) from None
         except OSError as fault:
             raise EnvironmentFault(
                 f"cannot write run directory {folder}: {fault.strerror or fault}; choose a "
                 "writable --run.dir with free space"
             ) from fault
         self.path = path
-        self.check()  # two newcomers may have found the same abandoned lock: the last one has it
         threading.Thread(target=self._beat, daemon=True).start()
 
     def check(self) -> None:
@@ -87,6 +84,37 @@ class RunLock:
         while not self._over.wait(self.beat_s):
             with contextlib.suppress(OSError):
                 os.utime(self.path)
+
+
+class _HeldError(Exception):
+    """Somebody who lives has a lock."""
+
+    def __init__(self, holder: dict):
+        super().__init__(describe(holder))
+        self.holder = holder
+
+
+def take(path: Path, mine: dict, patience_s: float) -> None:
+    """Makes the lock `path` mine; raises `_HeldError` when somebody who lives has it.
+
+    Several newcomers may find the same abandoned lock. Who replaces it first has to hold a lock on
+    doing so, named after the holder that is gone: the others find another holder in its place.
+    """
+    while not _create(path, mine):
+        holder = read(path)
+        if holder is None:  # it has just been given back
+            continue
+        if not abandoned(path, holder, mine, patience_s):
+            raise _HeldError(holder)
+        succession = path.with_name(f"{path.name}.after-{holder['token']}")
+        take(succession, mine, patience_s)
+        try:
+            if (now := read(path)) and now["token"] != holder["token"]:
+                raise _HeldError(now)
+            _replace(path, mine)
+            return
+        finally:
+            succession.unlink(missing_ok=True)
 
 
 def identity() -> dict:

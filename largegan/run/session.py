@@ -12,11 +12,12 @@ from largegan.data.transforms import to_device
 from largegan.errors import Requeue
 from largegan.files.output import write_text
 from largegan.parallel import watch
-from largegan.parallel.launch import World, agree
+from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
+from largegan.run.saver import Saver
 from largegan.run.start import build_run
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
@@ -31,6 +32,12 @@ class Session:
         start = build_run(config, world, lock)
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
         self.source, self.framing, self.spec = start.source, start.framing, start.spec
+        self.saver = Saver(
+            self.folder / "checkpoints",
+            lock,
+            keep_last=config.train.keep_last,
+            keep_every_nimg=config.train.keep_every_nimg,
+        )
 
     def run(self, stop: StopRequest) -> None:
         """Trains to the end or until asked to stop, logging, sampling and saving on the way."""
@@ -43,11 +50,13 @@ class Session:
             ),
         )
         log = self.config.log
-        self.trackers = Trackers(
-            log.trackers,
-            self.folder,
-            project=log.project,
-            settings=directory.flatten(as_dict(self.config)),
+        settings_of_run = directory.flatten(as_dict(self.config))
+        # Together: what is missing on one node is refused by all of them, before training.
+        self.trackers = together(
+            self.world,
+            lambda: Trackers(
+                log.trackers, self.folder, project=log.project, settings=settings_of_run
+            ),
         )
         self.logger = Logger(
             self.folder,
@@ -63,6 +72,7 @@ class Session:
             self.prepare_scores()
             self.loop(stop)
         finally:
+            self.saver.close()
             # Events of the last moments matter most when training stops on one of them.
             for event in trainer.events:
                 if self.world.rank == 0:
@@ -88,10 +98,12 @@ class Session:
             if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
             if asked:
+                agree(self.world, self.saver.wait)
                 raise Requeue(
                     f"asked to stop by a signal: saved at {at.nimg} images; continue with "
                     "--run.resume auto"
                 )
+        agree(self.world, self.saver.wait)
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
 
     def due(self, every_nimg: int) -> bool:
@@ -105,18 +117,18 @@ class Session:
         return every is not None and (done or self.due(every))
 
     def snapshot(self) -> None:
-        """Writes the power averages on rank 0; all ranks hold the same ones."""
+        """Writes the power averages on rank 0."""
 
         def write() -> None:
             self.lock.check()
             snapshots.write(self.folder, self.trainer.at.nimg, self.trainer.recipe)
 
-        agree(self.world, write)
+        with self.engine.whole():
+            agree(self.world, write)
 
     def save(self) -> None:
-        """Writes a checkpoint on rank 0, then removes what is too old."""
+        """Takes a copy of everything, which rank 0 writes while training goes on."""
         watch.at("saving a checkpoint")
-        settings, folder = self.config.train, self.folder / "checkpoints"
         state = {
             **self.trainer.state_dict(),
             "config": as_dict(self.config),
@@ -125,21 +137,13 @@ class Session:
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,
         }
-        content = checkpoint.Checkpoint(
-            self.engine.model_state(), self.engine.optimizer_state(), state
-        )
-
-        def write() -> None:
-            self.lock.check()
-            checkpoint.save(folder, self.trainer.at.nimg, content)
-            checkpoint.prune(
-                folder,
-                keep_last=settings.keep_last,
-                keep_every_nimg=settings.keep_every_nimg,
-                keep_nimg=self.best_nimg(),
+        agree(self.world, self.saver.wait)  # for the one before
+        model, optimizer = self.engine.model_state(), self.engine.optimizer_state()
+        if self.world.rank == 0:
+            content = checkpoint.Checkpoint(
+                checkpoint.on_host(model), checkpoint.on_host(optimizer), state
             )
-
-        agree(self.world, write)
+            self.saver.begin(self.trainer.at.nimg, content, keep_nimg=self.best_nimg())
 
     def prepare_scores(self) -> None:
         """Weights and reference are here before the first iteration, or training does not start."""
@@ -168,7 +172,8 @@ class Session:
         from largegan.evaluation import during_training
 
         start, nimg = time.perf_counter(), self.trainer.at.nimg
-        found = self.scores()
+        with self.engine.whole():
+            found = self.scores()
         self.logger.pause(time.perf_counter() - start)
         values = {f"{during_training.PREFIX}{name}": value for name, value in found.items()}
         if self.world.rank == 0:

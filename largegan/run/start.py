@@ -23,7 +23,7 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import directory, snapshots
-from largegan.run.data import framing_of, open_source, spec_of
+from largegan.run.data import check_latents, framing_of, open_source, spec_of
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.trainer import Trainer, micro_batch_size
@@ -50,6 +50,7 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     name = config.recipe.name
     source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)
     spec, framing = spec_of(config.data, source), framing_of(config.data)
+    check_latents(name, recipes.recipe_class(name), spec)
     torch.manual_seed(config.train.seed)
     recipe = make_recipe(config, spec, world)
     parallel = config.parallel
@@ -187,6 +188,7 @@ def build_trainer(
         seed=settings.seed,
         workers=config.data.workers,
         mirror=config.data.mirror,
+        pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
     )
     trainer = Trainer(
         recipe,

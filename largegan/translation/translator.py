@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from largegan.errors import ConfigError
-from largegan.interop.exported import choose_direction, is_exported, load_exported
+from largegan.interop.exported import channels_of, choose_direction, is_exported, load_exported
 from largegan.restore import restore
 
 
@@ -51,11 +51,3 @@ def open_translator(
         )
     net = found.recipe.translator(which).to(device).eval().requires_grad_(False)
     return Translator(net, channels_of(net), which, found.model, found.name)
-
-
-def channels_of(net: nn.Module) -> int:
-    """Colours of the images that a translation network takes: it says so, or its first
-    convolution knows."""
-    if hasattr(net, "image_channels"):
-        return net.image_channels
-    return next(m for m in net.modules() if isinstance(m, nn.Conv2d)).in_channels

@@ -21,7 +21,7 @@ from largegan.recipe import (
     Recipe,
     title_of,
 )
-from largegan.sampler import Sampler, from_uint8, has_normal_latents, to_uint8
+from largegan.sampler import Sampler, has_normal_latents, to_uint8
 from largegan.viz.layout import fill, sheet
 from largegan.viz.paths import spherical, straight
 
@@ -201,8 +201,8 @@ COLUMNS = 8  # of a sheet of real images
 @torch.no_grad()
 def reconstructions(sampler: Sampler, request: Request) -> Tensor:
     """Real images, `COLUMNS` a row, and below each what the decoder makes of its code."""
-    images, codes = request.images, encoded(sampler, request.images)
-    again = sampler.images(codes, [None] * len(codes))
+    images = request.images
+    again = sampler.reconstructed(images)
     rows, strips = -(-len(images) // COLUMNS), []
     for pixels in (images, again):
         strips.append(fill(pixels, rows=rows, columns=COLUMNS))
@@ -213,18 +213,13 @@ def reconstructions(sampler: Sampler, request: Request) -> Tensor:
 @torch.no_grad()
 def image_interpolation(sampler: Sampler, request: Request) -> Tensor:
     """A row from each real image to the next: at the ends themselves, between them their codes."""
-    images, codes = request.images, encoded(sampler, request.images)
+    images, codes = request.images, sampler.encoded(request.images)
     go = spherical if goes_by_arc(sampler, request) else straight
     rows = []
     for i in range(len(images) - 1):
         between = sampler.images(go(codes[i], codes[i + 1], request.steps), [None] * request.steps)
         rows.append(torch.cat([images[i : i + 1], between, images[i + 1 : i + 2]]))
     return sheet(torch.stack(rows))
-
-
-def encoded(sampler: Sampler, images: Tensor) -> Tensor:
-    """Codes `[N, z_dim]` on the host of uint8 images `[N, C, H, W]`."""
-    return sampler.recipe.encode(from_uint8(images).to(sampler.device)).cpu()
 
 
 def refuse_without_classes(sampler: Sampler, what: str) -> None:
@@ -247,12 +242,12 @@ SHEETS = {
     ),
     "pyramid": Sheet("the same seed at every level, a row each", pyramid, 8, needs=HasPyramid),
     "reconstructions": Sheet(
-        "--images, and what is made of their codes", reconstructions, 0, needs=HasEncoder, images=1
+        "--images, and what is made of their codes", reconstructions, 1, needs=HasEncoder, images=1
     ),
     "image-interpolation": Sheet(
         "from each of --images to the next through their codes",
         image_interpolation,
-        0,
+        1,
         needs=HasEncoder,
         images=2,
     ),

@@ -2,8 +2,8 @@
 
 import functools
 import http.server
-import importlib.util
 import io
+import runpy
 import sys
 import tarfile
 import threading
@@ -79,12 +79,11 @@ def tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     """Run tools/NAME.py in this process; gives (exit code, standard output, standard error)."""
 
     def run(name: str, *arguments: object) -> tuple[int, str, str]:
-        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
         capsys.readouterr()
-        code = module.main()
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
+        code = stop.value.code
         out, err = capsys.readouterr()
         assert "Traceback" not in err
         return code, out, err

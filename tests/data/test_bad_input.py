@@ -294,8 +294,8 @@ PATH_CASES: dict[str, tuple[Callable[[Path], object], int, list[str]]] = {
     "odd fraction": (lambda p: {"path": p, "max_skip_fraction": 3}, 2, ["max_skip_fraction is 3"]),
     "nobody there": (
         lambda p: {"path": "http://127.0.0.1:9/a.tar"},
-        3,
-        ["cannot be reached", "network"],
+        4,
+        ["does not answer", "network"],
     ),
     "indexed by URL without index": (
         lambda p: {"path": "pipe:x", "allow_pipe": True, "mode": "indexed"},

@@ -57,7 +57,7 @@ def add_infinite_term_now(trainer: Trainer) -> None:
 
 
 def run_toy(engine: str, world: World) -> dict:
-    trainer = make("toy", engine, world, everything=False)
+    trainer = make("toy", engine, world)
     train(trainer, 2)
     picture = None
     with trainer.engine.whole():  # as a session draws: rank 0 alone, from whole weights

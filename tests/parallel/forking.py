@@ -12,6 +12,15 @@ import traceback
 
 from tests.parallel.launching import finish, free_port, start
 
+# DeepSpeed and FSDP2 import the others when they are first used.
+PRELOADED = (
+    "accelerate",
+    "deepspeed",
+    "torch._inductor.compile_fx",
+    "torch.distributed.fsdp",
+    "torch.utils.cpp_extension",
+)
+
 
 def run_forked(module: str, arguments: list[str], world: int, timeout_s: float = 600) -> str:
     """Waits for all ranks; returns what they printed; fails the test if any failed."""
@@ -35,9 +44,8 @@ def rank(number: int, world: int, port: int, module, arguments: list[str]) -> in
 
 
 def main(world: int, name: str, arguments: list[str]) -> int:
-    import accelerate  # noqa: F401
-    import deepspeed  # noqa: F401
-
+    for needed in PRELOADED:
+        importlib.import_module(needed)
     module, port = importlib.import_module(name), free_port()
     gc.freeze()  # or each collection, of which DeepSpeed asks for many, looks at all of torch
     children = []

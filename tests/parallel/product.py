@@ -10,7 +10,6 @@ from itertools import cycle
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from largegan import checkpoint
 from largegan.errors import ConfigError
@@ -33,11 +32,19 @@ AFTER = 1  # and from another engine's
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-def make(name: str, engine: str, world: World, *, everything: bool, seed: int = 0) -> Trainer:
-    """A small trainer of recipe `name`: micro-batches of 2, two or more for each rank.
+def make(
+    name: str,
+    engine: str,
+    world: World,
+    *,
+    everything: bool = False,
+    seed: int = 0,
+    ranks: int | None = None,
+) -> Trainer:
+    """A small trainer of recipe `name`: two micro-batches of 2 for each of `ranks`.
 
-    `everything` is on: sixteen bits, and batch norm, which no other number of processes can
-    equal. Otherwise in float32, with clipping.
+    With `everything` switched on, in sixteen bits and with batch norm, which no other number of
+    processes can equal; otherwise in float32, with clipping.
     """
     recipe = make_recipe(name, seed, same=not everything)
     damp(recipe)
@@ -50,7 +57,7 @@ def make(name: str, engine: str, world: World, *, everything: bool, seed: int = 
         name,
         world=world,
         shares=shares,
-        batch_size=4 * max(2, world.size),
+        batch_size=4 * (ranks or world.size),
         micro_batch_size=2,
         max_grad_norm=None if everything else 0.3,
     )
@@ -125,28 +132,33 @@ def snapshot(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in (engine.model_state() | engine.optimizer_state()).items()}
 
 
-def run_alone(name: str, folder: Path) -> list[dict[str, float]]:
-    """The history of one process; its checkpoint and its end are in `folder/name`."""
-    trainer = make(name, "", ALONE, everything=False)
+def run_alone(name: str, folder: Path, ranks: int) -> list[dict[str, float]]:
+    """The history of one process that does what `ranks` shall do; what it saved on the way and at
+    its end is in `folder/name`.
+    """
+    trainer = make(name, "", ALONE, ranks=ranks)
     history = train(trainer, BEFORE)
-    save(trainer, folder / name / "alone", ALONE)
+    save(trainer, folder / name / "before", ALONE)
     history += train(trainer, AFTER)
-    save_file(contiguous(snapshot(trainer)), folder / name / "alone.safetensors")
+    save(trainer, folder / name / "alone", ALONE)
     return history
 
 
-def run_cell(name: str, engine: str, source: str, folder: Path, world: World) -> dict:
-    """Trains, saves, and goes on from what `source` saved; see `run_alone`."""
+def run_cell(name: str, engine: str, folder: Path, world: World) -> dict:
+    """Trains, then goes on from what one process saved, and saves."""
     # Differently seeded on purpose: the engine must make the ranks start alike.
-    trainer = make(name, engine, world, everything=False, seed=world.rank)
+    trainer = make(name, engine, world, seed=world.rank)
     history = train(trainer, BEFORE)
-    save(trainer, folder / name / engine, world)
-    restore(trainer, next((folder / name / source).glob("0*")))
+    restore(trainer, saved(folder / name / "before"))
     history += train(trainer, AFTER)
-    state = snapshot(trainer)
-    if world.rank == 0:
-        save_file(contiguous(state), folder / name / f"{engine}.safetensors")
+    save(trainer, folder / name / engine, world)
     return {"history": history, "ranks_agree": ranks_agree(trainer, world)}
+
+
+def saved(folder: Path) -> Path:
+    """The one checkpoint of a folder."""
+    (path,) = checkpoint.numbered(folder)
+    return path
 
 
 def run_everything(name: str, engine: str, world: World) -> dict[str, torch.Tensor]:
@@ -165,10 +177,6 @@ def ranks_agree(trainer: Trainer, world: World) -> bool:
     return len(set(gather(world, digest.hexdigest()))) == 1
 
 
-def contiguous(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.contiguous() for name, tensor in state.items()}
-
-
 def difference(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
     """The tensor that is furthest away, if it is further than rounding; else empty."""
     if found.keys() != wanted.keys():
@@ -185,29 +193,34 @@ def difference(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) 
     return f"{worst}: {away[worst]:.2g} times as far as may be" if not away[worst] <= 1 else ""
 
 
-def run_recipe(name: str, engines: list[str], folder: Path, world: World) -> dict[str, dict]:
-    """By engine: what `run_cell` found, or the sentence of a refusal."""
-    results, source, wanted = {}, "alone", None
+def run_recipe(name: str, engines: list[str], deep: bool, folder: Path, world: World) -> dict:
+    """By engine: what `run_cell` found, or the sentence of a refusal.
+
+    Everything is switched on under two engines, which take turns from recipe to recipe, or under
+    all of them when `deep`.
+    """
+    results, wanted = {}, None
+    turn = 1 + NAMES.index(name) % (len(ENGINES) - 1)
     for engine in engines:
         try:
-            results[engine] = run_cell(name, engine, source, folder, world)
+            results[engine] = run_cell(name, engine, folder, world)
         except ConfigError as refusal:
             results[engine] = {"refused": str(refusal)}
             continue
-        source = engine
-        found = run_everything(name, engine, world)
-        wanted = wanted or found  # the first engine's
-        results[engine]["everything"] = difference(found, wanted) if world.rank == 0 else ""
+        if deep or engine in (ENGINES[0], ENGINES[turn]):
+            found = run_everything(name, engine, world)
+            wanted = wanted or found  # the first engine's
+            results[engine]["everything"] = difference(found, wanted)
     return results
 
 
 def main(arguments: list[str]) -> None:
-    """`FOLDER ENGINES RECIPES`, separated by commas."""
-    folder, engines, names = Path(arguments[0]), *(a.split(",") for a in arguments[1:])
+    """`FOLDER ENGINES RECIPES`, separated by commas, and "deep" or not."""
+    folder, engines, names = Path(arguments[0]), *(a.split(",") for a in arguments[1:3])
     world = connect(timeout_s=300)
     torch.set_num_threads(1)
     for name in names:
-        results = run_recipe(name, engines, folder, world)
+        results = run_recipe(name, engines, "deep" in arguments, folder, world)
         if world.rank == 0:
             (folder / name / "results.json").write_text(json.dumps(results))
     disconnect()

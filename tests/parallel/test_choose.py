@@ -8,9 +8,11 @@ import torch
 
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel import choose as choose_module
-from largegan.parallel.choose import choose, read_settings
+from largegan.parallel.choose import choose
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
+from largegan.parallel.told import read_settings
+from tests.parallel.launching import ROOT
 from tests.parallel.toy import Toy
 
 TWO, ONE = World(0, 2, torch.device("cpu")), World(0, 1, torch.device("cpu"))
@@ -74,6 +76,19 @@ REFUSED = {
         {"engine": None, "env": {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}},
         "micro_batch_size",
     ),
+    "compiling": ({"engine": None, "env": {"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}}, "inductor"),
+    "another plan": (
+        {"engine": None, "env": {"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}},
+        "parallelism_config",
+    ),
+    "offload of FSDP": (
+        {"engine": None, "env": BY_FSDP | {"FSDP_OFFLOAD_PARAMS": "true"}},
+        "fsdp_offload_params to true, which is not honored",
+    ),
+    "wrapping": (
+        {"engine": None, "env": BY_FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Block"}},
+        "a player is gathered as a whole",
+    ),
     "no file": ({"engine": "deepspeed", "deepspeed": "nowhere.json"}, "nowhere.json"),
 }
 
@@ -96,6 +111,12 @@ def test_refused_in_one_sentence(kind):
         ({"optimizer": {"type": "Adam"}}, "leave optimizer out"),
         ({"zero_optimization": {"stage": 0}}, "stage must be 1, 2 or 3"),
         ({"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, "not been tried"),
+        ({"train_batch_size": 64}, r"leave train_batch_size out; state --train\.batch_size"),
+        ({"prescale_gradients": True}, "prescale_gradients is not honored"),
+        (
+            {"zero_optimization": {"zero_quantized_gradients": True}},
+            r"zero_optimization\.zero_quantized_gradients is not honored",
+        ),
         ([], "expected an object"),
     ],
 )
@@ -115,3 +136,8 @@ def test_a_missing_or_old_deepspeed(monkeypatch):
     monkeypatch.setattr(choose_module.metadata, "version", lambda name: "0.18.9")
     with pytest.raises(EnvironmentFault, match=r"0\.19\.1 or newer"):
         made("zero1")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "deepspeed").glob("*.json")))
+def test_our_own_files_are_honored(file):
+    assert read_settings(str(file))["zero_optimization"]["stage"] in (1, 2, 3)

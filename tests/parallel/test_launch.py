@@ -166,24 +166,29 @@ def test_a_signal_to_one_rank_stops_both(tmp_path):
     assert len(list(folder.glob("checkpoints/*/COMPLETE"))) == 1
 
 
-def test_one_rank_finds_damage_the_other_says_so(tmp_path):
-    """Sentences and exit codes on both, no traceback, and nobody waits for ever."""
+@pytest.mark.parametrize("number", [700, 701], ids=["one rank", "the other"])
+def test_one_rank_finds_damage_the_other_says_so(number, tmp_path):
+    """The sentence and its exit code on both, no traceback, and nobody waits for ever."""
     shard = tmp_path / "shards" / "a.tar"
     shard.parent.mkdir()
     bundled = ROOT / "largegan/data/bundled/noto32-000000.tar"
     with tarfile.open(bundled) as tar:
-        image = [m for m in tar.getmembers() if m.name.endswith(".png")][700]
+        image = [m for m in tar.getmembers() if m.name.endswith(".png")][number]
     content = bytearray(bundled.read_bytes())
     content[image.offset_data + 60] ^= 255
     shard.write_bytes(content)
     words = ["--data.path", str(shard.parent), "--data.workers", "0", "--train.batch_size", "8"]
     processes = start_ranks([*TRAIN, *words, "--run.dir", str(tmp_path / "a")], world=2)
-    said = finish(processes)
-    outputs = {p.returncode: output for p, output in zip(processes, said, strict=True)}
-    assert set(outputs) == {3, 4}, outputs
-    assert f"error: member {image.name} in shard a.tar" in outputs[3]
-    assert "error: lost contact with another process of this run" in outputs[4]
-    assert not any("Traceback" in output for output in outputs.values())
+    outputs = finish(processes)
+    assert [p.returncode for p in processes] == [3, 3], outputs
+    sentence = f"member {image.name} in shard a.tar"
+    own = [f"error: {sentence}" in output for output in outputs]
+    told = [
+        f"{sentence}" in output and f"error: rank {1 - i}: " in output
+        for i, output in enumerate(outputs)
+    ]
+    assert sorted(own) == [False, True] and told == own[::-1], outputs
+    assert not any("Traceback" in output for output in outputs)
 
 
 def test_nan_on_one_rank_skips_the_step_on_both():

@@ -147,7 +147,8 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     "biggan": {"norm": "none"},
     "biggan_deep": {"norm": "none"},
     "projected_gan": {"norm": "none"},
-    "gat": {},
+    # Differences of logits over a hundredth make a hundred roundings of one: a longer step.
+    "gat": {"gp_sigma": 1.0},
     "pix2pix": {"norm": "none", "dropout": False},
     # Instance norm mixes no images, but gradients of the biases before it are rounding noise,
     # which Adam turns into steps of full length.

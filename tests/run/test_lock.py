@@ -8,6 +8,7 @@ import time
 import pytest
 
 from largegan.errors import EnvironmentFault
+from largegan.run import lock as lock_module
 from largegan.run.lock import NAME, RunLock, identity
 
 
@@ -94,6 +95,58 @@ def test_a_requeued_job_takes_over_from_its_earlier_start(lock, tmp_path, monkey
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")  # of another job: more starts are no claim
     with pytest.raises(EnvironmentFault, match="job 7, process"):
         other.acquire(tmp_path)
+
+
+def test_of_two_newcomers_one_takes_an_abandoned_lock(lock, tmp_path, monkeypatch):
+    """The other one has found it abandoned, too, and learns that it has a new holder."""
+    leave_behind(tmp_path, started="1")
+    first, second = lock(), lock()
+    judge = lock_module.abandoned
+
+    def judge_slowly(path, holder, me, patience_s):
+        verdict = judge(path, holder, me, patience_s)
+        if me["token"] == second.token and holder["token"] == "other":
+            first.acquire(tmp_path)  # in the meantime
+        return verdict
+
+    monkeypatch.setattr(lock_module, "abandoned", judge_slowly)
+    with pytest.raises(EnvironmentFault, match="written by another run"):
+        second.acquire(tmp_path)
+    first.check()
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_newcomer_that_died_while_taking_over_is_no_obstacle(lock, tmp_path):
+    leave_behind(tmp_path, started="1")
+    (tmp_path / NAME).rename(tmp_path / f"{NAME}.after-other")
+    leave_behind(tmp_path, started="1")
+    lock().acquire(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_newcomers_at_the_same_instant(tmp_path):
+    """Eight processes find the lock of one that is gone: one gets it, the others are refused."""
+    leave_behind(tmp_path, started="1")
+    context = multiprocessing.get_context("fork")
+    start, codes = context.Barrier(8), context.Queue()
+    runs = [context.Process(target=come, args=(tmp_path, start, codes)) for _ in range(8)]
+    for run in runs:
+        run.start()
+    outcomes = sorted(codes.get(timeout=30) for _ in runs)
+    for run in runs:
+        run.join()
+    assert outcomes == [False] * 7 + [True]
+
+
+def come(folder, start, codes) -> None:
+    one = RunLock()
+    start.wait()
+    try:
+        one.acquire(folder)
+        codes.put(True)
+    except EnvironmentFault:
+        codes.put(False)
+    start.wait()  # whoever has it lives on until all have asked
 
 
 def test_a_directory_in_which_nothing_was_written_disappears(lock, tmp_path):

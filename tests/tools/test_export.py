@@ -14,6 +14,8 @@ from largegan.layers.plain_norm import use_own_statistics
 from largegan.layers.resample import pad_to_multiple
 from largegan.nets.unet_translation import UNetGenerator
 from largegan.translation.translator import open_translator
+from tests.recipes.common import IMAGES
+from tests.recipes.common import TINY as TINY_RECIPES
 from tests.tools.test_sample import load_tool
 from tests.tools.test_translate import TINY
 from tests.translation import checkpoints
@@ -146,3 +148,22 @@ def test_network_that_does_not_trace(tmp_path):
     traceable = graphs.Traceable(Odd(), ("z",), "image", ((0,),), ((z,),) * 4)
     with pytest.raises(ConfigError, match=r"cannot be written as torch\.export"):
         graphs.write_pt2(traceable, tmp_path / "a.pt2")
+
+
+NEW = ["lapgan", "gmmn", "gmmn_codes", "ali", "bigan", "srresnet", "srgan", "esrgan"]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_what_draws_or_translates_is_exported_alone(name, tmp_path, capsys):
+    """The same numbers from the folder, as weights and as a graph; nothing else of the run."""
+    options = TINY_RECIPES[name]
+    run = checkpoints.write(tmp_path / "run", name, IMAGES, **options)
+    assert export.main([str(run), str(tmp_path / "out"), "--forms", "safetensors,pt2"]) == 0
+    said = capsys.readouterr().out
+    assert "model.safetensors: the same numbers as the original" in said and "model.pt2: " in said
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    assert not [key for key in saved if "D" in key.split(".") or "E_ema" in key]
+    loaded = load_exported(tmp_path / "out")
+    if loaded.kind == "translator":
+        scale = options["scale"]
+        assert loaded.net(torch.zeros(2, 3, 9, 11)).shape == (2, 3, 9 * scale, 11 * scale)

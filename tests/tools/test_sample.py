@@ -1,6 +1,6 @@
 """tools/sample.py: every mode on tiny checkpoints, every error with its exit code."""
 
-import importlib.util
+import importlib
 import json
 import shutil
 import subprocess
@@ -26,11 +26,9 @@ TINY = {
 
 
 def load_tool(path: Path):
-    spec = importlib.util.spec_from_file_location(f"tool_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look
-    spec.loader.exec_module(module)
-    return module
+    """The command behind the door tools/NAME.py."""
+    assert path.is_file()
+    return importlib.import_module(f"largegan.commands.{path.stem}")
 
 
 sample = load_tool(TOOL)

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from largegan.interop.export import export
+from largegan.recipe import DataSpec
 from largegan.translation.translator import open_translator
 from tests.parallel.launching import run_ranks
+from tests.recipes.common import TINY as TINY_RECIPES
 from tests.tools.test_sample import load_tool
 from tests.translation import checkpoints
 
@@ -189,3 +191,35 @@ def test_windows_that_are_none(tool, window):
 def test_help_is_quick():
     answer = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True)
     assert answer.returncode == 0 and "--norm-stats exact" in answer.stdout
+
+
+@pytest.mark.parametrize("name, scale", [("srresnet", 2), ("srgan", 4), ("esrgan", 2)])
+def test_super_resolution(tool, photos, tmp_path, name, scale):
+    """Every image larger by the scale, whole or in tiles, also through an exported folder."""
+    spec = DataSpec(3, 16, 16)
+    options = TINY_RECIPES[name] | {"scale": scale}
+    run = checkpoints.write(tmp_path / "run", name, spec, **options)
+    export(run, tmp_path / "net", forms=("safetensors",))
+    ways = {
+        "whole": (run, "--batch-size", "2"),
+        "tiles": (run, "--norm-stats", "exact", "--tile", "44"),
+        "exported": (tmp_path / "net",),
+    }
+    for out, (model, *words) in ways.items():
+        code, said = tool(*words, model=model, out=out)
+        assert code == 0 and "5 translated" in said, said
+        for path in photos.rglob("*.png"):
+            result = pixels(tmp_path / out / path.relative_to(photos))
+            wanted = by_hand(run, path, "upscale")
+            height, width = pixels(path).shape[:2]
+            assert result.shape == wanted.shape == (height * scale, width * scale, 3)
+            assert np.abs(result - wanted).max() <= 1
+    lines = (tmp_path / "tiles" / "manifest.jsonl").read_text().splitlines()
+    facts = [json.loads(line) for line in lines]
+    assert {f["scale"] for f in facts} == {scale}
+    assert {f["direction"] for f in facts} == {"upscale"} and max(f["tiles"] for f in facts) > 1
+    code, said = tool("--direction", "a_to_b", model=run, out="other")
+    assert code == 2 and "does not translate a_to_b; it has upscale" in said
+    sheet = tmp_path / "sheet.png"
+    code, _ = tool("--sheet", str(sheet), model=run, out="whole", source=photos)
+    assert code == 0 and sheet.exists()

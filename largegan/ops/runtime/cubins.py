@@ -71,6 +71,7 @@ def key(source: str, defines: Defines, capability: int) -> str:
 
 
 def headers(texts: dict[str, str]) -> dict[str, str]:
+    """Those of the files that every kernel may include."""
     return {name: text for name, text in texts.items() if name.endswith(".cuh")}
 
 

@@ -108,6 +108,7 @@ def candidates() -> Iterator[str]:
 
 
 def folders(major: int) -> Iterator[Path]:
+    """Where wheels, torch and the environment put libraries of a CUDA version."""
     spec = importlib.util.find_spec("nvidia")  # a namespace of many wheels, in many folders
     for root in spec.submodule_search_locations or () if spec else ():
         yield Path(root) / f"cu{major}" / "lib"

@@ -1,0 +1,99 @@
+"""The command `largegan` and the table of what follows it: one file per command, one row here.
+
+Nothing is imported until it is chosen, so that `largegan --help` answers at once. `tools/NAME.py`
+and `python -m largegan.train` are doors to the same programs, for scripts and launchers.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from importlib import metadata
+from typing import NoReturn
+
+TABLE = {
+    # name: (module with `main(argv) -> exit code`, what it does)
+    "train": ("largegan.train", "train a GAN, or say what that would cost"),
+    "doctor": ("largegan.commands.doctor", "check that training can work here"),
+    "pack": ("largegan.commands.pack", "write images as shards with an index"),
+    "verify": ("largegan.commands.verify", "check shards: every byte, every image"),
+    "sample": ("largegan.commands.sample", "draw images from a checkpoint: a sheet, or files"),
+    "walk": ("largegan.commands.walk", "a film of a walk through the latents"),
+    "project": ("largegan.commands.project", "find the w of StyleGAN that draws a picture"),
+    "encode": ("largegan.commands.encode", "write the codes of real images (ali, bigan)"),
+    "translate": ("largegan.commands.translate", "translate images of any size"),
+    "reduce": ("largegan.commands.reduce", "make the small images of super-resolution"),
+    "compare": ("largegan.commands.compare", "score translations against the truth"),
+    "fid": ("largegan.commands.fid", "FID, KID and more between two sets of images"),
+    "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
+    "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
+    "export": ("largegan.commands.export", "write a network for other programs"),
+    "ops": ("largegan.ops.__main__", "which fused operations are used here, and why"),
+}
+
+USAGE = """usage: largegan COMMAND [words of the command]
+
+{table}
+
+`largegan COMMAND --help` explains a command, `largegan --version` says which release this is.
+Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped because steps were not
+finite, 75 start me again.
+"""
+BAD_WORDS = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command that the first word names; returns its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    name, rest = (words[0], words[1:]) if words else ("", [])
+    if name in TABLE:
+        return run(name, rest)
+    if name in ("-h", "--help"):
+        print(overview(), end="")
+        return 0
+    if name == "--version":
+        print(metadata.version("largegan"))
+        return 0
+    if not words:
+        print(overview(), end="", file=sys.stderr)
+        return BAD_WORDS
+    print(f"error: there is no command {name!r}{nearest(name)}", file=sys.stderr)
+    return BAD_WORDS
+
+
+def overview() -> str:
+    """All commands with a line each."""
+    rows = (f"  {name:10s} {about}" for name, (_, about) in TABLE.items())
+    return USAGE.format(table="\n".join(rows))
+
+
+def nearest(name: str) -> str:
+    found = difflib.get_close_matches(name, TABLE, 1)
+    return f"; did you mean {found[0]}?" if found else f"; give one of {', '.join(TABLE)}"
+
+
+def run(name: str, argv: list[str]) -> int:
+    """The exit code of a command in the table."""
+    return importlib.import_module(TABLE[name][0]).main(argv)
+
+
+def program() -> NoReturn:
+    """The installed program `largegan`."""
+    finish(main())
+
+
+def door(name: str) -> NoReturn:
+    """What `tools/NAME.py` does: the command with the words that this process was started with."""
+    finish(run(name, sys.argv[1:]))
+
+
+def finish(code: int) -> NoReturn:
+    """Ends the process as training does, if there was a process group or a launcher wants to know.
+
+    See `leave`. Without either torch may not be loaded, and need not be.
+    """
+    if "largegan.parallel.launch" in sys.modules or "LARGEGAN_EXIT_FILE" in os.environ:
+        from largegan.parallel.launch import leave
+
+        leave(code)
+    sys.exit(code)

@@ -1,0 +1,93 @@
+"""A walk through a generator's latents, as a film (OUT ends in .gif, or in .mp4).
+
+  largegan walk runs/stylegan2 walk.gif                  past seeds 0, 1, 2, 3, back to 0
+  largegan walk runs/stylegan2 walk.mp4 --seeds 3,8,5 --frames 48 --truncation 0.7
+  largegan walk runs/stylegan2 walk.gif --grid 3x4       twelve walkers side by side
+
+RUN is a run directory or one RUN/checkpoints/NNNNNNNNN. The film ends where it began, so that it
+can play for ever; it turns smoothly at every seed (a cubic spline). StyleGAN walks in w, where
+steps of one size look alike; other recipes walk in z, at the length that normal latents have.
+Each walker keeps the class of its first seed. MP4 needs ffmpeg (pip install imageio-ffmpeg).
+Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
+"""
+
+import argparse
+from pathlib import Path
+
+from largegan.cli import (
+    add_options,
+    choose_device,
+    exit_code,
+    new_parser,
+    read_grid,
+    read_seeds,
+    require_at_least,
+    with_progress,
+)
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = new_parser("walk", __doc__)
+    add_options(parser, "checkpoint")
+    parser.add_argument("out", type=Path, help="NAME.gif or NAME.mp4")
+    add = parser.add_argument
+    add("--seeds", default="0-3", help="where the walk turns, such as 0-3,42 (default: 0-3)")
+    add("--grid", metavar="RxC", default="1x1", help="several walkers; the next ones take the "
+        "seeds that follow")  # fmt: skip
+    add("--frames", type=int, default=24, help="pictures from one seed to the next (default: 24)")
+    add("--fps", type=int, default=24, help="pictures per second (default: 24)")
+    add_options(parser, "--classes", "--truncation", "--batch", "--device", "--overwrite")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    from largegan.checkpoint import parts_of_run
+    from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
+    from largegan.viz.video import check_film, write_film
+
+    check_film(arguments.out)
+    Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
+    require_at_least(1, arguments, "frames", "fps", "batch")
+    seeds = read_seeds(arguments.seeds)
+    if len(seeds) < 2:
+        raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
+    from largegan.sampler import open_sampler
+
+    sampler = open_sampler(
+        arguments.checkpoint,
+        choose_device(arguments.device),
+        classes=arguments.classes,
+        truncation=arguments.truncation,
+    )
+    pictures = frames(sampler, seeds, read_grid(arguments.grid), arguments)
+    write_film(arguments.out, pictures, fps=arguments.fps)
+    size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
+    seconds = len(pictures) / arguments.fps
+    print(f"{arguments.out}: {len(pictures)} pictures of {size} pixels, {seconds:.1f} s")
+
+
+def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse.Namespace) -> list:
+    """uint8 `[C, H', W']` each."""
+    import torch
+
+    from largegan.viz.layout import sheet
+    from largegan.viz.paths import path_images
+
+    rows, columns = grid
+    offset = max(seeds) - min(seeds) + 1
+    walkers = [[s + i * offset for s in seeds] for i in range(rows * columns)]
+    images = torch.stack(
+        [
+            path_images(sampler, walker, arguments.frames, batch=arguments.batch)
+            for walker in with_progress(walkers, len(walkers))
+        ],
+        dim=1,
+    )  # [frames, walkers, C, H, W]
+    return [sheet(picture.unflatten(0, grid)) for picture in images]
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return exit_code(lambda: run(arguments))

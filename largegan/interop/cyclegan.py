@@ -1,0 +1,368 @@
+"""Checkpoints of CycleGAN, pix2pix and CUT: folders of `EPOCH_net_NAME.pth` state dictionaries.
+
+The three share one code base. Its state dictionaries do not say how they were built, but nearly all
+of it can be seen from their names and shapes; the rest is taken from `train_opt.txt` or
+`test_opt.txt` where the folder has one, and is otherwise as our recipes have it, which is said.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from largegan.errors import ConfigError, DataError
+from largegan.interop.peers import Found, PeerNet, State, numbered, tensors
+from largegan.interop.torch_files import read_file
+from largegan.nets.patchgan import PatchGAN
+from largegan.nets.resnet_translation import ResnetGenerator
+from largegan.nets.unet_translation import UNetGenerator
+from largegan.recipe import DataSpec
+
+PATTERN = re.compile(r"(latest|\d+)_net_(G_A|G_B|D_A|D_B|G|D|F)\.pth")
+PUBLISHED_SIZE = 256
+IGNORED = r"\.filt$"  # blur filters, constants here
+
+# The peer's discriminators are numbered by the generator they judge, ours named by their domain.
+NETS = {
+    "cyclegan": {"G_A": "G_ab", "G_B": "G_ba", "D_A": "D_b", "D_B": "D_a"},
+    "pix2pix": {"G": "G", "D": "D"},
+    "cut": {"G": "G", "D": "D", "F": "F"},
+}
+
+# Lines of an options file -> our recipes' options.
+SAID = {
+    "gan_mode": "gan_loss",
+    "lambda_A": "cycle_a",
+    "lambda_B": "cycle_b",
+    "lambda_identity": "identity",
+    "pool_size": "pool_size",
+    "lambda_L1": "l1",
+    "lambda_GAN": "gan",
+    "lambda_NCE": "nce",
+    "nce_T": "temperature",
+    "num_patches": "patches",
+    "lr": "lr",
+}
+GAN_LOSSES = {"lsgan": "lsgan", "vanilla": "vanilla", "nonsaturating": "vanilla"}
+
+
+def names_of(net: nn.Module, peers: Mapping[str, Any]) -> dict[str, str]:
+    """The peer's names of a network's tensors -> ours; `peers` are its tensors by those names."""
+    names = [name for name in peers if not name.endswith(".filt")]
+    if isinstance(net, ResnetGenerator):
+        return {name: _resnet_name(name, names) for name in names}
+    if isinstance(net, UNetGenerator):
+        return {name: _unet_name(name, net.levels) for name in names}
+    if isinstance(net, PatchGAN):
+        return _patchgan_names(names, peers)
+    pixel = {"net.0": "conv1", "net.2": "conv2", "net.3": "norm", "net.5": "score"}
+    found = {}
+    for name in names:
+        module, _, tensor = name.rpartition(".")
+        found[name] = f"{pixel.get(module, module.replace('mlp_', 'mlps.'))}.{tensor}"
+    return found
+
+
+def _resnet_name(name: str, names: list[str]) -> str:
+    """Layers have the peer's numbers; in a block, only the order of what has tensors counts."""
+    found = re.match(r"(model\.\d+\.conv_block)\.(\d+)\.(\w+)", name)
+    if not found:
+        return name.replace("model.", "layers.", 1)
+    block, place, tensor = found.groups()
+    places = numbered(names, rf"{re.escape(block)}\.(\d+)\.")
+    parts = ["conv1", "conv2"] if len(places) == 2 else ["conv1", "norm1", "conv2", "norm2"]
+    layer = block.replace("model.", "layers.").removesuffix(".conv_block")
+    return f"{layer}.{parts[places.index(int(place))]}.{tensor}"
+
+
+def _unet_name(name: str, levels: int) -> str:
+    """Blocks are nested there: the depth of a name is the level, its last number the layer."""
+    path, tensor = re.fullmatch(r"((?:model\.)?(?:\d+\.|model\.)+)(\w+)", name).groups()
+    numbers = [int(n) for n in re.findall(r"\d+", path)]
+    level, layer = len(numbers) - 1, numbers[-1]
+    kinds = {1: "downs", 2: "down_norms", 5: "ups", 6: "up_norms"}
+    if level == 0:
+        kinds = {0: "downs", 3: "ups"}
+    elif level == levels - 1:
+        kinds = {1: "downs", 3: "ups", 4: "up_norms"}
+    return f"{kinds[layer]}.{level}.{tensor}"
+
+
+def _patchgan_names(names: list[str], peers: Mapping[str, Any]) -> dict[str, str]:
+    convs = _convolutions(peers)
+    found = {}
+    for name in names:
+        _, number, tensor = name.split(".")
+        before = [n for n in convs if n <= int(number)]
+        index = len(before) - 1
+        if int(number) not in convs:
+            found[name] = f"norms.{index}.{tensor}"
+        elif int(number) == convs[-1]:
+            found[name] = f"score.{tensor}"
+        else:
+            found[name] = f"convs.{index}.{tensor}"
+    return found
+
+
+def _convolutions(peers: Mapping[str, Any]) -> list[int]:
+    """The numbers of a PatchGAN's convolutions."""
+    numbers = numbered(peers, r"^model\.(\d+)\.weight$")
+    return [n for n in numbers if len(peers[f"model.{n}.weight"].shape) == 4]
+
+
+def names(module: nn.Module, *, state: State) -> Mapping[str, str]:
+    """Ours -> the peer's. Raises `DataError` for networks that are none of these."""
+    try:
+        return {ours: peer for peer, ours in names_of(module, state).items()}
+    except (AttributeError, KeyError, IndexError, ValueError) as fault:
+        raise DataError(
+            f"its tensors are not named like those of a {type(module).__name__} ({fault})"
+        ) from fault
+
+
+def peer_net(state: State) -> PeerNet:
+    return PeerNet(state, partial(names, state=state), ignored=IGNORED)
+
+
+# What a network looks like, seen from its tensors.
+
+
+def generator_options(state: State) -> dict[str, Any]:
+    """Architecture, depth, width, norm and blur of a generator. Raises `DataError`."""
+    options: dict[str, Any] = {"norm": norm_of(state)}
+    if "model.model.0.weight" in state:
+        path = max((name for name in state if name.endswith(".weight")), key=lambda n: n.count("."))
+        levels = len(re.findall(r"\d+", path))
+        width = state["model.model.0.weight"].shape[0]
+        return options | {"architecture": "unet", "depth": levels, "g_channels": width}
+    blocks = numbered(state, r"^model\.(\d+)\.conv_block\.")
+    if not blocks or "model.1.weight" not in state:
+        raise DataError("its generator is neither a ResNet nor a U-Net of CycleGAN's code")
+    places = numbered(state, rf"^model\.{blocks[0]}\.conv_block\.(\d+)\.weight$")
+    convs = [n for n in places if len(state[f"model.{blocks[0]}.conv_block.{n}.weight"].shape) == 4]
+    blurs = [n for n in numbered(state, r"^model\.(\d+)\.filt$")]
+    return options | {
+        "architecture": "resnet",
+        "depth": len(blocks),
+        "g_channels": state["model.1.weight"].shape[0],
+        "dropout": convs[1] - convs[0] == 5,
+        "antialias": any(n < blocks[0] for n in blurs),
+        "antialias_up": any(n > blocks[0] for n in blurs),
+    }
+
+
+def channels_of(state: State) -> tuple[int, int]:
+    """What a generator takes, and what it gives."""
+    if "model.model.0.weight" in state:
+        return state["model.model.0.weight"].shape[1], state["model.model.3.weight"].shape[1]
+    last = max(numbered(state, r"^model\.(\d+)\.weight$"))
+    return state["model.1.weight"].shape[1], state[f"model.{last}.weight"].shape[0]
+
+
+def discriminator_options(state: State) -> dict[str, Any]:
+    """Halvings, width, norm and blur of a discriminator. Raises `DataError`."""
+    if "net.0.weight" in state:
+        return {"d_layers": 0, "d_channels": state["net.0.weight"].shape[0]}
+    convs = _convolutions(state)
+    if len(convs) < 3 or convs[0] != 0:
+        raise DataError("its discriminator is no PatchGAN of CycleGAN's code")
+    blur = any(name.endswith(".filt") for name in state)
+    width = state["model.0.weight"].shape[0]
+    return {"d_layers": len(convs) - 2, "d_channels": width, "antialias": blur}
+
+
+def norm_of(state: State) -> str:
+    """Batch norm has running means; instance norm leaves the convolutions their biases."""
+    if any(name.endswith("running_mean") for name in state):
+        return "batch"
+    inner = "model.1.bias" if "model.1.weight" in state else "model.model.1.model.1.bias"
+    return "instance" if inner in state else "none"
+
+
+# Reading a folder.
+
+
+def files_of(source: Path, epoch: str | None) -> dict[str, Path]:
+    """The networks of an epoch by the peer's names: the newest one, or the one asked for."""
+    if not source.is_dir():
+        return {}
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(source.iterdir()):
+        if match := PATTERN.fullmatch(path.name):
+            found.setdefault(match[1], {})[match[2]] = path
+    if not found:
+        return {}
+    newest = "latest" if "latest" in found else max(found, key=int)
+    if epoch is not None and epoch not in found:
+        raise ConfigError(f"{source} has no epoch {epoch}; it has {', '.join(sorted(found))}")
+    return found[epoch or newest]
+
+
+def networks_of(source: Path, content: Any, epoch: str | None) -> dict[str, State]:
+    """Tensors by the peer's names of networks; a generator's file alone is a "G"."""
+    if content is not None:
+        alone = isinstance(content, dict) and {"model.1.weight", "model.model.0.weight"} & set(
+            content
+        )
+        return {"G": plain(tensors(content, str(source)))} if alone else {}
+    files = files_of(source, epoch)
+    if files and not {"G_A", "G"} & set(files):
+        raise DataError(f"{source} holds no generator, only {', '.join(sorted(files))}")
+    return {name: plain(tensors(read_file(path), str(path))) for name, path in files.items()}
+
+
+def plain(state: State) -> State:
+    """Without the statistics that instance norm kept before torch 0.4, and did not use."""
+    kept = {name for name in state if not re.search(r"\.(running_|num_batches)", name)}
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if name in kept or f"{name.rpartition('.')[0]}.weight" in kept
+    }
+
+
+def read(
+    source: Path,
+    content: Any = None,
+    *,
+    epoch: str | None = None,
+    resolution: int | None = None,
+    statistics: str = "running",
+) -> Found | None:
+    """None when it is no such folder.
+
+    Args:
+        source: a folder of state dictionaries, or one generator's file.
+        content: what the file holds; None for a folder.
+        epoch: "latest", or a number; None: the newest.
+        resolution: side of the images it was trained on, where only the person knows.
+        statistics: how batch norm translates: by "running" averages, or by each image's "own".
+
+    Raises:
+        DataError: damaged, or of networks that are not these.
+        ConfigError: an epoch that is not there.
+    """
+    states = networks_of(source, content, epoch)
+    if not states:
+        return None
+    said, remarks = options_said(source)
+    recipe = recipe_of(states)
+    if recipe == "cyclegan" and "G_B" not in states:
+        raise DataError(f"{source} holds one generator of two; G_A is alone")
+    options, notes = network_options(states, recipe)
+    options |= {"statistics": statistics} if options["norm"] == "batch" else {}
+    options |= {k: v for k, v in said.items() if k in FITTING[recipe] and v is not None}
+    size, sized = side(options, said, resolution)
+    first = states["G_A" if recipe == "cyclegan" else "G"]
+    channels, channels_b = channels_of(first)
+    if channels != channels_b and recipe == "cyclegan":
+        options["identity"] = 0.0
+    nets = {NETS[recipe][name]: peer_net(state) for name, state in states.items()}
+    return Found(
+        title=f"{source.name}: {TITLES[recipe]}",
+        recipe=recipe,
+        options=options,
+        spec=DataSpec(channels, size, size, 0, channels_b),
+        nets=nets,
+        notes=(*sized, *notes, *remarks, "its optimizers are not in the folder: they begin anew"),
+    )
+
+
+TITLES = {"cyclegan": "CycleGAN", "pix2pix": "pix2pix", "cut": "CUT"}
+FITTING = {
+    "cyclegan": {"gan_loss", "cycle_a", "cycle_b", "identity", "pool_size", "lr"},
+    "pix2pix": {"gan_loss", "l1", "lr"},
+    "cut": {"gan_loss", "gan", "nce", "temperature", "patches", "lr", "nce_layers"},
+}
+
+
+def recipe_of(states: dict[str, State]) -> str:
+    """From which networks there are, and from what the discriminator sees."""
+    if "G_A" in states:
+        return "cyclegan"
+    if "F" in states:
+        return "cut"
+    takes, gives = channels_of(states["G"])
+    if "D" in states:
+        first = states["D"].get("model.0.weight") or states["D"].get("net.0.weight")
+        sees = first.shape[1] if first is not None else 0
+        return "pix2pix" if sees == takes + gives else "cut"
+    return "pix2pix" if "model.model.0.weight" in states["G"] or takes != gives else "cut"
+
+
+def network_options(states: dict[str, State], recipe: str) -> tuple[dict[str, Any], list[str]]:
+    """The recipe's options that the tensors show, and notes. Raises `DataError`."""
+    generators = [generator_options(states[k]) for k in ("G_A", "G_B", "G") if k in states]
+    discriminators = [discriminator_options(states[k]) for k in ("D_A", "D_B", "D") if k in states]
+    for group in (generators, discriminators):
+        if any(other != group[0] for other in group):
+            raise DataError("its two sides are built differently, which our recipe does not do")
+    options, notes = generators[0], []
+    judge = discriminators[0] if discriminators else {}
+    blur = judge.get("antialias", options.get("antialias", False))
+    if options.get("antialias", blur) != blur:
+        raise DataError("its generator blurs before it halves, its discriminator does not")
+    options |= judge
+    if recipe == "cut":
+        if options.pop("architecture") != "resnet":
+            raise DataError("its generator is a U-Net; our CUT compares features of a ResNet")
+        options["blocks"] = options.pop("depth")
+        options |= projection_options(states.get("F"))
+    elif options["architecture"] == "unet":
+        notes.append("dropout leaves no trace in a U-Net's tensors: it is as the recipe has it")
+    return options, notes
+
+
+def projection_options(state: State | None) -> dict[str, Any]:
+    """The width of CUT's projection, 0 where there is none."""
+    if state is None:
+        return {}
+    widths = {state[n].shape[0] for n in state if n.endswith(".0.bias")}
+    if len(widths) != 1:
+        raise DataError("its network F is not the projection of CUT's code")
+    return {"projection": widths.pop()}
+
+
+def side(
+    options: Mapping[str, Any], said: Mapping[str, Any], resolution: int | None
+) -> tuple[int, list[str]]:
+    """The side of training images, and a note when nobody said it."""
+    known = resolution or said.get("crop_size")
+    if known:
+        return int(known), []
+    size = PUBLISHED_SIZE
+    if options.get("architecture") == "unet":
+        size = 1 << options["depth"]
+    return size, [f"images of {size} pixels are assumed; say --resolution where it was another"]
+
+
+def options_said(source: Path) -> tuple[dict[str, Any], list[str]]:
+    """What train_opt.txt or test_opt.txt says, under our names, and remarks on it."""
+    for name in ("train_opt.txt", "test_opt.txt"):
+        path = source / name
+        if path.is_file() and path.stat().st_size < 1 << 20:
+            lines = path.read_text(errors="replace").splitlines()
+            return parsed(lines), [f"losses and weights are as {name} says"]
+    return {}, ["losses and their weights leave no trace: they are as the recipe has them"]
+
+
+def parsed(lines: Iterable[str]) -> dict[str, Any]:
+    """`   lambda_A: 10.0      [default: ...]` -> {"cycle_a": 10.0}."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        match = re.match(r"\s*(\w+): (.*?)\s*(\[default: .*\])?$", line)
+        if not match:
+            continue
+        key, value = match[1], match[2].strip()
+        if key == "gan_mode":
+            found["gan_loss"] = GAN_LOSSES.get(value)
+        elif key == "nce_layers" and re.fullmatch(r"\d+(,\d+)*", value):
+            found["nce_layers"] = [int(n) for n in value.split(",")]
+        elif key in ("pool_size", "num_patches", "crop_size") and value.isdigit():
+            found[SAID.get(key, key)] = int(value)
+        elif key in SAID and re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", value):
+            found[SAID[key]] = float(value)
+    return found

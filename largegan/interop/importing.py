@@ -1,0 +1,194 @@
+"""Other codes' checkpoints become ordinary runs: recognised by content, listed, built, written.
+
+Adding a format is one file and one row of `IMPORTERS`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from largegan import checkpoint, recipes
+from largegan.config.parse import as_dict, build_parser, resolved_yaml
+from largegan.errors import ConfigError, DataError
+from largegan.interop import (
+    biggan_deep_hf,
+    biggan_pytorch,
+    cyclegan,
+    r3gan,
+    studiogan,
+    stylegan2_ada,
+    stylegan3,
+)
+from largegan.interop.peers import Found, PeerNet, build
+from largegan.interop.stored import StoredArray, StoredTensor
+from largegan.interop.torch_files import read_file
+from largegan.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may add where a source does not say it."""
+
+    epoch: str | None = None
+    """Which of several checkpoints of a folder: an epoch, or the name of a copy."""
+    resolution: int | None = None
+    """Side of the training images, where it leaves no trace."""
+    statistics: str = "running"
+    """What batch norm of a translator uses: "running" averages, or each image's "own"."""
+
+
+class Importer(NamedTuple):
+    """A row: what it imports, and how; `read` returns None for what is something else."""
+
+    what: str
+    read: Callable[[Path, Any, Wishes], Found | None]  # path, a file's content or None, wishes
+
+
+IMPORTERS = (
+    Importer(
+        "StyleGAN2 snapshots (.pkl of stylegan2-ada-pytorch and of stylegan3)",
+        lambda path, content, wishes: stylegan2_ada.read(path, content),
+    ),
+    Importer(
+        "StyleGAN3 snapshots (.pkl of stylegan3)",
+        lambda path, content, wishes: stylegan3.read(path, content),
+    ),
+    Importer(
+        "R3GAN snapshots (.pkl)",
+        lambda path, content, wishes: r3gan.read(path, content),
+    ),
+    Importer(
+        "BigGAN-PyTorch folders (G.pth, G_ema.pth, D.pth, optimizers)",
+        lambda path, content, wishes: biggan_pytorch.read(path, epoch=wishes.epoch),
+    ),
+    Importer(
+        "BigGAN-deep of Hugging Face's port (pytorch_model.bin and config.json)",
+        lambda path, content, wishes: biggan_deep_hf.read(path),
+    ),
+    Importer(
+        "CycleGAN, pix2pix and CUT folders (EPOCH_net_G.pth, ...)",
+        lambda path, content, wishes: cyclegan.read(path, content, **vars(wishes)),
+    ),
+    Importer(
+        "StudioGAN folders (model=G-...pth)",
+        lambda path, content, wishes: studiogan.read(path, epoch=wishes.epoch),
+    ),
+)
+
+
+def find(source: Path, wishes: Wishes | None = None) -> Found:
+    """What a file or folder holds. Raises `DataError` and `ConfigError`, in a sentence."""
+    if not source.exists():
+        raise ConfigError(f"there is no {source}")
+    content = read_file(source) if source.is_file() else None
+    for importer in IMPORTERS:
+        try:
+            found = importer.read(source, content, wishes or Wishes())
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as fault:
+            raise DataError(
+                f"{source} looks like one of {importer.what}, but is not built like them "
+                f"({type(fault).__name__}: {str(fault)[:120]})"
+            ) from fault
+        except DataError as fault:
+            said = str(fault)
+            raise (fault if str(source) in said else DataError(f"{source}: {said}")) from None
+        if found is not None:
+            return found
+    kinds = "; ".join(importer.what for importer in IMPORTERS)
+    raise DataError(f"{source} is none of what can be imported: {kinds}")
+
+
+def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path, list[str]]:
+    """Writes the run directory; returns its checkpoint and what to tell the user.
+
+    Raises `ConfigError` when something is there, and `DataError` when tensors do not fit.
+    """
+    if run.exists() and not overwrite and any(run.iterdir() if run.is_dir() else (run,)):
+        raise ConfigError(f"{run} exists; choose another RUN, or give --overwrite")
+    recipe, notes = build(found)
+    config = configuration(found)
+    state = {
+        "step": found.step,
+        "nimg": found.nimg,
+        "data": {"position": found.nimg, "seed": 0, "identity": None},
+        "bad_steps": {"total": 0, "in_a_row": {}},
+        "config": as_dict(config),
+        "spec": vars(found.spec),
+        "class_names": [],
+        "micro_batch_size": config.train.batch_size,
+        "processes": 1,
+        "imported": {"title": found.title, "notes": [*found.notes, *notes]},
+    }
+    optimizer, remarks = moments(found, recipe)
+    content = checkpoint.Checkpoint(recipe.state_dict(), optimizer, state)
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_text(run / "config.yaml", resolved_yaml(config))
+    checkpoint.write_text(run / "imported.json", json.dumps(state["imported"], indent=1))
+    path = checkpoint.save(run / "checkpoints", found.nimg, content)
+    return path, [*found.notes, *notes, *remarks]
+
+
+def configuration(found: Found) -> Any:
+    """The settings of a run of this recipe, with the source's where it says them."""
+    config = build_parser(found.recipe).get_defaults()
+    known = {
+        field.name for field in recipes.options_class(found.recipe).__dataclass_fields__.values()
+    }
+    for name, value in found.options.items():
+        if name not in known:
+            raise DataError(f"{found.title}: recipe {found.recipe} has no option {name}")
+        config.recipe[name] = value
+    config.train.total_nimg = max(config.train.total_nimg, found.nimg + 1_000_000)
+    if found.batch_size:
+        config.train.batch_size = found.batch_size
+    return config
+
+
+def moments(found: Found, recipe: Recipe) -> tuple[dict[str, Tensor], list[str]]:
+    """The optimizers' tensors under `player/parameter/field`, and remarks."""
+    state: dict[str, Tensor] = {}
+    remarks = []
+    for player, (attribute, packed) in found.optimizers.items():
+        net = found.nets[attribute]
+        try:
+            taken = player_moments(recipe, player, attribute, net, packed)
+        except (DataError, AttributeError, KeyError, TypeError, ValueError) as fault:
+            remarks.append(f"the optimizer of {player} does not fit ({fault}): it begins anew")
+            continue
+        state |= taken
+    return state, remarks
+
+
+def player_moments(
+    recipe: Recipe, player: str, attribute: str, net: PeerNet, packed: dict
+) -> dict[str, Tensor]:
+    """Torch numbers an optimizer's parameters in the order of the network's state dictionary."""
+    module = recipe.get_submodule(attribute)
+    parameters = dict(module.named_parameters())
+    ours = {peer: name for name, peer in net.names(module).items() if name in parameters}
+    order = [ours[peer] for peer in net.state if peer in ours]
+    numbers = [n for group in packed["param_groups"] for n in group["params"]]
+    if len(numbers) != len(order):
+        raise DataError(f"it has {len(numbers)} parameters, the network {len(order)}")
+    found = {}
+    for number, name in zip(numbers, order, strict=True):
+        for field, value in packed["state"].get(number, {}).items():
+            place = f"{player}/{attribute}.{name}/{field}"
+            found[place] = moment(field, value, parameters[name])
+    return found
+
+
+def moment(field: str, value: Any, parameter: Tensor) -> Tensor:
+    """The count of steps, or a tensor in the shape of its parameter."""
+    stored = isinstance(value, StoredTensor | StoredArray)
+    tensor = value.load() if stored else torch.tensor(float(value))
+    if field == "step":
+        return tensor.float().reshape(())
+    if tensor.numel() != parameter.numel():
+        raise DataError(f"a moment has the shape {list(tensor.shape)}")
+    return tensor.reshape(parameter.shape)

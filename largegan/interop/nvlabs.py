@@ -1,0 +1,102 @@
+"""Pickled snapshots of NVlabs' codes and of those made from them: a dictionary of G, D and G_ema.
+
+`G_ema`, `G` and `D` are objects whose constructor's arguments are kept beside their tensors
+(`torch_utils.persistence`), `augment_pipe` is ADA's state. What distinguishes StyleGAN2, StyleGAN3
+and R3GAN is the names of their tensors.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from largegan.augment import GROUPS
+from largegan.errors import DataError
+from largegan.interop.peers import State, attributes, module_state
+from largegan.interop.unpickle import Record
+
+NETS = {"G": "G", "D": "D", "G_ema": "G_ema.net"}  # the pickle's keys -> our modules
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A pickle's networks: tensors and constructors' arguments, by its keys."""
+
+    path: Path
+    states: dict[str, State]
+    arguments: dict[str, dict[str, Any]]
+    records: dict[str, Record]
+    content: dict
+
+    @property
+    def generator(self) -> str:
+        """The key of a generator: the averaged one if there is one."""
+        return "G_ema" if "G_ema" in self.states else "G"
+
+
+def snapshot(path: Path, content: Any) -> Snapshot | None:
+    """None when it is something else. Raises `DataError` for a snapshot without a generator."""
+    if isinstance(content, Record):  # a network alone
+        content = {"G_ema": content}
+    if not isinstance(content, dict) or not any(
+        isinstance(content.get(key), Record) for key in NETS
+    ):
+        return None
+    nets = {key: content[key] for key in NETS if isinstance(content.get(key), Record)}
+    if not {"G", "G_ema"} & set(nets):
+        raise DataError(f"{path} holds no generator, only {', '.join(nets)}")
+    states = {key: module_state(record) for key, record in nets.items()}
+    arguments = {key: constructor(record) for key, record in nets.items()}
+    return Snapshot(path, states, arguments, nets, content)
+
+
+def constructor(record: Record) -> dict[str, Any]:
+    """The arguments it was built with, where the pickle keeps them."""
+    inside = attributes(record)
+    given = inside.get("_init_kwargs")
+    if inside.get("_init_args"):
+        raise DataError("has a network that was built with unnamed arguments")
+    return dict(given) if isinstance(given, Mapping) else {}
+
+
+def augmentation(found: Snapshot) -> tuple[dict, dict, list[str]]:
+    """ADA's options, its state under our names, and what could not be kept."""
+    pipe = found.content.get("augment_pipe")
+    if not isinstance(pipe, Record):
+        return {"augment": "none"}, {}, []
+    state, given = module_state(pipe), constructor(pipe)
+    p = float(state["p"].load()) if "p" in state else 0.0
+    on = {name for name, value in given.items() if value}
+    group = next((name for name, members in GROUPS.items() if set(members) == on), None)
+    notes = [] if group else [f"its augmentations ({', '.join(sorted(on))}) are no group of ours"]
+    if group is None:
+        group = "bgc"
+    p = min(max(p, 0.0), 1.0)
+    return {"augment": "ada", "ada_transforms": group}, {"augment.p": p}, notes
+
+
+def images_seen(path: Path) -> int:
+    """network-snapshot-000012.pkl: 12,000 images."""
+    found = re.search(r"network-snapshot-(\d+)", path.name)
+    return int(found[1]) * 1000 if found else 0
+
+
+def resolution_of(found: Snapshot) -> tuple[int, int, int]:
+    """(side in pixels, channels, classes) as the generator was told."""
+    told = found.arguments[found.generator]
+    try:
+        return int(told["img_resolution"]), int(told["img_channels"]), int(told["c_dim"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            f"{found.path}: its generator does not say its img_resolution, img_channels and c_dim"
+        ) from None
+
+
+def part(record: Record, name: str) -> dict[str, Any]:
+    """The attributes of a module within a network, by its dotted name."""
+    for step in name.split("."):
+        record = (attributes(record).get("_modules") or {}).get(step)
+        if record is None:
+            raise DataError(f"has a network without {name}")
+    return attributes(record)

@@ -1,0 +1,230 @@
+"""What importers of other codes' checkpoints have in common: what they find, and what becomes of it.
+
+An importer says which recipe with which options a source is of, and what the peer calls each of our
+tensors. From that a recipe is built and filled here; a tensor that is missing, of another shape or
+left over is an error, so that nothing is imported by halves.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from largegan import recipes
+from largegan.errors import DataError
+from largegan.interop.stored import StoredArray, StoredTensor
+from largegan.interop.unpickle import Record
+from largegan.recipe import DataSpec, Recipe
+
+State = dict[str, StoredTensor]  # the peer's names
+
+
+@dataclass(frozen=True, eq=False)
+class PeerNet:
+    """One network of a peer, and how its tensors become ours.
+
+    Args:
+        state: its tensors under the peer's names.
+        names: our module -> the peer's name of each of its tensors, by our names; a tensor that is
+            not among them is found by `derive`, or stays as our constructor made it.
+        derived: the names of ours that `derive` is for, as a regular expression.
+        derive: (our name, our tensor, the peer's state) -> what to take.
+        ignored: the peer's tensors that have no place with us, as a regular expression.
+    """
+
+    state: State
+    names: Callable[[nn.Module], Mapping[str, str]]
+    derived: str = r"(?!)"
+    derive: Callable[[str, Tensor, State], Tensor] | None = None
+    ignored: str = r"(?!)"
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a source holds, under our names; nothing has been built or read of it yet."""
+
+    title: str  # what it is, for people
+    recipe: str  # its row in the table
+    options: dict[str, Any]  # of the recipe
+    spec: DataSpec
+    nets: dict[str, PeerNet]  # by our recipe's attribute: "G", "D", "G_ema.net"
+    nimg: int = 0
+    step: int = 0
+    batch_size: int | None = None
+    buffers: dict[str, Any] = field(default_factory=dict)  # numbers, under our names
+    optimizers: dict[str, tuple[str, Any]] = field(default_factory=dict)  # player: net, torch's
+    notes: tuple[str, ...] = ()  # what was not known, or is left behind
+
+    def described(self) -> list[str]:
+        """What `--list` says."""
+        shape = f"{self.spec.channels}x{self.spec.height}x{self.spec.width}"
+        if self.spec.channels_b:
+            shape += f" and {self.spec.channels_b} channels"
+        classes = f", {self.spec.num_classes} classes" if self.spec.num_classes else ""
+        lines = [self.title, f"  recipe {self.recipe}, images {shape}{classes}"]
+        for name, net in self.nets.items():
+            count = sum(tensor.numel for tensor in net.state.values())
+            lines.append(f"  {name}: {len(net.state)} tensors, {count:,} numbers")
+        if self.optimizers:
+            lines.append(f"  optimizers of {', '.join(self.optimizers)}")
+        lines += [f"  {self.nimg:,} images seen"] if self.nimg else []
+        lines += [f"  {key} = {value}" for key, value in sorted(self.options.items())]
+        return lines + [f"  note: {note}" for note in self.notes]
+
+
+def build(found: Found) -> tuple[Recipe, list[str]]:
+    """The recipe with the source's weights, and notes about what it begins anew.
+
+    Raises `DataError` where the weights are not those of such networks.
+    """
+    try:
+        recipe = recipes.build(found.recipe, found.spec, found.options)
+    except TypeError as fault:
+        raise DataError(f"{found.title}: recipe {found.recipe} lacks an option ({fault})") from None
+    for name, net in found.nets.items():
+        fill(recipe.get_submodule(name), net, what=f"{found.title}, {name}")
+    notes = []
+    for average, module in averages(recipe):
+        if average not in found.nets and module in found.nets:
+            target = recipe.get_submodule(average)
+            target.load_state_dict(recipe.get_submodule(module).state_dict())
+            notes.append(f"{average.removesuffix('.net')} begins as {module}: the source has none")
+    fresh = [
+        name
+        for name, child in recipe.named_children()
+        if any(True for _ in child.parameters())
+        and not any(key.split(".")[0] == name for key in found.nets)
+        and not any(average.split(".")[0] == name for average, _ in averages(recipe))
+    ]
+    notes += [f"{name} begins anew: the source has none" for name in fresh]
+    set_buffers(recipe, found.buffers)
+    return recipe, notes
+
+
+def averages(recipe: Recipe) -> list[tuple[str, str]]:
+    """(name of an averaged network within a recipe, name of what it averages)."""
+    return [
+        (f"{name}.net", name.removesuffix("_ema"))
+        for name, _ in recipe.named_children()
+        if name.endswith("_ema")
+    ]
+
+
+@torch.no_grad()
+def fill(module: nn.Module, net: PeerNet, *, what: str) -> None:
+    """Copies the peer's tensors into a network of ours. Raises `DataError`."""
+    names = net.names(module)
+    state, used = module.state_dict(), set()
+    for name, tensor in state.items():
+        if name in names:
+            peer = names[name]
+            if peer not in net.state:
+                raise DataError(f"{what}: {peer} is missing; the checkpoint is of another network")
+            used.add(peer)
+            copy(tensor, net.state[peer].load(), f"{what}: {peer}")
+        elif re.search(net.derived, name):
+            copy(tensor, net.derive(name, tensor, net.state), f"{what}: what makes {name}")
+    left = [n for n in net.state if n not in used and not re.search(net.ignored, n)]
+    if left:
+        raise DataError(
+            f"{what}: {left[0]} (and {len(left) - 1} more) has no place in recipe's network; the "
+            "checkpoint is of a network with other parts"
+        )
+
+
+def copy(mine: Tensor, theirs: Tensor, what: str) -> None:
+    """Sizes of one do not count: some peers keep them, and some do not."""
+    shapes = [[n for n in tensor.shape if n != 1] for tensor in (mine, theirs)]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            f"{what} has the shape {list(theirs.shape)}, this network needs {list(mine.shape)}; "
+            "the checkpoint has options that were not recognised"
+        )
+    mine.copy_(theirs.reshape(mine.shape))
+
+
+@torch.no_grad()
+def set_buffers(recipe: Recipe, buffers: Mapping[str, Any]) -> None:
+    """Single numbers, such as ADA's p, where the recipe has them."""
+    mine = dict(recipe.named_buffers())
+    for name, value in buffers.items():
+        if name in mine:
+            mine[name].fill_(float(value))
+
+
+# Reading what pickles hold.
+
+
+def module_state(record: Record) -> State:
+    """Parameters and buffers of a pickled network, by the names of its state dictionary."""
+    state: State = {}
+    pending = [("", record)]
+    while pending:
+        prefix, module = pending.pop()
+        inside = attributes(module)
+        for kind in ("_parameters", "_buffers"):
+            for name, value in (inside.get(kind) or {}).items():
+                if isinstance(value, StoredTensor | StoredArray):
+                    state[f"{prefix}{name}"] = value
+        for name, child in (inside.get("_modules") or {}).items():
+            if isinstance(child, Record):
+                pending.append((f"{prefix}{name}.", child))
+    return state
+
+
+def attributes(record: Any) -> dict:
+    """A pickled object's own."""
+    if not isinstance(record, Record):
+        raise DataError("has something else where a network should be")
+    state = record.state
+    if isinstance(state, tuple) and len(state) == 2:  # attributes, and slots
+        state = state[0]
+    return state if isinstance(state, dict) else {}
+
+
+def tensors(content: Any, what: str) -> State:
+    """A state dictionary's; those of several GPUs have a prefix that is taken away."""
+    if not isinstance(content, dict):
+        raise DataError(f"{what} is no state dictionary")
+    found = {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, StoredTensor | StoredArray)
+    }
+    if not found or len(found) < len(content):
+        raise DataError(f"{what} is no state dictionary: it holds more than named tensors")
+    prefix = "module." if all(name.startswith("module.") for name in found) else ""
+    return {name.removeprefix(prefix): value for name, value in found.items()}
+
+
+def shape(state: State, name: str, what: str) -> tuple[int, ...]:
+    """Of a tensor that has to be there."""
+    if name not in state:
+        raise DataError(f"{what}: {name} is missing; it is not what it looked like")
+    return tuple(state[name].shape)
+
+
+def numbered(names: Iterable[str], pattern: str) -> list[int]:
+    """The different numbers that a group of `pattern` finds in names, ascending."""
+    return sorted({int(found[1]) for name in names if (found := re.search(pattern, name))})
+
+
+def renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    """`name` after every rule (regular expression, replacement), in order."""
+    for pattern, new in rules:
+        name = re.sub(pattern, new, name)
+    return name
+
+
+def translated(options: Mapping[str, Any], table: Mapping[str, str | None], what: str) -> dict:
+    """A peer's options under our names; None in the table: without effect on the numbers.
+
+    Raises `DataError` for an option that we do not build.
+    """
+    for name in options:
+        if name not in table:
+            raise DataError(f"{what} has the option {name}, which is not built here")
+    return {table[k]: v for k, v in options.items() if table[k] is not None}

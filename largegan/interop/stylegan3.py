@@ -1,0 +1,126 @@
+"""Snapshots of StyleGAN3 (NVlabs' code): T and R.
+
+The names below are facts about that code's state dictionaries; see `nets/stylegan3.py` for ours.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from largegan.errors import DataError
+from largegan.interop import stylegan2_ada
+from largegan.interop.nvlabs import (
+    NETS,
+    Snapshot,
+    augmentation,
+    images_seen,
+    part,
+    resolution_of,
+    snapshot,
+)
+from largegan.interop.peers import Found, PeerNet, translated
+from largegan.nets.stylegan3 import W_AVG_BETA, Generator
+from largegan.recipe import DataSpec
+
+# Filters are designed anew, and the input's transform is what a caller moves the image by.
+IGNORED = r"(up_filter|down_filter|synthesis\.input\.transform)$"
+
+# The peer's options -> our recipe's; None: read elsewhere, or without effect on the numbers.
+GENERATOR = {
+    "z_dim": "z_dim",
+    "w_dim": "w_dim",
+    "channel_base": "channel_base",
+    "channel_max": "channel_max",
+    "num_layers": "layers",
+    "num_critical": "critical",
+    "first_cutoff": "first_cutoff",
+    "first_stopband": "first_stopband",
+    "last_stopband_rel": "last_stopband",
+    "margin_size": "margin",
+    "filter_size": "filter_size",
+    "conv_clamp": "conv_clamp",
+    **dict.fromkeys(("c_dim", "img_resolution", "img_channels", "mapping_kwargs")),
+    **dict.fromkeys(("num_fp16_res", "magnitude_ema_beta", "conv_kernel", "use_radial_filters")),
+}
+MAPPING = {"num_layers": "mapping_layers"}
+DISCRIMINATOR = {
+    "channel_base": "d_channel_base",
+    "channel_max": "d_channel_max",
+    **dict.fromkeys(("c_dim", "img_resolution", "img_channels", "num_fp16_res", "architecture")),
+    **dict.fromkeys(("conv_clamp", "block_kwargs", "mapping_kwargs", "epilogue_kwargs")),
+}
+EPILOGUE = {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": None}
+UNSAID = {"channel_base": 32768, "channel_max": 512}
+D_UNSAID = {"d_channel_base": 32768, "d_channel_max": 512}
+
+
+def theirs(module: Generator, name: str) -> str:
+    """Our name of one of the generator's tensors -> the peer's, which says sizes and widths."""
+
+    def layer(found: re.Match) -> str:
+        i = int(found[1])
+        made = module.synthesis.layers[i]
+        return f"synthesis.L{i}_{made.size[1]}_{len(made.weight)}."
+
+    name = re.sub(r"^synthesis\.layers\.(\d+)\.", layer, name)
+    name = re.sub(r"^mapping\.layers\.(\d+)\.", r"mapping.fc\1.", name)
+    return name.replace("magnitude.mean", "magnitude_ema").replace("w_avg.mean", "w_avg")
+
+
+def names(module: nn.Module) -> Mapping[str, str]:
+    return {name: theirs(module, name) for name in module.state_dict()}
+
+
+def read(path: Path, content: Any) -> Found | None:
+    """None when it is no snapshot of StyleGAN3. Raises `DataError`."""
+    found = snapshot(path, content)
+    if found is None or "synthesis.input.freqs" not in found.states[found.generator]:
+        return None
+    resolution, channels, classes = resolution_of(found)
+    ada, buffers, notes = augmentation(found)
+    nets = {}
+    for key, state in found.states.items():
+        make = partial(stylegan2_ada.peer_net, "D", resolution=resolution) if key == "D" else None
+        nets[NETS[key]] = make(state) if make else PeerNet(state, names, ignored=IGNORED)
+    return Found(
+        title=f"{path.name}: a snapshot of StyleGAN3",
+        recipe="stylegan3",
+        options=generator_options(found) | discriminator_options(found) | ada,
+        spec=DataSpec(channels, resolution, resolution, classes),
+        nets=nets,
+        nimg=images_seen(path),
+        buffers=buffers,
+        notes=(*notes, "its optimizers and losses are not in the file: they begin anew"),
+    )
+
+
+def generator_options(found: Snapshot) -> dict[str, Any]:
+    told, what = found.arguments[found.generator], f"{found.path}: its generator"
+    options = UNSAID | translated(told, GENERATOR, what)
+    inner = part(found.records[found.generator], "mapping")
+    translated(told.get("mapping_kwargs") or {}, MAPPING, f"{what}'s mapping")
+    options["mapping_layers"] = inner["num_layers"]
+    if inner["w_avg_beta"] != W_AVG_BETA:
+        raise DataError(f"{what} has w_avg_beta {inner['w_avg_beta']}, ours {W_AVG_BETA}")
+    kernel, radial = told.get("conv_kernel", 3), bool(told.get("use_radial_filters", False))
+    configuration = {(3, False): "t", (1, True): "r"}.get((kernel, radial))
+    if configuration is None:
+        raise DataError(f"{what} is neither T nor R: kernels of {kernel}, radial filters {radial}")
+    return options | {"configuration": configuration}
+
+
+def discriminator_options(found: Snapshot) -> dict[str, Any]:
+    if "D" not in found.arguments:
+        return {}
+    told, what = found.arguments["D"], f"{found.path}: its discriminator"
+    for name in ("block_kwargs", "mapping_kwargs"):
+        if told.get(name):
+            raise DataError(f"{what} has {name} {told[name]}, which are not built here")
+    if told.get("architecture", "resnet") != "resnet":
+        raise DataError(f"{what} is built as {told['architecture']}; ours is a resnet")
+    options = D_UNSAID | translated(told, DISCRIMINATOR, what)
+    return options | translated(told.get("epilogue_kwargs") or {}, EPILOGUE, what)
