@@ -23,10 +23,11 @@ class Ema(nn.Module):
 
     An engine that cuts weights over ranks cuts averages too. It sets `pieces`: within it, the
     parameters of `net` and of the average are this rank's parts of them. Outside, averages are
-    there to be read where the engine says so (`Engine.whole`).
+    there to be read where an engine gathers them: `Engine.whole`, and phases that say `averages`.
     """
 
     pieces: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+    away = False  # cut, and not gathered just now: an engine says so
 
     def __init__(
         self,
@@ -46,6 +47,14 @@ class Ema(nn.Module):
     def follow_powers(self, widths: Sequence[float]) -> None:
         """From the first image on, also keeps averages of these widths, for snapshots."""
         self.powers.extend(PowerEma(self.net, width) for width in widths)
+
+    def __getattr__(self, name: str) -> object:
+        if name == "net" and self.away:
+            raise RuntimeError(
+                "averaged weights are cut over the processes here; a loss that reads them says so "
+                "(Phase(..., averages=True)), everything else reads them within Engine.whole"
+            )
+        return super().__getattr__(name)
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         return self.net(*inputs)

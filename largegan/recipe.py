@@ -67,6 +67,7 @@ class Phase:
     fresh: bool = True  # draw new data; False keeps the previous phase's batch and its notes
     second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
+    averages: bool = False  # the loss reads averaged networks; engines may have cut them over ranks
     from_nimg: int = 0  # stages: not before so many images of the run,
     until_nimg: int | None = None  # and not from so many on
 
@@ -269,8 +270,11 @@ class TruncatesStyles(Protocol):
 class MovesInput(Protocol):
     """input that can be moved: StyleGAN3."""
 
-    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
-        """As `Recipe.decode`, not clamped, the input moved by `transform` `[3, 3]`.
+    def ws(self, z: Tensor, labels: Tensor | None, truncation: float = 1.0) -> Tensor:
+        """As `HasStyles` has it."""
+
+    def synthesize_moved(self, ws: Tensor, transform: Tensor) -> Tensor:
+        """Images for styles, not clamped, the input moved by `transform` `[3, 3]` or `[n, 3, 3]`.
 
         It maps places of the result, (x right, y down, 1) in units of the shorter side and 0 in
         the middle, to those they are read from: to move the picture by t, shift by -t.

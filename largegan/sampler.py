@@ -13,7 +13,7 @@ from torch import Tensor
 
 from largegan.errors import ConfigError, DataError
 from largegan.layers.batch_norm import standing_statistics
-from largegan.recipe import DataSpec, HasEncoder, Recipe, TruncatesStyles, title_of
+from largegan.recipe import DataSpec, HasEncoder, MovesInput, Recipe, TruncatesStyles, title_of
 from largegan.restore import restore
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
@@ -104,6 +104,23 @@ class Sampler:
         codes = self.encoded(images)
         return self.images(codes, [None] * len(codes))
 
+    def styles(self, seeds: Sequence[int]) -> Tensor:
+        """`[N, num_ws, w_dim]` on the device, at the sampler's truncation, where there are any."""
+        latents = torch.stack([self.latent(seed) for seed in seeds]).to(self.device)
+        labels = None
+        if self.classes:
+            labels = torch.tensor([self.label(seed) for seed in seeds], device=self.device)
+        return self.recipe.ws(latents, labels, 1.0 if self.truncation is None else self.truncation)
+
+    @torch.no_grad()
+    def moved(self, seeds: Sequence[int], transform: Tensor) -> Tensor:
+        """float `[N, C, H, W]` on the device, not clamped, the generator's input moved.
+
+        See `MovesInput` for `transform`. Raises `ConfigError` where the input cannot be moved.
+        """
+        check_movable(self.recipe)
+        return self.recipe.synthesize_moved(self.styles(seeds), transform)
+
     def by_seed(self, seeds: Sequence[int], *, batch: int) -> Iterator[tuple[int, Tensor]]:
         """`(seed, uint8 [C, H, W])` for each seed, `batch` of them at a time."""
         for start in range(0, len(seeds), batch):
@@ -180,6 +197,14 @@ def open_sampler(
     chosen = choose_classes(classes, recipe.num_classes, names)
     device = torch.device(device)
     return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation)
+
+
+def check_movable(recipe: Recipe) -> None:
+    if not isinstance(recipe, MovesInput):
+        raise ConfigError(
+            f"recipe {type(recipe).__name__} has no {title_of(MovesInput)}; StyleGAN3's can be "
+            "shifted and turned"
+        )
 
 
 def check_truncation(recipe: Recipe, amount: float) -> None:

@@ -125,7 +125,7 @@ class Trainer:
         start = time.perf_counter()
         engine = self.engine
         watch.at(f"{phase.name} of step {self.at.step}")
-        engine.begin(phase.player, second_order=phase.second_order)
+        engine.begin(phase.player, second_order=phase.second_order, averages=phase.averages)
         self.guard.remember()
         totals: dict[str, torch.Tensor] = {}
         watched: dict[str, torch.Tensor] = {}

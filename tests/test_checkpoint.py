@@ -218,3 +218,56 @@ def test_marker_lists_sizes_and_hashes(tmp_path):
     files = json.loads((path / "COMPLETE").read_text())["files"]
     assert set(files) == {"model.safetensors", "optimizer.safetensors", "state.json"}
     assert all(len(f["sha256"]) == 64 and f["bytes"] > 0 for f in files.values())
+
+
+def numbers(folder: Path) -> list[int]:
+    return sorted(int(path.name) for path in checkpoint.numbered(folder))
+
+
+def test_a_branch_that_is_left_is_set_apart(tmp_path):
+    for nimg in (32, 64, 96, 128):
+        checkpoint.save(tmp_path, nimg, content(nimg))
+    (tmp_path / "000000128" / "COMPLETE").unlink()  # was being written
+    aside = checkpoint.set_apart(tmp_path, 32)
+    assert aside.name == "left-from-000000032" and numbers(aside) == [64, 96]
+    assert checkpoint.newest(tmp_path)[0].name == "000000032"
+    assert checkpoint.set_apart(tmp_path, 32) is None
+    checkpoint.save(tmp_path, 64, content(1))
+    again = checkpoint.set_apart(tmp_path, 32)
+    assert again.name == "left-from-000000032-2" and numbers(again) == [64]
+    assert checkpoint.load(aside / "000000064").state == {"nimg": 64}, "never overwritten"
+
+
+def test_a_left_branch_is_followed_again(tmp_path):
+    for nimg in (32, 64, 96):
+        checkpoint.save(tmp_path, nimg, content(nimg))
+    left = checkpoint.set_apart(tmp_path, 32)
+    for nimg in (48, 64, 80):
+        checkpoint.save(tmp_path, nimg, content(1))
+    assert checkpoint.is_left(left / "000000064", tmp_path)
+    assert not checkpoint.is_left(tmp_path / "000000064", tmp_path)
+    aside = checkpoint.take_back(tmp_path, left / "000000064")
+    assert numbers(tmp_path) == [32, 64] and numbers(left) == [96]
+    assert numbers(aside) == [48, 64, 80]
+    assert checkpoint.load(tmp_path / "000000064").state == {"nimg": 64}
+
+
+def test_a_kill_while_a_branch_is_set_apart_leaves_an_older_one(tmp_path, monkeypatch):
+    """Nothing is lost, and what is there still is one branch without gaps at its end."""
+    for nimg in (32, 64, 96, 128):
+        checkpoint.save(tmp_path, nimg, content(nimg))
+    rename, moved = Path.rename, []
+
+    def once(self, target):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(self.name)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.set_apart(tmp_path, 32)
+    monkeypatch.undo()
+    assert moved == ["000000128"] and numbers(tmp_path) == [32, 64, 96]
+    aside = checkpoint.set_apart(tmp_path, 32)
+    assert numbers(tmp_path) == [32] and numbers(aside) == [64, 96]

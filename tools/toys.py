@@ -1,62 +1,7 @@
 #!/usr/bin/env python
-"""Draw two toys side by side: the target, and what each run's generator makes of uniform noise.
+"""The command `largegan toys`, for scripts and launchers: same options, same exit codes."""
 
-  toys.py runs/gaussian_toy runs/gaussian_mmd_toy both.png
-
-Each RUN is of a recipe that learns the 1-D Gaussian (gaussian, gaussian_mmd), or one of its
-checkpoints. Exit codes: 2 arguments, 3 a checkpoint is damaged.
-"""
-
-import argparse
-import sys
-from pathlib import Path
-
-from largegan.cli import exit_code, refuse_existing
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="toys.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("out", type=Path, help="NAME.png")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    return parser.parse_args(argv)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Raises UserError."""
-    from largegan.errors import ConfigError
-
-    if arguments.out.suffix != ".png":
-        raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .png")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
-
-    import torch
-
-    from largegan.recipes.toy import Toy, histograms, moments
-    from largegan.restore import restore
-    from largegan.sampler import seeded
-    from largegan.viz.pictures import write_picture
-
-    pictures = []
-    for path in arguments.runs:
-        found = restore(path)
-        if not isinstance(found.recipe, Toy):
-            raise ConfigError(f"{path} is of recipe {found.name}, which is no 1-D toy")
-        x = found.recipe.sample(100_000, seeded(0))
-        facts = "  ".join(f"{name} {value:.2f}" for name, value in moments(x).items())
-        title = f"{found.name}, {found.state['nimg']:,} examples\n{facts}"
-        pictures.append(histograms(torch.randn(100_000, generator=seeded(1)), {"generated": x},
-                                   title=title))  # fmt: skip
-        print(f"{path}: {facts}")
-    write_picture(arguments.out, torch.cat(pictures, 2))
-
-
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse_arguments(argv)
-    return exit_code(lambda: run(arguments))
-
+from largegan.commands import door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    door("toys")

@@ -26,7 +26,13 @@ TABLE = {
     "compare": ("largegan.commands.compare", "score translations against the truth"),
     "fid": ("largegan.commands.fid", "FID, KID and more between two sets of images"),
     "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
+    "toys": ("largegan.commands.toys", "the 1-D toys of several recipes side by side"),
+    "ema": ("largegan.commands.ema", "choose the best average of a run after training"),
     "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
+    "import_checkpoint": (
+        "largegan.commands.import_checkpoint",
+        "make a run of another code's checkpoint, executing nothing",
+    ),
     "export": ("largegan.commands.export", "write a network for other programs"),
     "ops": ("largegan.ops.__main__", "which fused operations are used here, and why"),
 }

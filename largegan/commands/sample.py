@@ -83,7 +83,8 @@ def sheet_help() -> str:
     return (
         "classes, interpolation, class-interpolation (the same latent from class to class), "
         "truncation (the same seeds at each of --thresholds), w-interpolation, style-mixing (half "
-        "of the seeds with the other half's styles in --layers), pyramid (every level of lapgan), "
+        "of the seeds with the other half's styles in --layers), moved (the input shifted and "
+        "turned: stylegan3), pyramid (every level of lapgan), "
         "reconstructions and image-interpolation (of --images, with an encoder)"
     )
 

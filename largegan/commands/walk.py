@@ -3,11 +3,14 @@
   largegan walk runs/stylegan2 walk.gif                  past seeds 0, 1, 2, 3, back to 0
   largegan walk runs/stylegan2 walk.mp4 --seeds 3,8,5 --frames 48 --truncation 0.7
   largegan walk runs/stylegan2 walk.gif --grid 3x4       twelve walkers side by side
+  largegan walk runs/stylegan3 turn.gif --seeds 5,5 --turns 1     one picture, turning
 
 RUN is a run directory or one RUN/checkpoints/NNNNNNNNN. The film ends where it began, so that it
 can play for ever; it turns smoothly at every seed (a cubic spline). StyleGAN walks in w, where
 steps of one size look alike; other recipes walk in z, at the length that normal latents have.
-Each walker keeps the class of its first seed. MP4 needs ffmpeg (pip install imageio-ffmpeg).
+Each walker keeps the class of its first seed. Where the generator's input can be moved (StyleGAN3),
+--turns and --shift move the camera besides: the input is moved, not the finished picture.
+MP4 needs ffmpeg (pip install imageio-ffmpeg).
 Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 """
 
@@ -36,6 +39,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "seeds that follow")  # fmt: skip
     add("--frames", type=int, default=24, help="pictures from one seed to the next (default: 24)")
     add("--fps", type=int, default=24, help="pictures per second (default: 24)")
+    add("--turns", type=int, default=0, metavar="N", help="the picture turns so often, "
+        "counterclockwise; below 0 clockwise (default: 0)")  # fmt: skip
+    add("--shift", type=float, default=0.0, metavar="R", help="the picture goes around a circle of "
+        "this radius, as a part of its shorter side (default: 0)")  # fmt: skip
     add_options(parser, "--classes", "--truncation", "--batch", "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -53,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     seeds = read_seeds(arguments.seeds)
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
-    from largegan.sampler import open_sampler
+    from largegan.sampler import check_movable, open_sampler
 
     sampler = open_sampler(
         arguments.checkpoint,
@@ -61,6 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
         classes=arguments.classes,
         truncation=arguments.truncation,
     )
+    if arguments.turns or arguments.shift:
+        check_movable(sampler.recipe)
     pictures = frames(sampler, seeds, read_grid(arguments.grid), arguments)
     write_film(arguments.out, pictures, fps=arguments.fps)
     size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
@@ -73,14 +82,20 @@ def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse
     import torch
 
     from largegan.viz.layout import sheet
-    from largegan.viz.paths import path_images
+    from largegan.viz.paths import camera, path_images
 
+    transforms = None
+    if arguments.turns or arguments.shift:
+        count = len(seeds) * arguments.frames
+        transforms = camera(count, turns=arguments.turns, radius=arguments.shift)
     rows, columns = grid
     offset = max(seeds) - min(seeds) + 1
     walkers = [[s + i * offset for s in seeds] for i in range(rows * columns)]
     images = torch.stack(
         [
-            path_images(sampler, walker, arguments.frames, batch=arguments.batch)
+            path_images(
+                sampler, walker, arguments.frames, batch=arguments.batch, transforms=transforms
+            )
             for walker in with_progress(walkers, len(walkers))
         ],
         dim=1,

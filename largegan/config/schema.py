@@ -113,7 +113,7 @@ class TrainConfig:
     """Rows and columns of a sample grid."""
     snapshot_every_nimg: Images | None = None
     """Post-hoc averages: images between snapshots of averaged weights in 16 bits, from which
-    tools/ema.py finds the average of any width after training. Left out: none are kept."""
+    `largegan ema` finds the average of any width after training. Left out: none are kept."""
     snapshot_widths: list[PositiveWeight] = field(default_factory=lambda: [0.05, 0.1])
     """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
 

@@ -189,6 +189,10 @@ class Drawn:
         """uint8 `[N, C, H, W]` of real images through an encoder and back."""
         return self.sampler.reconstructed(images)
 
+    def moved(self, first: int, last: int, transform: Tensor) -> Tensor:
+        """float `[N, C, H, W]`, not clamped, with the generator's input moved; see `Sampler`."""
+        return self.sampler.moved(self.numbers[first:last], transform)
+
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None

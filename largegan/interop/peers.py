@@ -1,4 +1,4 @@
-"""What importers of other codes' checkpoints have in common: what they find, and what becomes of it.
+"""What importers of other codes' checkpoints share: what they find, and what becomes of it.
 
 An importer says which recipe with which options a source is of, and what the peer calls each of our
 tensors. From that a recipe is built and filled here; a tensor that is missing, of another shape or

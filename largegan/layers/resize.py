@@ -57,11 +57,11 @@ def bicubic_weights(source: int, target: int) -> Tensor:
     """
     factor = source / target
     stretch = max(factor, 1.0)
-    centre = (torch.arange(target, dtype=torch.float64) + 0.5) * factor - 0.5
+    center = (torch.arange(target, dtype=torch.float64) + 0.5) * factor - 0.5
     reach = int(2 * stretch) + 2
     offsets = torch.arange(-reach, reach + 1)
-    places = centre.floor().long()[:, None] + offsets  # [target, taps]
-    weight = cubic((centre[:, None] - places) / stretch)
+    places = center.floor().long()[:, None] + offsets  # [target, taps]
+    weight = cubic((center[:, None] - places) / stretch)
     weight = weight / weight.sum(1, keepdim=True)
     # Beyond the border lies the mirror image, with the outermost pixel twice: ... 1 0 0 1 ...
     places = places % (2 * source)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from largegan.errors import ConfigError
+from largegan.metrics.side import Settings, Side
 from largegan.ops import upfirdn2d
 
 LANCZOS = 3  # half-width of resampling windows, in pixels
@@ -237,3 +239,52 @@ def compare_rotated(ratio: Ratio, draw: Draw, still: Tensor, angle: float) -> No
     moved, mask = rotate(still, angle)
     drawn, valid = pseudo_rotate(draw(rotation_matrix(-angle)), angle)
     ratio.add(drawn, moved, mask * valid)
+
+
+BATCH = 16  # images that are moved alike
+LARGEST_SHIFT = 0.125  # of the width and height
+LARGEST_ANGLE = math.pi
+
+
+def eqt(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """EQ-T of all generated images; see the top."""
+    return {"eqt": measured("eqt", generated, compare_integer, LARGEST_SHIFT, 2)}
+
+
+def eqt_frac(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """EQ-T_frac."""
+    return {"eqt_frac": measured("eqt_frac", generated, compare_fractional, LARGEST_SHIFT, 2)}
+
+
+def eqr(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
+    """EQ-R."""
+    return {"eqr": measured("eqr", generated, compare_rotated, LARGEST_ANGLE, 1)}
+
+
+def measured(
+    name: str, generated: Side, compare: Callable[..., None], largest: float, count: int
+) -> float:
+    """dB over all images, each batch moved by `count` uniform numbers up to `largest`.
+
+    Raises `ConfigError` where the input cannot be moved, or nothing could be compared.
+    """
+    images = generated.images
+    move_input = getattr(images, "moved", None)
+    if move_input is None:
+        raise ConfigError(
+            f"the metric {name} moves a generator's input: give a checkpoint of stylegan3 as the "
+            "second set, or leave it out"
+        )
+    ratio, random = Ratio(), torch.Generator().manual_seed(0)
+    for first in range(0, images.count, BATCH):
+        last = min(first + BATCH, images.count)
+        drawn = (2 * torch.rand(count, generator=random, dtype=torch.float64) - 1) * largest
+
+        def draw(transform: Tensor, first: int = first, last: int = last) -> Tensor:
+            return move_input(first, last, transform)
+
+        compare(ratio, draw, draw(torch.eye(3)), *drawn.tolist())
+    found = ratio.decibel()
+    if math.isnan(found):
+        raise ConfigError(f"the images are too small for the metric {name}: all is margin")
+    return found

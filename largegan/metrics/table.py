@@ -85,6 +85,27 @@ TABLE: dict[str, Metric] = {
         errors={"reconstruction": "reconstruction_error"},
         titles={"reconstruction": "reconstruction error"},
     ),
+    "eqt": Metric(
+        "equivariance to shifts by whole pixels, in dB (needs stylegan3: an input that moves)",
+        "equivariance:eqt",
+        {"eqt": "higher"},
+        frozenset({"images"}),
+        titles={"eqt": "EQ-T"},
+    ),
+    "eqt_frac": Metric(
+        "equivariance to shifts between pixels, in dB (needs stylegan3)",
+        "equivariance:eqt_frac",
+        {"eqt_frac": "higher"},
+        frozenset({"images"}),
+        titles={"eqt_frac": "EQ-T_frac"},
+    ),
+    "eqr": Metric(
+        "equivariance to rotations, in dB (needs stylegan3)",
+        "equivariance:eqr",
+        {"eqr": "higher"},
+        frozenset({"images"}),
+        titles={"eqr": "EQ-R"},
+    ),
     "prdc": Metric(
         "precision, recall, density, coverage",
         "prdc:prdc",

@@ -27,8 +27,7 @@ class Features(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        found = self.network((images.expand(-1, 3, -1, -1) - self.mean) / self.std)
-        return found[-1] if isinstance(found, list) else found
+        return self.network((images.expand(-1, 3, -1, -1) - self.mean) / self.std)
 
 
 class ContentLoss:
@@ -47,7 +46,7 @@ class ContentLoss:
         if not self.weight or self.network is not None:
             return
         if device.type == "meta":
-            self.network = _architecture(self.name.removeprefix(RANDOM))
+            self.network = without_weights(self.name.removeprefix(RANDOM)).to(device)
         else:
             self.network = feature_network(self.name).to(device)
 
@@ -58,28 +57,51 @@ class ContentLoss:
         return self.weight * self.distance(self.network(fake), wanted)
 
 
+class Maps(nn.Module):
+    """The maps that a timm model makes on its way: the deepest with a stride up to 8, if any."""
+
+    def __init__(self, model: nn.Module, side: int):
+        super().__init__()
+        self.model, self.last = model.eval(), None
+        with torch.no_grad():
+            found = self._intermediates(torch.zeros(1, 3, side, side, device=device_of(model)))
+        sides = [map.shape[-1] for map in found]
+        fine = [i for i, width in enumerate(sides) if width * LARGEST_STRIDE >= side]
+        self.last = max(fine, default=0)
+
+    def _intermediates(self, x: Tensor) -> list[Tensor]:
+        indices = None if self.last is None else [self.last]
+        return self.model.forward_intermediates(
+            x, indices=indices, stop_early=True, intermediates_only=True
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._intermediates(x)[-1]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
 def feature_network(name: str) -> Features:
     """`vgg19`, a timm model with local weights, or `random:NAME`: the same without its weights."""
     if name.startswith(RANDOM):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # alike on all ranks and after a resume
-            return _architecture(name.removeprefix(RANDOM))
-    found = _architecture(name)
-    if name == "vgg19":
-        path = weights.require(name)[1]
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        part = {k.removeprefix("features."): v for k, v in state.items()}
-        found.network.load_state_dict({k: part[k] for k in found.network.state_dict()})
-    else:
-        model, _ = features.timm_model(name)
-        wrapped = found.network.state_dict()
-        found.network.load_state_dict({k: v for k, v in model.state_dict().items() if k in wrapped})
-    return found
+            return without_weights(name.removeprefix(RANDOM))
+    if name != "vgg19":
+        return _timm(name, load=True)
+    network, path = vgg19(CONV5_4), weights.require(name)[1]
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict({k: state[f"features.{k}"] for k in network.state_dict()})
+    return Features(network)
 
 
-def _architecture(name: str) -> Features:
-    if name == "vgg19":
-        return Features(vgg19(CONV5_4))
+def without_weights(name: str) -> Features:
+    return Features(vgg19(CONV5_4)) if name == "vgg19" else _timm(name, load=False)
+
+
+def _timm(name: str, *, load: bool) -> Features:
     import timm
 
     architecture = f"tf_{name}" if name in weights.TABLE else name
@@ -88,12 +110,14 @@ def _architecture(name: str) -> Features:
             f"recipe.content {name!r} is no network: give vgg19, efficientnet_lite0 or a model of "
             "timm (timm.list_models() names them)"
         )
-    maps = timm.create_model(architecture, features_only=True, pretrained=False)
-    strides = maps.feature_info.reduction()
-    last = max((i for i, s in enumerate(strides) if s <= LARGEST_STRIDE), default=0)
-    maps = timm.create_model(architecture, features_only=True, out_indices=(last,))
-    data = timm.data.resolve_model_data_config(maps)
-    return Features(maps, data["mean"], data["std"])
+    if load:
+        model, _ = features.timm_model(name)
+    else:
+        model = timm.create_model(architecture, pretrained=False)
+    if not hasattr(model, "forward_intermediates"):
+        raise ConfigError(f"recipe.content {name} gives no maps of features; choose another model")
+    data = timm.data.resolve_model_data_config(model)
+    return Features(Maps(model, data["input_size"][-1]), data["mean"], data["std"])
 
 
 def vgg19(last: int) -> nn.Sequential:

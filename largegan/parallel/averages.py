@@ -33,6 +33,7 @@ class CutAverage:
         rank: int,
         ranks: int,
     ):
+        self.average = average
         self.followed = list(average.follows[0].parameters())
         self.weights, self.rank, self.ranks = weights, rank, ranks
         pairs = zip(average.parameters(), cycle(self.followed), strict=False)
@@ -44,7 +45,8 @@ class CutAverage:
     @contextmanager
     def pieces(self) -> Iterator[None]:
         """Within it all parameters, averaged and followed, are this rank's pieces."""
-        weights = self.weights()
+        weights, away = self.weights(), self.average.away
+        self.average.away = False
         shown = {p: p.data for p in (*self.followed, *(w.parameter for w in self.windows))}
         for p in self.followed:
             p.data = weights[p]
@@ -53,14 +55,17 @@ class CutAverage:
         try:
             yield
         finally:
+            self.average.away = away
             for p, data in shown.items():
                 p.data = data
 
     def open(self) -> None:
         for window, value in zip(self.windows, self.values(), strict=True):
             window.parameter.data = value
+        self.average.away = False
 
     def close(self) -> None:
+        self.average.away = True
         for window in self.windows:
             window.close()
 

@@ -136,14 +136,19 @@ class Engine:
     def optimizers(self) -> dict[str, optim.Optimizer]:
         return {name: share.optimizer for name, share in self.shares.items()}
 
-    def begin(self, player: str, *, second_order: bool) -> None:
-        """Only the phase's player learns: everyone else is frozen and builds no graph."""
+    def begin(self, player: str, *, second_order: bool, averages: bool = False) -> None:
+        """Only the phase's player learns: everyone else is frozen and builds no graph.
+
+        With `averages`, averaged networks can be read until `finish`, too.
+        """
         for name, share in self.shares.items():
             for p in share.params:
                 p.requires_grad_(name == player)
         self._moving = self.shares[player]
         for name, share in self.shares.items():
             share.begin(moves=name == player, second_order=second_order)
+        for average in self.averages if averages else ():
+            average.open()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         self._moving.backward(loss, last=last)
@@ -157,6 +162,8 @@ class Engine:
         for other in self.shares.values():
             if other is not share:
                 other.rest()
+        for average in self.averages:
+            average.close()
         # The verdict travels with the gradients, so that all ranks skip or step alike; so does
         # what layers added up over this rank's part of the batch.
         verdict = torch.stack([t.float() for t in terms.values()]).sum().reshape(1)

@@ -183,9 +183,12 @@ class Zero:
 
     def _make_room(self, example: dict[str, Tensor]) -> None:
         """Optimizer state as the first step would make it, over what is stepped."""
+        fused = any(group.get("fused") for group in self.optimizer.param_groups)
         for flat in self._stepped():
             self.optimizer.state[flat] = {
-                field: torch.zeros_like(flat) if field in self.fields_of_weights else value.clone()
+                field: torch.zeros_like(flat)
+                if field in self.fields_of_weights
+                else value.to(flat.device if fused else "cpu", copy=True)
                 for field, value in example.items()
             }
         if not self.splits_weights:
@@ -241,6 +244,7 @@ def initialize(net: nn.Module, optimizer: torch.optim.Optimizer, stage: int, set
     if stage == 3:
         # Weights come and go as this class says, never by a trace of calls.
         zero.setdefault("stage3_param_persistence_threshold", 0)
+        zero["memory_efficient_linear"] = False  # it would replace torch's, for every network
     config = {**SETTINGS, **settings, **SETTINGS, "zero_optimization": zero}
     engine, *_ = deepspeed.initialize(model=net, optimizer=optimizer, config=config)
     return engine

@@ -1,7 +1,7 @@
 """The 1-D toy by moment matching: learns N(4, 1.25^2) with no discriminator (Li et al., 2015).
 
 The generator of `gaussian`, trained directly on the maximum mean discrepancy: beside `gaussian` it
-shows what a discriminator is for, and what it costs (tools/toys.py draws both).
+shows what a discriminator is for, and what it costs (`largegan toys` draws both).
 """
 
 from dataclasses import dataclass

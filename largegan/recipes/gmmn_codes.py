@@ -74,7 +74,7 @@ class GMMNCodes(NoiseToImage):
         start = options.code_nimg if options.start_nimg is None else options.start_nimg
         self.phases = [
             Phase("A", self.reconstruction, until_nimg=options.code_nimg),
-            Phase("G", self.moments, fresh=False, from_nimg=start),
+            Phase("G", self.moments, fresh=False, from_nimg=start, averages=True),
         ]
 
     def reconstruction(self, batch: Batch, at: Progress) -> Terms:

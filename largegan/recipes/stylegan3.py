@@ -249,10 +249,9 @@ class StyleGAN3(Recipe):
         """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
         return self.G_ema.net.synthesis(ws).clamp(-1, 1)
 
-    @torch.no_grad()
-    def decode_moved(self, z: Tensor, labels: Tensor | None, transform: Tensor) -> Tensor:
-        """`decode`, not clamped, the input moved by `transform` `[3, 3]`; see `MovesInput`."""
-        return self.G_ema.net.synthesis(self.ws(z, labels), transform=transform)
+    def synthesize_moved(self, ws: Tensor, transform: Tensor) -> Tensor:
+        """`synthesize`, not clamped, with the input moved; see `MovesInput`."""
+        return self.G_ema.net.synthesis(ws, transform=transform)
 
 
 def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generator:

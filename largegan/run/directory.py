@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -13,11 +14,11 @@ from jsonargparse import Namespace
 
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
-from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.files.output import check_writable, reason, write_text
 from largegan.run.lock import RunLock
 
+LOGS = ("metrics.jsonl", "health.jsonl")
 RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
 
 
@@ -54,7 +55,9 @@ def decide_start(
             notes.append(f"{folder} has no complete checkpoint: starting from zero")
         return str(folder), str(found) if found else None, notes
     start = checkpoint.resolve(Path(resume).expanduser())
-    if is_run(folder) and start.resolve().parent != (folder / "checkpoints").resolve():
+    own = folder / "checkpoints"
+    ours = start.resolve().parent == own.resolve() or checkpoint.is_left(start, own)
+    if is_run(folder) and not ours:
         raise ConfigError(
             f"{folder} already holds a run, and {start} belongs to another; choose another "
             "--run.dir"
@@ -64,8 +67,31 @@ def decide_start(
 
 WRITTEN = (
     "config.yaml", "env.json", "metrics.jsonl", "health.jsonl", "samples", "checkpoints",
-    "scores.json", "scores.png", "report.html",
+    "scores.json", "scores.png", "snapshots", "report.html",
 )  # fmt: skip
+
+
+def follow(folder: Path, start: Path) -> list[str]:
+    """Makes the checkpoint that a run starts from its newest one; says what was set apart for that.
+
+    Called when everything is ready to go on from there, before anything is written.
+    """
+    own = folder / "checkpoints"
+    if checkpoint.is_left(start, own):
+        aside = checkpoint.take_back(own, start)
+    elif start.resolve().parent == own.resolve():
+        aside = checkpoint.set_apart(own, int(start.name))
+    else:
+        return []  # a new run, from another one's checkpoint
+    if aside is None:
+        return []
+    for log in LOGS:
+        if (folder / log).exists():
+            shutil.copy2(folder / log, aside / log)
+    return [
+        f"this run goes on from {start.name}: its newer checkpoints, and its logs until now, are "
+        f"kept in {aside}, where --run.resume auto does not see them"
+    ]
 
 
 def is_run(folder: Path) -> bool:
@@ -74,7 +100,7 @@ def is_run(folder: Path) -> bool:
         return True
     try:
         content = yaml.safe_load((folder / "config.yaml").read_text())
-        return set(GROUPS) <= set(content) and "name" in content["recipe"]
+        return {"run", "data", "train"} <= set(content) and "name" in content["recipe"]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
         return False
 
@@ -107,8 +133,8 @@ def describe_run(folder: Path, config: Namespace, *, nimg: int, world: int, devi
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         facts = json.dumps(environment(world, device), indent=1)
         write_text(folder / "env.json", facts)
-        forget_after(folder / "metrics.jsonl", nimg)
-        forget_after(folder / "health.jsonl", nimg)
+        for log in LOGS:
+            forget_after(folder / log, nimg)
     except (OSError, EnvironmentFault) as fault:
         why = reason(fault) if isinstance(fault, OSError) else fault
         raise EnvironmentFault(

@@ -70,6 +70,8 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     engine.setup(recipe)
     saved = load(start, config, engine)
     trainer = build_trainer(config, recipe, engine, source, saved)
+    if start is not None:
+        say(world.rank, *agree(world, lambda: directory.follow(folder, Path(start))))
     return Start(folder, source, framing, spec, trainer)
 
 

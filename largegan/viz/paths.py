@@ -1,5 +1,6 @@
 """Paths through latents: from one to another, and in a closed loop past many."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -39,12 +40,47 @@ def loop(places: Tensor, steps: int) -> Tensor:
     return torch.cat(parts)
 
 
+def motion(*, degrees: float = 0.0, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+    """The transform `[3, 3]` of an input whose picture turns counterclockwise, then shifts.
+
+    `shift` is in units of the shorter side, right and down. Transforms lead from the result to
+    where it is read from (see `MovesInput`), so this is the inverse of the motion.
+    """
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = shift
+    back = torch.tensor([[1.0, 0, -x], [0, 1, -y], [0, 0, 1]])
+    return torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]) @ back
+
+
+def camera(frames: int, *, turns: int, radius: float) -> Tensor:
+    """`[frames, 3, 3]`: the picture turns so often and goes around a circle once, then begins anew.
+
+    The circle has `radius` in units of the shorter side and passes where the picture was.
+    """
+    parts = [i / frames for i in range(frames)]
+    around = [(math.cos(2 * math.pi * t) - 1, math.sin(2 * math.pi * t)) for t in parts]
+    return torch.stack(
+        [
+            motion(degrees=360 * turns * t, shift=(radius * x, radius * y))
+            for t, (x, y) in zip(parts, around, strict=True)
+        ]
+    )
+
+
 @torch.no_grad()
-def path_images(sampler: Sampler, seeds: Sequence[int], steps: int, *, batch: int) -> Tensor:
+def path_images(
+    sampler: Sampler,
+    seeds: Sequence[int],
+    steps: int,
+    *,
+    batch: int,
+    transforms: Tensor | None = None,
+) -> Tensor:
     """uint8 `[len(seeds) * steps, C, H, W]`: past every seed and back to the first.
 
     In w where the recipe has one, else in z, whose normal latents keep their length. The class is
-    that of the first seed.
+    that of the first seed. `transforms`, one a picture, move the input of a recipe that is
+    `MovesInput`.
     """
     label = sampler.label(seeds[0])
     latents = torch.stack([sampler.latent(seed) for seed in seeds]).to(sampler.device)
@@ -52,7 +88,11 @@ def path_images(sampler: Sampler, seeds: Sequence[int], steps: int, *, batch: in
         labels = None if label is None else torch.full((len(seeds),), label, device=sampler.device)
         truncation = 1.0 if sampler.truncation is None else sampler.truncation
         parts = loop(sampler.recipe.ws(latents, labels, truncation), steps).split(batch)
-        return torch.cat([to_uint8(sampler.recipe.synthesize(ws)).cpu() for ws in parts])
+        if transforms is None:
+            return torch.cat([to_uint8(sampler.recipe.synthesize(ws)).cpu() for ws in parts])
+        moved = zip(parts, transforms.to(sampler.device).split(batch), strict=True)
+        images = [sampler.recipe.synthesize_moved(ws, where) for ws, where in moved]
+        return torch.cat([to_uint8(part).cpu() for part in images])
     path = loop(latents, steps)
     if has_normal_latents(sampler.recipe):
         path = path * (latents.norm(dim=1).mean() / path.norm(dim=1, keepdim=True))

@@ -4,7 +4,7 @@ A new sheet is one function and one row. A recipe takes part in it by offering w
 (the Protocols of `recipe.py`); nothing else declares it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -18,12 +18,13 @@ from largegan.recipe import (
     HasEncoder,
     HasPyramid,
     HasStyles,
+    MovesInput,
     Recipe,
     title_of,
 )
 from largegan.sampler import Sampler, has_normal_latents, to_uint8
 from largegan.viz.layout import fill, sheet
-from largegan.viz.paths import spherical, straight
+from largegan.viz.paths import motion, spherical, straight
 
 
 @dataclass(frozen=True)
@@ -136,21 +137,11 @@ def truncation(sampler: Sampler, request: Request) -> Tensor:
     return sheet(torch.stack(images), row_names=names, column_names=[str(s) for s in request.seeds])
 
 
-def styles(sampler: Sampler, seeds: Sequence[int]) -> Tensor:
-    """`[N, num_ws, w_dim]` on the device, at the sampler's truncation."""
-    latents = torch.stack([sampler.latent(seed) for seed in seeds]).to(sampler.device)
-    labels = None
-    if sampler.classes:
-        labels = torch.tensor([sampler.label(seed) for seed in seeds], device=sampler.device)
-    truncation = 1.0 if sampler.truncation is None else sampler.truncation
-    return sampler.recipe.ws(latents, labels, truncation)
-
-
 @torch.no_grad()
 def w_interpolation(sampler: Sampler, request: Request) -> Tensor:
     """A row from each seed to the next, on a line in w, where styles mix evenly."""
     t = torch.linspace(0, 1, request.steps, device=sampler.device)[:, None, None]
-    ws, pairs = styles(sampler, request.seeds), list(pairwise(request.seeds))
+    ws, pairs = sampler.styles(request.seeds), list(pairwise(request.seeds))
     rows = [to_uint8(sampler.recipe.synthesize(torch.lerp(a, b, t))) for a, b in pairwise(ws)]
     return sheet(torch.stack(rows).cpu(), row_names=[f"{a} to {b}" for a, b in pairs])
 
@@ -166,7 +157,7 @@ def style_mixing(sampler: Sampler, request: Request) -> Tensor:
     rows, columns = request.seeds[:half], request.seeds[half:]
     if not half:
         raise ConfigError("style mixing needs two seeds or more: half of them rows, half columns")
-    ws, others = styles(sampler, rows), styles(sampler, columns)
+    ws, others = sampler.styles(rows), sampler.styles(columns)
     layers = list(request.layers or range(ws.shape[1] // 2))
     if max(layers) >= ws.shape[1]:
         raise ConfigError(f"there is no layer {max(layers)}; layers are 0 to {ws.shape[1] - 1}")
@@ -222,6 +213,23 @@ def image_interpolation(sampler: Sampler, request: Request) -> Tensor:
     return sheet(torch.stack(rows))
 
 
+def moved(sampler: Sampler, request: Request) -> Tensor:
+    """A row per seed: as it is, shifted right and down by an eighth, turned by 30 and 90 degrees.
+
+    The generator's input moves, not the picture: what is new at the edges is drawn.
+    """
+    motions = {
+        "still": motion(),
+        "right 1/8": motion(shift=(0.125, 0.0)),
+        "down 1/8": motion(shift=(0.0, 0.125)),
+        "turn 30": motion(degrees=30),
+        "turn 90": motion(degrees=90),
+    }
+    columns = [to_uint8(sampler.moved(request.seeds, m)).cpu() for m in motions.values()]
+    names = [str(seed) for seed in request.seeds]
+    return sheet(torch.stack(columns, 1), row_names=names, column_names=list(motions))
+
+
 def refuse_without_classes(sampler: Sampler, what: str) -> None:
     if not sampler.classes:
         raise ConfigError(f"this checkpoint was trained without classes; there are no {what}")
@@ -256,5 +264,8 @@ SHEETS = {
         style_mixing,
         8,
         needs=HasStyles,
+    ),
+    "moved": Sheet(
+        "a row per seed, its input shifted and turned (StyleGAN3)", moved, 4, needs=MovesInput
     ),
 }

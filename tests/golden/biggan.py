@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn, optim
 
+from largegan.interop.biggan_pytorch import theirs
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.orthogonal import orthogonal_penalty
 from largegan.layers.spectral_norm import Spectral
@@ -73,28 +74,6 @@ FULL_SIZE = {
     "hier": True,
     "SN_eps": 1e-6,
 }
-
-NAMES = [  # ours -> the peer's
-    (r"^head\.score\.", "linear."),
-    (r"^head\.embed\.", "embed."),
-    (r"^project\.", "linear."),
-    (r"^to_rgb\.", "output_layer.2."),
-    (r"^norm\.weight$", "output_layer.0.gain"),
-    (r"^norm\.", "output_layer.0."),
-    (r"^attention\.(\d+)\.", r"blocks.\1.1."),
-    (r"^blocks\.(\d+)\.(\D)", r"blocks.\1.0.\2"),
-    (r"\.shortcut\.", ".conv_sc."),
-    (r"\.norm(\d)\.norm\.", r".bn\1."),
-    (r"\.norm(\d)\.", r".bn\1."),
-    (r"\.running_", ".stored_"),
-]
-
-
-def theirs(name: str) -> str:
-    """Our parameter or buffer name -> the peer's."""
-    for pattern, new in NAMES:
-        name = re.sub(pattern, new, name)
-    return name
 
 
 def settings(given: dict) -> dict:

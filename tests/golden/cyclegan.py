@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from largegan import recipes
+from largegan.interop import cyclegan
+from largegan.interop.cyclegan import names_of
 from largegan.nets.patchgan import PatchGAN
 from largegan.nets.resnet_translation import ResnetGenerator
-from largegan.nets.unet_translation import UNetGenerator
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Progress, Recipe
@@ -25,74 +26,9 @@ from tests.golden import procfill
 from tests.golden.goldcheck import Case
 
 NAMES = {CUT: "cut", CycleGAN: "cyclegan", Pix2Pix: "pix2pix"}
-# The peer's discriminators are numbered by the generator they judge, ours named by their domain.
-NETS = {
-    CycleGAN: {"G_A": "G_ab", "G_B": "G_ba", "D_A": "D_b", "D_B": "D_a"},
-    Pix2Pix: {"G": "G", "D": "D"},
-    CUT: {"G": "G", "D": "D", "F": "F"},
-}
+NETS = {kind: cyclegan.NETS[name] for kind, name in NAMES.items()}
 GAN_LOSSES = {"wgangp": "wgan", "nonsaturating": "vanilla"}
 START = Progress()
-
-
-def names_of(net: nn.Module, peers: dict[str, Tensor]) -> dict[str, str]:
-    """The peer's names of a network's tensors -> ours; `peers` are its tensors by those names."""
-    names = [name for name in peers if not name.endswith(".filt")]
-    if isinstance(net, ResnetGenerator):
-        return {name: _resnet_name(name, names) for name in names}
-    if isinstance(net, UNetGenerator):
-        return {name: _unet_name(name, net.levels) for name in names}
-    if isinstance(net, PatchGAN):
-        return _patchgan_names(names, peers)
-    pixel = {"net.0": "conv1", "net.2": "conv2", "net.3": "norm", "net.5": "score"}
-    found = {}
-    for name in names:
-        module, _, tensor = name.rpartition(".")
-        found[name] = f"{pixel.get(module, module.replace('mlp_', 'mlps.'))}.{tensor}"
-    return found
-
-
-def _resnet_name(name: str, names: list[str]) -> str:
-    """Layers have the peer's numbers; in a block, only the order of what has tensors counts."""
-    found = re.match(r"(model\.\d+\.conv_block)\.(\d+)\.(\w+)", name)
-    if not found:
-        return name.replace("model.", "layers.", 1)
-    block, place, tensor = found.groups()
-    inside = [re.match(rf"{re.escape(block)}\.(\d+)\.", other) for other in names]
-    places = sorted({int(m[1]) for m in inside if m})
-    parts = ["conv1", "conv2"] if len(places) == 2 else ["conv1", "norm1", "conv2", "norm2"]
-    layer = block.replace("model.", "layers.").removesuffix(".conv_block")
-    return f"{layer}.{parts[places.index(int(place))]}.{tensor}"
-
-
-def _unet_name(name: str, levels: int) -> str:
-    """Blocks are nested there: the depth of a name is the level, its last number the layer."""
-    path, tensor = re.fullmatch(r"((?:model\.)?(?:\d+\.|model\.)+)(\w+)", name).groups()
-    numbers = [int(n) for n in re.findall(r"\d+", path)]
-    level, layer = len(numbers) - 1, numbers[-1]
-    kinds = {1: "downs", 2: "down_norms", 5: "ups", 6: "up_norms"}
-    if level == 0:
-        kinds = {0: "downs", 3: "ups"}
-    elif level == levels - 1:
-        kinds = {1: "downs", 3: "ups", 4: "up_norms"}
-    return f"{kinds[layer]}.{level}.{tensor}"
-
-
-def _patchgan_names(names: list[str], peers: dict[str, Tensor]) -> dict[str, str]:
-    numbers = sorted({int(name.split(".")[1]) for name in names})
-    convs = [n for n in numbers if peers[f"model.{n}.weight"].dim() == 4]
-    found = {}
-    for name in names:
-        _, number, tensor = name.split(".")
-        before = [n for n in convs if n <= int(number)]
-        index = len(before) - 1
-        if int(number) not in convs:
-            found[name] = f"norms.{index}.{tensor}"
-        elif int(number) == convs[-1]:
-            found[name] = f"score.{tensor}"
-        else:
-            found[name] = f"convs.{index}.{tensor}"
-    return found
 
 
 def build(case: Case) -> Recipe:

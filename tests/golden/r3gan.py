@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.interop.r3gan import IGNORED, theirs
 from largegan.losses import sq_grad_norm
 from largegan.nets.r3gan import Discriminator, Generator
 from largegan.parallel.engine import Engine
@@ -17,46 +18,11 @@ from tests.golden import procfill
 from tests.golden.goldcheck import Case
 from tests.golden.stylegan2 import Scripted
 
-BLOCK = {  # our names within a block -> the peer's
-    "expand.weight": "LinearLayer1.Layer.weight",
-    "mix.weight": "LinearLayer2.Layer.weight",
-    "project.weight": "LinearLayer3.Layer.weight",
-    "act1.bias": "NonLinearity1.Bias",
-    "act2.bias": "NonLinearity2.Bias",
-}
-ENDS = {
-    "to_image.weight": "AggregationLayer.Layer.weight",
-    "from_image.weight": "ExtractionLayer.Layer.weight",
-    "embed.weight": "EmbeddingLayer.weight",
-}
-
-
-def theirs(module: nn.Module, name: str) -> str:
-    """Our name of a parameter -> the peer's, whose stages begin at the image in D."""
-    if name in ENDS:
-        return f"Model.{ENDS[name]}"
-    part, rest = name.split(".", 1)
-    number = int(re.match(r"\d+", rest)[0]) if rest[0].isdigit() else 0
-    draws = isinstance(module, Generator)
-    if part == "stages":  # a generator's stage begins with what enlarges, a discriminator's ends
-        _, block, inner = rest.split(".", 2)
-        stage, layer, inner = number, int(block) + draws, BLOCK[inner]
-    elif part in ("ups", "downs"):
-        stage = number + 1
-        layer, inner = 0 if draws else len(module.stages[stage]), "LinearLayer.Layer.weight"
-    elif part == "stem":
-        stage, layer, inner = 0, 0, {"basis": "Basis", "weight": "LinearLayer.weight"}[rest]
-    else:
-        head = {"basis": "Basis.weight", "weight": "LinearLayer.weight"}
-        stage, layer, inner = 0, len(module.stages[0]), head[rest]
-    stage = stage if draws else len(module.stages) - 1 - stage
-    return f"Model.MainLayers.{stage}.Layers.{layer}.{inner}"
-
 
 def load(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Takes every tensor of the peer's but its filters, which are constants here."""
     names = {name: theirs(module, name) for name in module.state_dict()}
-    left = {n for n in state if not n.endswith("Kernel")} - set(names.values())
+    left = {n for n in state if not re.search(IGNORED, n)} - set(names.values())
     assert not left, f"tensors of the peer that we have no place for: {left}"
     module.load_state_dict({ours: state[peer] for ours, peer in names.items()})
 

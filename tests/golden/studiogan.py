@@ -1,6 +1,5 @@
 """StudioGAN's networks, from DCGAN to BigGAN-deep: built from a case's `args`, in our own."""
 
-import re
 from functools import partial
 
 import torch
@@ -8,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
 from largegan import losses
+from largegan.interop.studiogan import family, rename
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.spectral_norm import AS_PUBLISHED
 from largegan.nets import biggan, biggan_deep, deep_conv, resnet_sn
@@ -86,44 +86,6 @@ WITHOUT_EFFECT = {
 }
 OFF = (False, None, "N/A", "W/O")
 
-NAMES = {  # per family: the peer's module names -> ours, the first match of each alternative
-    "deep_conv": [
-        (r"^linear0\.", "project."),
-        (r"^conv4\.", "to_rgb."),
-        (r"^linear1\.", "head.score."),
-        (r"^embedding\.", "head.embed."),
-        (r"^conv1\.", "conv."),
-        (r"^bn1\.", "norm."),
-        (r"^(blocks\.\d+)\.0\.deconv0\.", r"\1.conv."),
-        (r"^(blocks\.\d+)\.0\.conv0\.", r"\1.conv1."),
-        (r"^(blocks\.\d+)\.0\.conv1\.", r"\1.conv2."),
-        (r"^(blocks\.\d+)\.0\.bn0\.", r"\1.norm0."),
-        (r"^(blocks\.\d+)\.0\.bn1\.", r"\1.norm2."),
-    ],
-    "resnet": [
-        (r"^linear0\.", "project."),
-        (r"^bn4\.", "norm."),
-        (r"^conv2d5\.", "to_rgb."),
-        (r"^linear1\.", "head.score."),
-        (r"^embedding\.", "head.embed."),
-        (r"^(blocks\.\d+)\.0\.conv2d0\.", r"\1.shortcut."),
-        (r"^(blocks\.\d+)\.0\.bn0\.", r"\1.shortcut_norm."),
-        (r"^(blocks\.\d+)\.0\.conv2d(\d)\.", r"\1.conv\2."),
-        (r"^(blocks\.\d+)\.0\.bn(\d)\.", r"\1.norm\2."),
-    ],
-}
-NAMES["big_resnet"] = NAMES["resnet"] + [(r"^shared\.", "shared.")]
-DEEP = NAMES["resnet"] + [(r"^input_conv\.", "stem.")]
-NAMES |= {"big_resnet_deep_legacy": DEEP, "big_resnet_deep_studiogan": DEEP}
-ATTENTION = [
-    (r"conv1x1_theta\.", "theta."),
-    (r"conv1x1_phi\.", "phi."),
-    (r"conv1x1_g\.", "g."),
-    (r"conv1x1_attn\.", "o."),
-    (r"sigma$", "gamma"),
-]
-TENSORS = [(r"\.weight_orig$", ".weight"), (r"\.weight_u$", ".u"), (r"\.weight_v$", ".v")]
-
 
 def settings(args: dict) -> dict:
     """The case's settings over the peer's defaults, flat; refuses what would change the numbers."""
@@ -140,11 +102,6 @@ def settings(args: dict) -> dict:
             "cBN, discriminators W/O and PD"
         )
     return flat
-
-
-def family(module: str) -> str:
-    """`deep_conv16` is deep_conv with every width divided by 16."""
-    return module.rstrip("0123456789")
 
 
 def attention(cfg: dict, which: str) -> tuple[int, ...]:
@@ -201,37 +158,6 @@ def build(args: dict) -> tuple[nn.Module, nn.Module]:
         biggan_deep.Generator(size, depth=cfg["g_depth"], shortcut=shortcut, **g),
         biggan_deep.Discriminator(size, depth=cfg["d_depth"], shortcut=shortcut, **d),
     )
-
-
-def places(net: nn.Module) -> list[str]:
-    """What the peer's `blocks` list holds, under our names: blocks, and attention after some."""
-    depth, names = getattr(net, "depth", 1), []
-    for i in range(len(net.blocks)):
-        names.append(f"blocks.{i}")
-        stage = i // depth
-        if i % depth == depth - 1 and str(stage) in net.attention:
-            names.append(f"attention.{stage}")
-    return names
-
-
-def rename(name: str, *, module: str, net: nn.Module, which: str) -> str:
-    """A peer's parameter or buffer name -> ours."""
-    found = re.match(r"blocks\.(\d+)\.0\.(.*)", name)
-    if found:
-        place = places(net)[int(found[1])]
-        if place.startswith("attention"):
-            return rename_all(f"{place}.{found[2]}", ATTENTION + TENSORS)
-        name = f"{place}.0.{found[2]}"
-    name = rename_all(name, NAMES[family(module)] + TENSORS)
-    # In the standard CNN, `bn0` is the generator block's only norm and D's first of two.
-    name = name.replace(".norm0.", ".norm." if which == "G" else ".norm1.")
-    return re.sub(r"(norm\d?)\.bn\.", r"\1.norm.", name)  # inside a conditional norm
-
-
-def rename_all(name: str, patterns: list[tuple[str, str]]) -> str:
-    for pattern, ours in patterns:
-        name = re.sub(pattern, ours, name)
-    return name
 
 
 def optimizer(cfg: dict, net: nn.Module, which: str) -> optim.Optimizer:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.interop.stylegan2_ada import IGNORED, theirs
 from largegan.losses import path_lengths, sq_grad_norm
 from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
@@ -64,21 +65,6 @@ ARGS = {
     "epi": ["D.epilogue_kwargs"],
 }
 OF_TRAINING = {"N", "gamma", "lr", "ema_kimg"}
-
-NAMES = {  # our names -> the peer's; both of its networks call their blocks b4, b8, ...
-    "G": [
-        (r"^mapping\.layers\.(\d+)\.", r"mapping.fc\1."),
-        (r"^mapping\.w_avg\.mean$", "mapping.w_avg"),
-        (r"\.to_image\.", ".torgb."),
-        (r"\.noise$", ".noise_const"),
-    ],
-    "D": [
-        (r"^mapping\.layers\.(\d+)\.", r"mapping.fc\1."),
-        (r"^(from_image|conv|dense|out)\.", r"b4.\1."),
-        (r"^b4\.dense\.", "b4.fc."),
-        (r"\bfrom_image\.", "fromrgb."),
-    ],
-}
 
 
 def options(part: str, given: dict) -> dict:
@@ -145,22 +131,10 @@ def discriminator(build: dict) -> Discriminator:
     return D
 
 
-def theirs(net: str, name: str, resolution: int) -> str:
-    """Our name of a parameter or buffer -> the peer's."""
-
-    def block(found: re.Match) -> str:
-        i = int(found[1])
-        return f"b{4 << i if net == 'G' else resolution >> i}."
-
-    for pattern, peer in NAMES[net]:
-        name = re.sub(pattern, peer, name)
-    return re.sub(r"\bblocks\.(\d+)\.", block, name)
-
-
 def load(net: str, module: nn.Module, state: dict[str, Tensor], resolution: int) -> None:
     """Takes every tensor of the peer's but its filters, which are constants here."""
     names = {name: theirs(net, name, resolution) for name in module.state_dict()}
-    left = {n for n in state if not n.endswith("resample_filter")} - set(names.values())
+    left = {n for n in state if not re.search(IGNORED, n)} - set(names.values())
     assert not left, f"tensors of the peer that we have no place for: {left}"
     module.load_state_dict({ours: state[peer] for ours, peer in names.items()})
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from largegan import ops
 from largegan.augment.blur import fading, gaussian_blur
 from largegan.ema import Ema
+from largegan.interop.stylegan3 import theirs
 from largegan.layers.lowpass import lowpass
 from largegan.losses import sq_grad_norm
 from largegan.metrics import equivariance as eq
@@ -83,19 +84,6 @@ def discriminator(args: dict, channels: int) -> Discriminator:
         conv_clamp=args.get("dclamp", 256),
         group_size=args["mbstd"],
     )
-
-
-def theirs(module: Generator, name: str) -> str:
-    """Our name of the generator's parameter or buffer -> the peer's."""
-
-    def layer(found: re.Match) -> str:
-        i = int(found[1])
-        made = module.synthesis.layers[i]
-        return f"synthesis.L{i}_{made.size[1]}_{len(made.weight)}."
-
-    name = re.sub(r"^synthesis\.layers\.(\d+)\.", layer, name)
-    name = re.sub(r"^mapping\.layers\.(\d+)\.", r"mapping.fc\1.", name)
-    return name.replace("magnitude.mean", "magnitude_ema").replace("w_avg.mean", "w_avg")
 
 
 def load_generator(module: Generator, state: dict[str, Tensor]) -> None:

@@ -262,6 +262,26 @@ def test_second_order_is_truthful(name, monkeypatch):
 
 
 @each_recipe
+def test_averages_in_losses_are_declared(name, monkeypatch):
+    """A phase says `averages` if and only if its loss reads an averaged network."""
+    trainer = make_trainer(make_recipe(name), name)
+    read = []
+    look = Ema.__getattr__
+
+    def spy(self, attribute):
+        if attribute == "net":
+            read.append(attribute)
+        return look(self, attribute)
+
+    monkeypatch.setattr(Ema, "__getattr__", spy)
+    micro = trainer.next_micro_batches()
+    for index, phase in enumerate(trainer.recipe.phases):
+        read.clear()
+        trainer.run_phase(phase, micro, (index, 0))
+        assert bool(read) == phase.averages, phase.name
+
+
+@each_recipe
 def test_noise_depends_on_progress_alone(name):
     """Whatever happened to the global generator before a step, the step is the same."""
     results = []

@@ -1,0 +1,54 @@
+"""Draw toys side by side: the target, and what each run's generator makes of uniform noise.
+
+  largegan toys runs/gaussian_toy runs/gaussian_mmd_toy both.png
+
+Each RUN is of a recipe that learns the 1-D Gaussian (gaussian, gaussian_mmd), or one of its
+checkpoints. Exit codes: 2 arguments, 3 a checkpoint is damaged.
+"""
+
+import argparse
+from pathlib import Path
+
+from largegan.cli import add_options, exit_code, new_parser, refuse_existing
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = new_parser("toys", __doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("out", type=Path, help="NAME.png")
+    add_options(parser, "--overwrite")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError."""
+    from largegan.errors import ConfigError
+
+    if arguments.out.suffix != ".png":
+        raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .png")
+    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+
+    import torch
+
+    from largegan.recipes.toy import Toy, histograms, moments
+    from largegan.restore import restore
+    from largegan.sampler import seeded
+    from largegan.viz.pictures import write_picture
+
+    pictures = []
+    for path in arguments.runs:
+        found = restore(path)
+        if not isinstance(found.recipe, Toy):
+            raise ConfigError(f"{path} is of recipe {found.name}, which is no 1-D toy")
+        x = found.recipe.sample(100_000, seeded(0))
+        facts = "  ".join(f"{name} {value:.2f}" for name, value in moments(x).items())
+        title = f"{found.name}, {int(found.path.name):,} examples\n{facts}"
+        pictures.append(histograms(torch.randn(100_000, generator=seeded(1)), {"generated": x},
+                                   title=title))  # fmt: skip
+        print(f"{path}: {facts}")
+    write_picture(arguments.out, torch.cat(pictures, 2))
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return exit_code(lambda: run(arguments))
