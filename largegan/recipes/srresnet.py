@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.layers.resize import imresize
 from largegan.nets.upscalers import Generator, Upscaler, check_scale, upscaler
+from largegan.ranges import Depth, Halflife, LearningRate, Scale, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 
 PIXEL_LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
@@ -25,19 +26,19 @@ PIXEL_LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
 class SuperResolutionOptions:
     """Options that all super-resolution recipes have."""
 
-    scale: int = 4
+    scale: Scale = 4
     """How many times larger the result is."""
     generator: Generator = "srresnet"
     """The paper's network, the one without batch norm, or ESRGAN's dense blocks."""
-    channels: int = 64
+    channels: Width = 64
     """Width of the generator."""
-    blocks: int | None = None
+    blocks: Depth | None = None
     """Residual blocks; null: as published, 16, or 23 of rrdb."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, where the published network has it."""
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     """Adam's learning rate."""
-    ema_halflife_nimg: float = 10_000
+    ema_halflife_nimg: Halflife = 10_000
     """Half-life of the averaged generator, in images."""
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
+from largegan.ranges import Halflife, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Progress, Recipe
 
 MEAN, STD = 4.0, 1.25
@@ -17,13 +18,13 @@ MEAN, STD = 4.0, 1.25
 class ToyOptions:
     """Options that every toy has."""
 
-    z_dim: int = 16
+    z_dim: Width = 16
     """Uniform numbers that one example is made from."""
-    width: int = 64
+    width: Width = 64
     """Units of a hidden layer."""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """Adam's learning rate, all players."""
-    ema_halflife_nimg: float = 50_000
+    ema_halflife_nimg: Halflife = 50_000
     """Half-life of the averaged generator, in examples."""
 
 
