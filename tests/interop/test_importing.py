@@ -169,6 +169,19 @@ def test_studiogan_networks_without_a_recipe_are_refused(name, sentence, tmp_pat
         imported(peers.studiogan(golden(name), tmp_path / "checkpoints"))
 
 
+def test_biggan_deep_of_the_port(tmp_path):
+    net = peers.hf_folder(tmp_path / "biggan-deep")
+    recipe = imported(tmp_path / "biggan-deep")
+    z, y = torch.randn(3, 10), torch.tensor([0, 3, 6])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            recipe.G_ema.net(z, y), net(z, torch.eye(7)[y]), rtol=0, atol=1e-5
+        )
+    (tmp_path / "biggan-deep" / "config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"config\.json"):
+        imported(tmp_path / "biggan-deep")
+
+
 SOURCES = sorted(
     path
     for pattern in ("*.pkl", "*/*_tiny*", "*/tiny_*")
