@@ -11,7 +11,6 @@ statistics follow the generator's own steps only, and the average's half-life gr
 instead of starting at step 20,000.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -28,7 +27,7 @@ from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.biggan import Discriminator, Generator
-from largegan.nets.resnet_sn import blocks_that_give
+from largegan.nets.resnet_sn import attended
 from largegan.ranges import (
     Beta,
     Depth,
@@ -50,12 +49,18 @@ class LargeScaleOptions(NoiseToImageOptions):
 
     z_dim: Width = 120
     """Numbers in a latent vector, standard normal."""
-    shared_dim: Width = 128
-    """Length of the class embedding."""
+    shared_dim: Few = 128
+    """Length of the class embedding that all norms share; 0: each has a table of its own."""
     g_channels: Width = 96
     """Unit of the generator's widths (16 of them at 4 x 4)."""
     d_channels: Width = 96
     """Unit of the discriminator's widths."""
+    g_widths: list[Width] | None = None
+    """The generator's feature maps at 4 x 4 and after each stage; null: multiples of g_channels."""
+    d_widths: list[Width] | None = None
+    """The discriminator's after each stage (BigGAN-deep: and before); null: of d_channels."""
+    d_activated_shortcut: bool = False
+    """The discriminator's shortcuts see activated features, as in StudioGAN."""
     attention: WholeNumber = 64
     """Size of the feature maps with self-attention, in both networks; 0: none."""
     g_attention_blocks: list[Few] | None = None
@@ -137,8 +142,9 @@ class LargeScaleGAN(NoiseToImage):
             size,
             z_dim=options.z_dim,
             channels=options.g_channels,
+            widths=options.g_widths,
             shared_dim=options.shared_dim,
-            attention=places(options.g_attention_blocks, options.attention, size, up=True),
+            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
             norm=options.norm,
             bn_eps=options.bn_eps,
             batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
@@ -147,7 +153,9 @@ class LargeScaleGAN(NoiseToImage):
         self.D = discriminator(
             size,
             channels=options.d_channels,
-            attention=places(options.d_attention_blocks, options.attention, size, up=False),
+            widths=options.d_widths,
+            activated_shortcut=options.d_activated_shortcut,
+            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
             **common,
         )
         self.z_dim = self.G.z_dim
@@ -225,8 +233,3 @@ class BigGAN(LargeScaleGAN):
         discriminator = partial(Discriminator, wide=options.d_wide)
         self.build_networks(data, options, generator, discriminator)
         self.build_players(options)
-
-
-def places(blocks: list[int] | None, size: int, resolution: int, *, up: bool) -> Sequence[int]:
-    """Blocks that self-attention follows: as listed, or where feature maps have `size` pixels."""
-    return blocks_that_give(size, resolution=resolution, up=up) if blocks is None else blocks

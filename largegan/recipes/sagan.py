@@ -18,8 +18,17 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.resnet_sn import Discriminator, Generator, blocks_that_give
-from largegan.ranges import Beta, Depth, Halflife, LearningRate, PositiveWeight, WholeNumber, Width
+from largegan.nets.resnet_sn import Discriminator, Generator, attended
+from largegan.ranges import (
+    Beta,
+    Depth,
+    Few,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    WholeNumber,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
@@ -36,6 +45,15 @@ class SAGANOptions(NoiseToImageOptions):
     """Unit of the discriminator's widths."""
     attention: WholeNumber = 64
     """Size of the feature maps with self-attention, in both networks; 0: none."""
+    g_attention_blocks: list[Few] | None = None
+    """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
+    d_attention_blocks: list[Few] | None = None
+    """The discriminator's."""
+    d_activated_shortcut: bool = False
+    """The discriminator's shortcuts see activated features, as in StudioGAN."""
+    sn_refine_in_eval: bool = True
+    """Refine copies of singular vectors once more while sampling, as BigGAN-PyTorch does and torch
+    does not."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
     sn_eps: PositiveWeight = 1e-6
@@ -68,7 +86,7 @@ class SAGAN(NoiseToImage):
         size = square_side(data, "sagan")
         shape = {"image_channels": data.channels, "num_classes": data.num_classes}
         common = shape | {
-            "spectral": Spectral(eps=options.sn_eps, refine_in_eval=True),
+            "spectral": Spectral(eps=options.sn_eps, refine_in_eval=options.sn_refine_in_eval),
             "fold": options.fold,
         }
         self.G = Generator(
@@ -76,14 +94,15 @@ class SAGAN(NoiseToImage):
             z_dim=options.z_dim,
             channels=options.g_channels,
             norm=options.norm,
-            attention=blocks_that_give(options.attention, resolution=size, up=True),
+            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
             **common,
         )
         self.D = Discriminator(
             size,
             channels=options.d_channels,
             norm="spectral",
-            attention=blocks_that_give(options.attention, resolution=size, up=False),
+            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
+            activated_shortcut=options.d_activated_shortcut,
             **common,
         )
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)

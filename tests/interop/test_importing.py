@@ -147,7 +147,10 @@ def test_translators(name, tmp_path):
     assert not case.failures, case.failures
 
 
-@pytest.mark.parametrize("name", cases("studiogan", "sngan"))
+STUDIOGAN = [name for name in cases("studiogan") if not name.startswith(("dcgan", "wgangp"))]
+
+
+@pytest.mark.parametrize("name", STUDIOGAN)
 def test_studiogan_folders(name, tmp_path):
     case = golden(name)
     recipe = imported(peers.studiogan(case, tmp_path / "checkpoints"))
@@ -156,6 +159,27 @@ def test_studiogan_folders(name, tmp_path):
     compare(case, "img_eval", image)
     compare(case, "logits_eval_fake", recipe.D(image, y))
     assert not case.failures, case.failures
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("dcgan_r32", "standard CNN"), ("wgangp_resnet_r32", "spectral norm")]
+)
+def test_studiogan_networks_without_a_recipe_are_refused(name, sentence, tmp_path):
+    with pytest.raises(DataError, match=sentence):
+        imported(peers.studiogan(golden(name), tmp_path / "checkpoints"))
+
+
+def test_biggan_deep_of_the_port(tmp_path):
+    net = peers.hf_folder(tmp_path / "biggan-deep")
+    recipe = imported(tmp_path / "biggan-deep")
+    z, y = torch.randn(3, 10), torch.tensor([0, 3, 6])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            recipe.G_ema.net(z, y), net(z, torch.eye(7)[y]), rtol=0, atol=1e-5
+        )
+    (tmp_path / "biggan-deep" / "config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"config\.json"):
+        imported(tmp_path / "biggan-deep")
 
 
 SOURCES = sorted(

@@ -84,6 +84,14 @@ def test_state_dictionaries_optimizers_and_parameters_come_back(form):
     assert same(loaded(read(saved(content, form))), content)
 
 
+def test_the_first_format_reads_as_torch_reads_it(tmp_path):
+    state = {"a.weight": torch.randn(3, 4), "a.bias": torch.randn(3), "n": torch.tensor(2.0)}
+    data = hostile.tar_file(state)
+    (tmp_path / "old.pth").write_bytes(data)
+    assert same(torch.load(tmp_path / "old.pth", weights_only=False), state)
+    assert same(loaded(read(data)), state)
+
+
 def test_two_names_of_one_storage_share_it():
     x = torch.randn(6)
     found = read(saved({"a": x[:3], "b": x[3:]}, "zip"))
@@ -173,7 +181,7 @@ def test_the_refusal_says_what_was_called(call, nothing_happens):
         read(HOSTILE[call])
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_a_file_cut_at_any_byte_is_refused(number, nothing_happens):
     whole = hostile.seeds()[number]
     complete = loaded(read(whole))
