@@ -1,7 +1,7 @@
 """Every recipe under every engine on two real processes: the steps of one process.
 
-One start for all of them. Each cell trains, and goes on from what one process saved; what it saves
-is what one process would have saved, to the last name, so that any other can go on from it.
+One start for all of them. Each cell goes on from what one process saved; what it saves is what one
+process would have saved, to the last name, so that any other can go on from it.
 """
 
 import json
@@ -18,7 +18,6 @@ from tests.parallel.launching import ROOT
 from tests.parallel.product import (
     AFTER,
     ALONE,
-    BEFORE,
     ENGINES,
     NAMES,
     difference,
@@ -89,7 +88,7 @@ def outcome(product: Product, name: str, engine: str) -> str:
 
 def history_faults(found: list[dict], wanted: list[dict]) -> Iterator[str]:
     """Losses and gradient norms of every phase, step by step."""
-    assert len(found) == len(wanted) == BEFORE + AFTER
+    assert len(found) == len(wanted) == AFTER
     for i, (step, right) in enumerate(zip(found, wanted, strict=True)):
         for key in step.keys() | right.keys():
             if step.get(key) != pytest.approx(right.get(key), rel=1e-4, abs=1e-5):
