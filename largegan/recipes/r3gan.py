@@ -22,6 +22,18 @@ from largegan.errors import ConfigError
 from largegan.layers.precision import exact
 from largegan.losses import relativistic_d, relativistic_g
 from largegan.nets.r3gan import Discriminator, Generator
+from largegan.ranges import (
+    Base,
+    Beta,
+    Depth,
+    Few,
+    Fraction,
+    Halflife,
+    Images,
+    LearningRate,
+    Weight,
+    Width,
+)
 from largegan.recipe import (
     Batch,
     DataSpec,
@@ -45,47 +57,47 @@ LARGEST_START = 16 * 16  # pixels of the first stage; more means a size that har
 class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions):
     """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
 
-    z_dim: int = 64
+    z_dim: Width = 64
     """Numbers in a latent vector, standard normal."""
-    channel_base: int = 24576
+    channel_base: Base = 24576
     """A stage has this over its longer side feature maps (a multiple of what its groups need)."""
-    channel_max: int = 768
+    channel_max: Width = 768
     """At most so many feature maps (the paper's ImageNet: 1536, with a base of 49152)."""
-    widths: list[int] | None = None
+    widths: list[Width] | None = None
     """Feature maps of every stage, the smallest first; null: as the two numbers above say."""
-    group_width: int = 16
+    group_width: Width = 16
     """Features in a group of the 3x3 convolutions."""
-    groups: list[int] | None = None
+    groups: list[Few] | None = None
     """Groups of the 3x3 convolutions of every stage; null: of the width above."""
-    blocks: int = 2
+    blocks: Depth = 2
     """Residual blocks of every stage."""
-    expansion: int = 2
+    expansion: Depth = 2
     """Residual branches are so many times wider inside."""
-    g_embed_dim: int = 64
+    g_embed_dim: Width = 64
     """Numbers that the generator sees a class as."""
-    d_embed_dim: int | None = None
+    d_embed_dim: Width | None = None
     """Numbers that the discriminator sees a class as; null: the width of its last stage."""
     conditional: bool = True
     """Use the classes when the data have them."""
-    sixteen_bit_stages: int = 3
+    sixteen_bit_stages: Few = 3
     """So many stages, from the image on, use 16 bits where train.precision is bf16."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    lr_final: float = 5e-5
+    lr_final: LearningRate = 5e-5
     """Where it ends."""
-    beta2: float = 0.9
+    beta2: Beta = 0.9
     """Adam's memory of squared gradients, both players (of gradients: none)."""
-    beta2_final: float = 0.99
+    beta2_final: Beta = 0.99
     """Where it ends."""
-    gamma: float = 0.05
+    gamma: Weight = 0.05
     """Weight of the gradient penalties."""
-    gamma_final: float = 0.005
+    gamma_final: Weight = 0.005
     """Where it ends."""
-    ema_halflife_nimg: float = 5_000_000
+    ema_halflife_nimg: Halflife = 5_000_000
     """Half-life of the averaged generator in images, at the end; it starts at 0."""
-    augment_p: float = 0.55
+    augment_p: Fraction = 0.55
     """Probability of ADA's transforms (of colours: half of it) at the end; it starts at 0."""
-    schedule_nimg: int = 20_000_000
+    schedule_nimg: Images = 20_000_000
     """Images in which all of these end (normally train.total_nimg)."""
 
 
