@@ -10,6 +10,7 @@ import os
 import re
 import textwrap
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from jsonargparse import (
@@ -50,7 +51,7 @@ class Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 class Parser(ArgumentParser):
     """Raises `ConfigError` instead of printing usage, and says what was probably meant."""
 
-    def error(self, message: str, ex: Exception | None = None) -> None:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise ConfigError(explain(message, list(self.known_options())))
 
     def known_options(self) -> list[str]:
