@@ -29,7 +29,7 @@ def position_table(rows: int, columns: int, width: int) -> Tensor:
 
 def grid(rows: int, columns: int) -> tuple[Tensor, Tensor]:
     """Row and column `[rows * columns]` of each token, float64."""
-    tokens = torch.arange(rows * columns, device="cpu")
+    tokens = torch.arange(rows * columns)
     return (tokens // columns).double(), (tokens % columns).double()
 
 

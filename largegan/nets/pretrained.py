@@ -37,7 +37,9 @@ class Backbone:
         """Raises `EnvironmentFault` when the weights are not here, `DataError` for wrong ones."""
         if self.network is not None:
             return
-        if self.name.startswith(RANDOM):
+        if device.type == "meta":  # a dry run asks for shapes only
+            network = architecture(self.name)
+        elif self.name.startswith(RANDOM):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 network = architecture(self.name)

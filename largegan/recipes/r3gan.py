@@ -50,6 +50,7 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 # Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
 TRANSFORMS = dict.fromkeys(GROUPS["bg"], 1.0) | dict.fromkeys(GROUPS["color"], 0.5) | {"cutout": 1}
 SMALLEST = 4  # sides of the first stage, at least
+LARGEST_START = 16 * 16  # pixels of the first stage; more means a size that hardly halves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ class R3GAN(NoiseToImage):
     def __init__(self, data: DataSpec, options: R3GANOptions):
         """
         Args:
-            data: what the images look like; both sides halve down to 4 to 32 pixels.
+            data: what the images look like; their sides halve down to 4x4 to 16x16 pixels.
             options: see `R3GANOptions`.
         """
         super().__init__()
@@ -206,9 +207,9 @@ def stage_sizes(height: int, width: int) -> list[tuple[int, int]]:
     while all(side % 2 == 0 and side >= 2 * SMALLEST for side in sizes[0]):
         sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
     h, w = sizes[0]
-    if min(h, w) < SMALLEST or h * w > 32 * 32:
+    if min(h, w) < SMALLEST or h * w > LARGEST_START:
         raise ConfigError(
-            f"R3GAN halves images down to a first stage of at least 4x4 and at most 32x32 pixels; "
+            f"R3GAN halves images down to a first stage of at least 4x4 and at most 16x16 pixels; "
             f"{height}x{width} ends at {h}x{w}: pack the data at sides that are multiples of a "
             "power of two, such as 32, 48 or 256"
         )
@@ -222,6 +223,9 @@ def features(side: int, base: int, most: int, unit: int) -> int:
 
 def check(o: R3GANOptions) -> None:
     """Refuses options that no network or schedule can be made of."""
+    for name in ("blocks", "group_width", "expansion", "schedule_nimg"):
+        if getattr(o, name) < 1:
+            raise ConfigError(f"recipe.{name} is {getattr(o, name)}; it must be at least 1")
     if max(o.group_width, o.expansion) % min(o.group_width, o.expansion):
         raise ConfigError(
             f"recipe.group_width {o.group_width} and recipe.expansion {o.expansion} do not fit: "
@@ -229,7 +233,3 @@ def check(o: R3GANOptions) -> None:
         )
     if not 0 <= o.augment_p <= 1:
         raise ConfigError(f"recipe.augment_p is {o.augment_p:g}; a probability is from 0 to 1")
-    if o.schedule_nimg < 1:
-        raise ConfigError(
-            f"recipe.schedule_nimg is {o.schedule_nimg}; give the images of the run, at least 1"
-        )

@@ -16,10 +16,16 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.losses import PATCH_LOSSES
 from largegan.nets.content import ContentLoss
-from largegan.nets.upscalers import Judge, Upscaler, check_scale, judge, upscaler
+from largegan.nets.upscalers import Judge, Upscaler, judge
 from largegan.ranges import Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
-from largegan.recipes.srresnet import PIXEL_LOSSES, SuperResolutionOptions, reduced, unit
+from largegan.recipes.srresnet import (
+    PIXEL_LOSSES,
+    SuperResolutionOptions,
+    build_upscaler,
+    reduced,
+    unit,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +60,15 @@ class SRGAN(Recipe):
 
     def __init__(self, data: DataSpec, options: SRGANOptions):
         super().__init__()
-        size = (data.height, data.width)
-        check_scale(options.scale, size)
         self.options, self.scale = options, options.scale
         self.pixel, self.gan = PIXEL_LOSSES[options.pixel], PATCH_LOSSES[options.gan_loss]
         self.content = ContentLoss(
             options.content, distance=options.content_distance, weight=options.content_weight
         )
-        self.G = upscaler(
-            options.generator,
-            image_channels=data.channels,
-            channels=options.channels,
-            blocks=options.blocks,
-            scale=options.scale,
-            norm=options.norm,
-        )
+        self.G = build_upscaler(data, options)
         self.D = judge(
             options.discriminator,
-            size=size,
+            size=(data.height, data.width),
             image_channels=data.channels,
             channels=options.d_channels,
             norm=options.norm,

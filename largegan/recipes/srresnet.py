@@ -61,6 +61,19 @@ def reduced(images: Tensor, scale: int) -> Tensor:
     return ((small.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
+def build_upscaler(data: DataSpec, options: SuperResolutionOptions) -> nn.Module:
+    """Raises `ConfigError` when the scale does not divide the images."""
+    check_scale(options.scale, (data.height, data.width))
+    return upscaler(
+        options.generator,
+        image_channels=data.channels,
+        channels=options.channels,
+        blocks=options.blocks,
+        scale=options.scale,
+        norm=options.norm,
+    )
+
+
 class SRResNet(Recipe):
     """Super-resolution by a pixel loss (Ledig et al., 2017, the generator alone)."""
 
@@ -68,16 +81,8 @@ class SRResNet(Recipe):
 
     def __init__(self, data: DataSpec, options: SRResNetOptions):
         super().__init__()
-        check_scale(options.scale, (data.height, data.width))
         self.scale, self.pixel = options.scale, PIXEL_LOSSES[options.pixel]
-        self.G = upscaler(
-            options.generator,
-            image_channels=data.channels,
-            channels=options.channels,
-            blocks=options.blocks,
-            scale=options.scale,
-            norm=options.norm,
-        )
+        self.G = build_upscaler(data, options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {"G": Player([self.G], adam(options.lr, 0.9, 0.999))}
         self.phases = [Phase("G", self.generator)]

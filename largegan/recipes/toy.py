@@ -60,7 +60,8 @@ class Toy(Recipe):
         found = self.measure(generator)
         title = "  ".join(f"{k} {v:.2f} ({self.targets[k]:g})" for k, v in found.items())
         samples = {"generated": self.sample(100_000, generator)}
-        return histograms(noise, samples, title=f"found (wanted): {title}")
+        name = type(self).__name__
+        return histograms(noise, samples, title=f"{name}\nfound (wanted): {title}")
 
 
 def refuse_images(data: DataSpec, recipe: str) -> None:

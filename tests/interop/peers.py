@@ -131,8 +131,23 @@ def snapshot(case: Case, built: dict, attributes: dict) -> dict:
 
 def r3gan(case: Case) -> dict:
     """A snapshot's content for a case of R3GAN, whose networks are pickled by reference."""
-    nets = {net: tree(case.state(net), Module, {}) for net in "GD"}
-    return nets | {"G_ema": nets["G"], "cur_nimg": 4096, "augment_pipe": None}
+    content = {"cur_nimg": 4096, "augment_pipe": None}
+    for net in "GD":
+        state = case.state(net)
+        order = case.meta["names"][net]
+        content[net] = tree({name: state[name] for name in order} | state, Module, {})
+        content[f"{net}_opt_state"] = stepped([state[name] for name in order])
+    return content | {"G_ema": content["G"]}
+
+
+def stepped(tensors: list[Tensor]) -> dict:
+    """Adam's state after a step in which parameter i had a gradient of i + 1 everywhere."""
+    parameters = [torch.nn.Parameter(tensor.clone()) for tensor in tensors]
+    adam = torch.optim.Adam(parameters, 1e-4)
+    for i, p in enumerate(parameters):
+        p.grad = torch.full_like(p, i + 1.0)
+    adam.step()
+    return adam.state_dict()
 
 
 def biggan(case: Case, folder: Path, *, config: bool) -> Path:
@@ -142,12 +157,8 @@ def biggan(case: Case, folder: Path, *, config: bool) -> Path:
         state = case.state(net)
         state = {name: state[name] for name in case.meta["names"][net]} | state  # torch's order
         torch.save(state, folder / f"{net}.pth")
-        parameters = [torch.nn.Parameter(state[n].clone()) for n in case.meta["names"][net]]
-        adam = torch.optim.Adam(parameters, 1e-4)
-        for i, p in enumerate(parameters):
-            p.grad = torch.full_like(p, i + 1.0)
-        adam.step()
-        torch.save(adam.state_dict(), folder / f"{net}_optim.pth")
+        optimizer = stepped([state[name] for name in case.meta["names"][net]])
+        torch.save(optimizer, folder / f"{net}_optim.pth")
     torch.save(case.state("G"), folder / "G_ema.pth")
     if config:
         build = case.meta["build"]["G_and_D"]
