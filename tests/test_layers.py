@@ -97,8 +97,6 @@ MAY_IMPORT = {
     "ops": set(),
     "cli": set(),
     "errors": set(),
-    "files": set(),
-    "ranges": set(),
 }
 # Modules of the old house: they may not come back, in the root or under another room's name.
 MOVED = (
