@@ -115,10 +115,12 @@ def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path
         raise ConfigError(f"{run} exists; choose another RUN, or give --overwrite")
     recipe, notes = build(found)
     config = configuration(found)
+    start = {"position": found.nimg, "seed": 0, "identity": None}
+    apart = "image_b" in recipe.reads and not recipe.paired  # two streams
     state = {
         "step": found.step,
         "nimg": found.nimg,
-        "data": {"position": found.nimg, "seed": 0, "identity": None},
+        "data": {"a": start, "b": start} if apart else start,
         "bad_steps": {"total": 0, "in_a_row": {}},
         "config": as_dict(config),
         "spec": vars(found.spec),
