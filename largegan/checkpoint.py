@@ -197,7 +197,7 @@ def read_marker(path: Path) -> Marker:
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest complete checkpoint, and a sentence for each newer one that was skipped."""
-    skipped = []
+    skipped: list[str] = []
     for path in sorted(numbered(folder), key=lambda p: int(p.name), reverse=True):
         fault = damage(path)
         if fault is None:
@@ -240,8 +240,9 @@ def prune(
     """
     complete = sorted((p for p in numbered(folder) if is_complete(p)), key=lambda p: int(p.name))
     milestones: dict[int, Path] = {}
-    for path in complete if keep_every_nimg else []:
-        milestones.setdefault(int(path.name) // keep_every_nimg, path)
+    if keep_every_nimg:
+        for path in complete:
+            milestones.setdefault(int(path.name) // keep_every_nimg, path)
     milestones.pop(0, None)
     for path in complete[:-keep_last]:
         if path in milestones.values() or int(path.name) == keep_nimg:

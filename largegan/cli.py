@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
 from largegan.files import output
-from largegan.files.output import shown
+from largegan.files.output import reason, shown
 from largegan.files.stopping import Stopped, stops
 
 if TYPE_CHECKING:
@@ -108,15 +108,19 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except UserError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as fault:  # of a path that nothing looked at more closely
+        where = f"{shown(fault.filename)}: " if fault.filename else ""
+        print(f"error: {where}{reason(fault)}; check the path and the disk", file=sys.stderr)
+        return EnvironmentFault.exit_code
     except MemoryError:
         print("error: there is not enough memory for this; ask for less at once", file=sys.stderr)
         return EnvironmentFault.exit_code
     except Stopped as asked:
         print(f"error: stopped by {asked.name}; what was unfinished is gone", file=sys.stderr)
         return asked.exit_code
-    except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     finally:
         output.clean_up()
 

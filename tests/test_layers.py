@@ -77,9 +77,9 @@ MAY_IMPORT = {
     "sampler": {"layers", "recipe", "restore"},
     "restore": {"checkpoint", "power_ema", "recipe", "recipes"},
     # Settings.
-    "config": {"metrics", "recipes"},
+    "config": {"metrics", "ranges", "recipes"},
     # The papers, from the top down.
-    "recipes": {"augment", "ema", "layers", "losses", "nets", "recipe"},
+    "recipes": {"augment", "ema", "layers", "losses", "nets", "ranges", "recipe"},
     "nets": {"layers", "metrics", "ops"},  # metrics: feature networks and their weights
     "layers": {"ops"},
     "augment": {"ops"},
@@ -88,6 +88,8 @@ MAY_IMPORT = {
     # The ground: these know nobody.
     "recipe": set(),
     "power_ema": set(),
+    "files": set(),
+    "ranges": set(),
     "losses": set(),
     "checkpoint": set(),
     "data": set(),

@@ -10,6 +10,7 @@ import os
 import re
 import textwrap
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from jsonargparse import (
@@ -50,7 +51,7 @@ class Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 class Parser(ArgumentParser):
     """Raises `ConfigError` instead of printing usage, and says what was probably meant."""
 
-    def error(self, message: str, ex: Exception | None = None) -> None:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise ConfigError(explain(message, list(self.known_options())))
 
     def known_options(self) -> list[str]:
@@ -205,6 +206,8 @@ def out_of_range(message: str) -> str | None:
     key, kind, why = found.groups()
     given = re.search(r"Given value(?: type: <class '[\w.]+'>)?: (.*)", message)
     value = given[1] if given else why.partition(" does not conform")[0]
+    if no_text := re.match(r"expected string or bytes-like object, got '(\w+)'", value):
+        value = f"a {no_text[1]}"
     if "invalid literal" in why or "could not convert" in why:
         value = why.rpartition(": ")[2]
     return f"{key} is {shortened(value)}; it must be {LIMITS[kind]}"
@@ -240,12 +243,12 @@ def explain(message: str, known: list[str]) -> str:
     )
     if union:
         kinds = re.sub(r"<class '|'>|typing\.", "", union[2]).replace(", ", " or ")
-        return f"{union[1]}: expected {kinds}, got {union[3]}"
+        return f"{union[1]}: expected {kinds}, got {shortened(union[3])}"
     wrong = re.search(r'Parser key "([\w.]+)":? (.*?)\.? ?Got value: (.*)', message)
     if wrong:
         expected = re.sub(r"^Expected an? |<class '|'>|typing\.", "", wrong[2]).strip()
         expected = re.sub(r"^Literal\[(.*)\]$", r"one of \1", expected)
-        return f"{wrong[1]}: expected {expected}, got {wrong[3]}"
+        return f"{wrong[1]}: expected {expected}, got {shortened(wrong[3])}"
     return message
 
 

@@ -93,7 +93,7 @@ class TrainingScores:
         for name, value in found.items():
             if not table.is_score(name):
                 continue
-            error = found.get(table.error_of(name))
+            error = found.get(table.error_of(name) or "")
             words.append(f"{self.title(name)} {value:.4g}" + (f" ± {error:.2g}" if error else ""))
         return "  ".join(words)
 

@@ -34,9 +34,15 @@ log = logging.getLogger(__name__)
 class ImageSet(Protocol):
     """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
 
-    count: int
     about: dict[str, Any]
-    num_classes: int
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 where there are none."""
 
     def read(self, first: int, last: int) -> list[Tensor]:
         """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
@@ -196,7 +202,8 @@ class Drawn:
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None
-        return [self.sampler.label(seed) for seed in self.numbers]
+        labels = [self.sampler.label(seed) for seed in self.numbers]
+        return [label for label in labels if label is not None]  # all of them: there are classes
 
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
@@ -257,7 +264,7 @@ def open_image_set(
         source = open_data(plain, mode="indexed")
         if not hasattr(source, "read"):
             raise ConfigError(f"{plain} holds no images; give shards of images")
-        numbers = selected(range(source.info.count), part, count)
+        numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count
         return Shards(source, numbers, {"kind": "shards", "path": plain, "part": part})
     files = open_files(Path(plain), part, count, labels="auto" if labels else "none")
     for sentence in files.originals.account.sentences():

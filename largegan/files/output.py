@@ -21,6 +21,7 @@ from largegan.errors import ConfigError, EnvironmentFault
 
 MARK = "largegan"  # files that tools make say who made them, within their first bytes
 MARK_WITHIN = 1 << 16  # bytes
+LONGEST_NAME = 255  # bytes, of every file system in use
 LEAST_ROOM = 1 << 20  # bytes that have to be free before anything begins
 ROOM = "choose a writable place with free space"
 _UNFINISHED: set[Path] = set()
@@ -46,7 +47,7 @@ class Outputs:
         It may be there only with `overwrite`, or with `again` if this program made it; and it is
         never a part of what is read.
         """
-        path = Path(path)
+        check_length(path)
         self._refuse_input(path, what)
         if path.is_dir() and not path.is_symlink():
             raise ConfigError(f"{what} is {path}, which is a folder; give the name of a file")
@@ -75,7 +76,7 @@ class Outputs:
 
         With `apart` it may not lie below what is read either.
         """
-        path = Path(path)
+        check_length(path)
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{what} is {path}, which is a file; give the name of a folder")
         for source in self.inputs:
@@ -85,7 +86,7 @@ class Outputs:
                 )
             if apart and source.is_dir() and _lies_in(path, source):
                 raise ConfigError(f"{what} is {path}, which lies in {source}; choose another place")
-        check_writable(path / "x")
+        check_folder(path)
         return path
 
     def inside(self, folder: Path, names: Iterable[str]) -> None:
@@ -175,23 +176,32 @@ def check_name(name: str) -> None:
         raise ConfigError(f"{name!r} would be written outside of OUT; rename it")
 
 
-def check_writable(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """Finds out whether files could be written into a folder. Raises EnvironmentFault."""
+    check_writable(path / "x", about=path)
+
+
+def check_writable(path: Path, *, about: Path | None = None) -> None:
     """Finds out whether a file of this name could be written. Raises EnvironmentFault.
 
-    Looks at the nearest folder that exists: that it is one, takes files, has room, and how long
-    its names may be.
+    The sentence is about `path`, or what is given.
+
+    Looks at the nearest folder that exists: that it is one, takes files and has room.
     """
-    with faults(path):
+    with faults(about or path):
         folder = nearest_folder(path)
-        longest = os.pathconf(folder, "PC_NAME_MAX")
-        for part in path.parts[len(folder.parts) :] or (path.name,):
-            if len(os.fsencode(part)) > longest:
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         probe = folder / partial_name()
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         probe.unlink()
         if shutil.disk_usage(folder).free < LEAST_ROOM:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def check_length(path: Path) -> None:
+    """Refuses a name that no file system takes. Raises EnvironmentFault."""
+    with faults(path):
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 def nearest_folder(path: Path) -> Path:
@@ -310,13 +320,14 @@ def _exchange(new: Path, old: Path) -> None:
 
 def claim_new_folder(path: Path) -> None:
     """Refuses a folder that holds something, or cannot be made. Raises UserError."""
+    check_length(path)
     if path.is_symlink() and not path.exists():
         raise EnvironmentFault(
             f"{path} is a link to {os.readlink(path)}, which is not there; mount or remove it"
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{path} exists already; remove it or choose another output folder")
-    check_writable(path.resolve() / "x")
+    check_folder(path.resolve())
 
 
 @contextlib.contextmanager

@@ -29,7 +29,16 @@ from largegan.layers.precision import exact
 from largegan.losses import finite_difference_gp, relativistic_d, relativistic_g
 from largegan.nets.gat import LEVELS, Discriminator, Generator
 from largegan.nets.latent_decoder import LatentDecoder
-from largegan.ranges import Beta, Depth, Halflife, LearningRate, PositiveWeight, Weight, Width
+from largegan.ranges import (
+    Beta,
+    Depth,
+    Halflife,
+    LearningRate,
+    Place,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -66,7 +75,7 @@ class GATOptions(NoiseToImageOptions):
     """Adam's learning rate, both players; null: 2e-4 * 768 / width, each its own."""
     beta2: Beta = 0.99
     """Adam's memory of squared gradients, both players (of gradients: none)."""
-    decoder: str | None = None
+    decoder: Place | None = None
     """For latents: exported program (.pt2, from torch.export.save) that turns them into pictures;
     null: pictures show their first three channels."""
     ema_halflife_nimg: Halflife = 354_700

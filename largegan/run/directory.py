@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.errors import ConfigError, EnvironmentFault
-from largegan.files.output import check_writable, reason, write_text
+from largegan.files.output import check_folder, reason, write_text
 from largegan.run.lock import RunLock
 
 LOGS = ("metrics.jsonl", "health.jsonl")
@@ -40,7 +40,7 @@ def decide_start(
             "--run.dir"
         )
     refuse_strangers(folder)
-    check_writable(folder / "x")
+    check_folder(folder)
     if lock:
         lock.acquire(folder)
     if resume == "never":
