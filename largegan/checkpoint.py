@@ -97,11 +97,11 @@ class Spec(msgspec.Struct):
 
 
 class Position(msgspec.Struct):
-    """Where a stream of data was."""
+    """Where a stream of data was; without an identity, of data that were elsewhere (imports)."""
 
     position: Count
     seed: int
-    identity: str
+    identity: str | None
 
 
 class Positions(msgspec.Struct):
