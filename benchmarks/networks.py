@@ -21,10 +21,24 @@ class Network(NamedTuple):
     tiny: Row
 
 
+SMALL_STYLEGAN3 = {"augment": "none", "channel_base": 64, "d_channel_base": 64, "layers": 3}
+
 NETWORKS = {
     "stylegan2-256": Network(
         Row("", "", "stylegan2", 256, 32, 0, {"augment": "none"}, "bf16"),
         Row("", "", "stylegan2", 16, 4, 0, {"augment": "none", "channel_base": 64}, "bf16"),
+    ),
+    "stylegan3-t-256": Network(
+        Row("", "", "stylegan3", 256, 32, 0, {"augment": "none"}, "bf16"),
+        Row("", "", "stylegan3", 16, 4, 0, SMALL_STYLEGAN3, "bf16"),
+    ),
+    "stylegan3-r-256": Network(
+        Row("", "", "stylegan3", 256, 32, 0, {"augment": "none", "configuration": "r"}, "bf16"),
+        Row("", "", "stylegan3", 16, 4, 0, SMALL_STYLEGAN3 | {"configuration": "r"}, "bf16"),
+    ),
+    "r3gan-256": Network(
+        Row("", "", "r3gan", 256, 32, 0, {}, "bf16"),
+        Row("", "", "r3gan", 16, 4, 0, {"channel_base": 256, "blocks": 1}, "bf16"),
     ),
     "biggan-128": Network(
         Row("", "", "biggan", 128, 64, 1000, {}, "bf16"),

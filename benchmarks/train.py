@@ -11,6 +11,10 @@ alike; the figures are medians, and `ratio` is the median of the ratios to the g
 the same round. On a CPU, seconds are those of the processor (one thread), which other load disturbs
 little; on a GPU they are those of the clock, after synchronisation.
 
+Each row also says where its time goes: `phases`, the seconds of each phase by itself (lazy ones as
+when they come), and `convolutions` and `filters`, the shares of all phases' time in convolutions
+and in FIR filters, by the profiler.
+
 The data are random and in memory: reading is measured by data.py. Results go to
 results/train-MACHINE.json and .md.
 """
@@ -87,10 +91,51 @@ def cyclegan256(*, batch: int) -> list[Row]:
     ]
 
 
+def stylegan3(resolution: int, *, batch: int, options: dict) -> list[Row]:
+    """T and R, R1 by second derivatives and by differences; in full width where a GPU has room."""
+    common = {"group": f"stylegan3-{resolution}", "recipe": "stylegan3", "resolution": resolution}
+    common["batch"] = batch
+    options = options | {"augment": "none", "mbstd_group": min(4, batch)}
+    kinds = {"T": {}, "R": {"configuration": "r"}}
+    kinds["T, R1 by differences"] = {"penalty": "finite_difference"}
+    rows = [Row(name=name, options=options | own, **common) for name, own in kinds.items()]
+    for name in ("T", "R"):
+        coarse = {"name": f"{name} bf16", "precision": "bf16", "gpu_only": True}
+        rows.append(Row(options=options | kinds[name], **coarse, **common))
+    return rows
+
+
+def r3gan(resolution: int, *, batch: int, options: dict) -> list[Row]:
+    """R1 and R2 by second derivatives and by differences, which may also compile and use bf16."""
+    common = {"group": f"r3gan-{resolution}", "recipe": "r3gan", "resolution": resolution}
+    common["batch"] = batch
+    estimated = options | {"penalty": "finite_difference"}
+    coarse = {"precision": "bf16", "gpu_only": True}
+    return [
+        Row(name="exact penalties", options=options, **common),
+        Row(name="by differences", options=estimated, **common),
+        Row(name="by differences, compiled", options=estimated, compiled=True, **coarse, **common),
+    ]
+
+
+NARROW = {"channel_base": 4096, "channel_max": 128}
 # name: rows for a CPU (small batches) and for a GPU. New families add their rows here.
 ROWS = {
-    "cpu": [*biggan128(32, batch=4), *biggan128(96, batch=2), *cyclegan256(batch=1)],
-    "cuda": [*biggan128(32, batch=64), *biggan128(96, batch=64), *cyclegan256(batch=1)],
+    "cpu": [
+        *biggan128(32, batch=4),
+        *biggan128(96, batch=2),
+        *cyclegan256(batch=1),
+        *stylegan3(64, batch=4, options=NARROW | {"d_channel_base": 4096, "d_channel_max": 128}),
+        *r3gan(32, batch=8, options={"channel_base": 6144, "channel_max": 192}),
+    ],
+    "cuda": [
+        *biggan128(32, batch=64),
+        *biggan128(96, batch=64),
+        *cyclegan256(batch=1),
+        *stylegan3(256, batch=32, options={}),
+        *r3gan(32, batch=256, options={}),
+        *r3gan(256, batch=32, options={}),
+    ],
 }
 
 
@@ -133,6 +178,8 @@ def serve(row: Row, device: str) -> None:
             answer = {"peak_gib": peak / 2**20, "base_gib": base / 2**20}
             if cuda:
                 answer = {"peak_gib": torch.cuda.max_memory_allocated() / 2**30}
+        elif line.strip() == "anatomy":
+            answer = anatomy(trainer, cuda)
         else:
             answer = {"seconds": timed(trainer, cuda)}
         print(json.dumps(answer), flush=True)
@@ -151,6 +198,39 @@ def timed(trainer, cuda: bool) -> float:
     trainer.iteration()
     torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def anatomy(trainer, cuda: bool) -> dict:
+    """Seconds of each phase, and the shares of convolutions and of filters in all of them."""
+    import torch
+
+    micro, seconds = trainer.next_micro_batches(), {}
+    with torch.profiler.profile() as profile:
+        for index, phase in enumerate(trainer.recipe.phases):
+            start = time.perf_counter() if cuda else time.process_time()
+            trainer.run_phase(phase, micro, (index, 0))
+            end = time.perf_counter() if cuda else time.process_time()
+            seconds[phase.name] = end - start
+    spent = {"convolutions": 0.0, "filters": 0.0}
+    total = 0.0
+    for event in profile.events():
+        kind = kind_of(event)
+        mine = event.self_device_time_total if cuda else event.self_cpu_time_total
+        total += mine
+        if kind:
+            spent[kind] += mine
+    return {"phases": seconds} | {kind: time / max(total, 1e-9) for kind, time in spent.items()}
+
+
+def kind_of(event) -> str | None:
+    """Whether an operator, or one that called it, is a filter or else a convolution."""
+    convolves = False
+    while event is not None:
+        if event.name.startswith("largegan::fir") or event.name == "largegan::filtered_lrelu":
+            return "filters"
+        convolves = convolves or "convolution" in event.name
+        event = event.cpu_parent
+    return "convolutions" if convolves else None
 
 
 def build(row: Row, device: str):
@@ -220,6 +300,7 @@ def measure(rows: list[Row], device: str, *, warmup: int, rounds: int) -> list[d
         results.append(
             asdict(row)
             | runner.ask("memory")
+            | runner.ask("anatomy")
             | {
                 "s_per_iteration": median,
                 "img_per_s": row.batch / median,
@@ -233,14 +314,17 @@ def measure(rows: list[Row], device: str, *, warmup: int, rounds: int) -> list[d
 
 def table(results: list[dict]) -> str:
     lines = [
-        "| group | row | batch | s/iteration | images/s | ratio | peak GiB |",
-        "|---|---|---|---|---|---|---|",
+        "| group | row | batch | s/iteration | images/s | ratio | peak GiB | conv | FIR | phases |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {r['group']} | {r['name']} | {r['batch']} | {r['s_per_iteration']:.2f} | "
-        f"{r['img_per_s']:.2f} | {r['ratio']:.2f} | {r['peak_gib']:.2f} |"
-        for r in results
-    ]
+    for r in results:
+        shares = [f"{100 * r[k]:.0f} %" if k in r else "" for k in ("convolutions", "filters")]
+        phases = ", ".join(f"{name} {s:.2f}" for name, s in r.get("phases", {}).items())
+        lines.append(
+            f"| {r['group']} | {r['name']} | {r['batch']} | {r['s_per_iteration']:.2f} | "
+            f"{r['img_per_s']:.2f} | {r['ratio']:.2f} | {r['peak_gib']:.2f} | "
+            f"{' | '.join(shares)} | {phases} |"
+        )
     return "\n".join(lines) + "\n"
 
 

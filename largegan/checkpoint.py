@@ -18,14 +18,22 @@ import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.files.documents import Count, FileName, Positive, Sha256, checked, read_document
+from largegan.files.output import reason, shown
+from largegan.files.tensors import read_tensors
 
 MARKER = "COMPLETE"
+OLDER = "take an older checkpoint"
+Side = Annotated[int, Meta(ge=1, le=1 << 16)]
 LEFT = "left-from"  # and the number where the run left that branch
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
@@ -72,15 +80,124 @@ def load(path: Path) -> Checkpoint:
     if fault:
         raise DataError(f"checkpoint {path} {fault}; resume from an older one")
     return Checkpoint(
-        model=load_file(path / MODEL),
-        optimizer=load_file(path / OPTIMIZER),
-        state=json.loads((path / STATE).read_text()),
+        model=read_tensors(path / MODEL, remedy=OLDER),
+        optimizer=read_tensors(path / OPTIMIZER, remedy=OLDER),
+        state=read_state(path),
     )
+
+
+class Spec(msgspec.Struct):
+    """A `DataSpec` in a file."""
+
+    channels: Annotated[int, Meta(ge=1, le=1 << 12)]
+    height: Side
+    width: Side
+    num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+
+
+class Position(msgspec.Struct):
+    """Where a stream of data was; without an identity, of data that were elsewhere (imports)."""
+
+    position: Count
+    seed: int
+    identity: str | None
+
+
+class Positions(msgspec.Struct):
+    """Where two streams were that know nothing of each other."""
+
+    a: Position
+    b: Position
+
+
+class BadSteps(msgspec.Struct):
+    """Steps that were skipped."""
+
+    total: Count = 0
+    in_a_row: dict[str, Count] = {}
+
+
+class State(msgspec.Struct):
+    """What has to be in `state.json`; the configuration is checked by who builds from it."""
+
+    config: dict[str, dict[str, Any]]
+    spec: Spec
+    class_names: list[str] = []
+
+
+class Resumable(State, kw_only=True):
+    """What a run needs besides, to go on."""
+
+    step: Count
+    nimg: Count
+    data: dict[str, Any]
+    bad_steps: BadSteps
+    micro_batch_size: Positive
+
+
+def read_state(path: Path) -> dict:
+    """The `state.json` of a checkpoint, as it is; see `check_state`. Raises DataError."""
+    about = {"what": "is not the state of a run", "remedy": OLDER}
+    try:
+        return read_document(path / STATE, dict[str, Any], **about)
+    except FileNotFoundError:
+        raise DataError(f"checkpoint {path} lacks {STATE}; {OLDER}") from None
+
+
+def check_resumable(path: Path, state: dict) -> dict:
+    """The state of the checkpoint `path`, if a run can go on from it. Raises DataError."""
+    about = {"what": "is not the state of a run", "remedy": OLDER}
+    where = str(path / STATE)
+    found = checked(check_state(path, state), Resumable, where=where, **about)
+    checked(found.data, Positions if "a" in found.data else Position, where=where, **about)
+    return state
+
+
+def check_state(path: Path, state: dict) -> dict:
+    """The state of the checkpoint `path`, if a recipe can be built from it. Raises DataError."""
+    about = {"what": "is not the state of a run", "remedy": OLDER}
+    where = str(path / STATE)
+    found = checked(state, State, where=where, **about)
+    checked(found.config.get("recipe", {}), Named, where=where, **about)
+    if found.class_names and len(found.class_names) < found.spec.num_classes:
+        raise DataError(f"{where} names {len(found.class_names)} of its classes; {OLDER}")
+    return state
+
+
+class Named(msgspec.Struct):
+    """The group `recipe` of a configuration."""
+
+    name: str
+
+
+class FileFacts(msgspec.Struct):
+    """A file in a marker."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+class Marker(msgspec.Struct):
+    """The file COMPLETE."""
+
+    files: dict[FileName, FileFacts]
+
+
+def read_marker(path: Path) -> Marker:
+    """Which files a complete checkpoint has. Raises DataError, FileNotFoundError."""
+    where = path / MARKER
+    found = read_document(where, Marker, what="is not what a run writes", remedy=OLDER)
+    lacking = [name for name in (MODEL, OPTIMIZER, STATE) if name not in found.files]
+    if lacking or any("/" in name or name in (".", "..") for name in found.files):
+        what = f"does not name {lacking[0]}" if lacking else "names files elsewhere"
+        raise DataError(f"{where} {what}; {OLDER}")
+    return found
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest complete checkpoint, and a sentence for each newer one that was skipped."""
-    skipped = []
+    skipped: list[str] = []
     for path in sorted(numbered(folder), key=lambda p: int(p.name), reverse=True):
         fault = damage(path)
         if fault is None:
@@ -105,6 +222,13 @@ def resolve(path: Path) -> Path:
     )
 
 
+def parts_of_run(path: Path) -> list[Path]:
+    """What must not be written into while a checkpoint or a run is read: their own folders."""
+    if (path / STATE).exists() or (path / MARKER).exists():
+        return [path]
+    return [path / "checkpoints", path / "samples", path / "config.yaml", path / "metrics.jsonl"]
+
+
 def prune(
     folder: Path, *, keep_last: int, keep_every_nimg: int | None, keep_nimg: int | None = None
 ) -> None:
@@ -116,17 +240,32 @@ def prune(
     """
     complete = sorted((p for p in numbered(folder) if is_complete(p)), key=lambda p: int(p.name))
     milestones: dict[int, Path] = {}
-    for path in complete if keep_every_nimg else []:
-        milestones.setdefault(int(path.name) // keep_every_nimg, path)
+    if keep_every_nimg:
+        for path in complete:
+            milestones.setdefault(int(path.name) // keep_every_nimg, path)
     milestones.pop(0, None)
     for path in complete[:-keep_last]:
         if path in milestones.values() or int(path.name) == keep_nimg:
             continue
-        # The marker goes first: a kill half-way must not leave a directory that looks complete.
-        (path / MARKER).unlink(missing_ok=True)
-        shutil.rmtree(path, ignore_errors=True)
-    for stale in folder.glob(".partial-*"):
+        # Away under its name first: a kill half-way must not leave a directory that looks complete.
+        with contextlib.suppress(OSError):
+            path.rename(folder / f".removed-{path.name}-{os.getpid()}")
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed run left of checkpoints that it was writing or removing.
+
+    Those have no marker. They are older than a complete one, and hold nothing but our own files.
+    """
+    for stale in (*folder.glob(".partial-*"), *folder.glob(".removed-*")):
         shutil.rmtree(stale, ignore_errors=True)
+    unmarked = [path for path in numbered(folder) if not (path / MARKER).exists()]
+    complete = [int(path.name) for path in numbered(folder) if is_complete(path)]
+    for path in unmarked:
+        own = all(p.name in (MODEL, OPTIMIZER, STATE) or MARKER in p.name for p in path.iterdir())
+        if own and int(path.name) < max(complete, default=0):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def set_apart(folder: Path, nimg: int) -> Path | None:
@@ -173,7 +312,7 @@ def is_left(path: Path, folder: Path) -> bool:
 
 def numbered(folder: Path) -> list[Path]:
     """The directories of `folder` that are named like checkpoints."""
-    return [p for p in folder.glob("*") if p.name.isdigit() and p.is_dir()]
+    return [p for p in folder.glob("*") if p.name.isdecimal() and p.is_dir()]
 
 
 def is_complete(path: Path) -> bool:
@@ -183,19 +322,22 @@ def is_complete(path: Path) -> bool:
 def damage(path: Path, *, hashes: bool = True) -> str | None:
     """What is wrong with a checkpoint, as the end of a sentence; None when it is whole."""
     try:
-        listing = json.loads((path / MARKER).read_text())
+        marker = read_marker(path)
     except FileNotFoundError:
         return f"has no {MARKER} marker (the run was stopped while writing it)"
-    except (OSError, ValueError):
+    except DataError:
         return f"has an unreadable {MARKER} marker"
-    for name, facts in listing["files"].items():
-        file = path / name
-        if not file.exists():
-            return f"lacks {name}"
-        if file.stat().st_size != facts["bytes"]:
-            return f"has a truncated {name} ({file.stat().st_size} of {facts['bytes']} bytes)"
-        if hashes and _sha256(file) != facts["sha256"]:
-            return f"has a damaged {name} (its sha256 is not the recorded one)"
+    try:
+        for name, facts in marker.files.items():
+            file = path / name
+            if not file.is_file():
+                return f"lacks {name}"
+            if file.stat().st_size != facts.bytes:
+                return f"has a truncated {name} ({file.stat().st_size} of {facts.bytes} bytes)"
+            if hashes and _sha256(file) != facts.sha256:
+                return f"has a damaged {name} (its sha256 is not the recorded one)"
+    except OSError as fault:
+        return f"cannot be read ({reason(fault)})"
     return None
 
 
@@ -227,6 +369,29 @@ def check_model(path: Path, saved: dict[str, Tensor], wanted: dict[str, Tensor])
             raise ConfigError(f"checkpoint {path} holds {name}, unknown to this recipe; {hint}")
 
 
+def check_optimizer(
+    path: Path, saved: dict[str, Tensor], wanted: dict[str, dict[str, Tensor]]
+) -> None:
+    """Refuses optimizer states of other players or parameters. Raises ConfigError.
+
+    `wanted` has each player's parameters by name.
+    """
+    hint = "use the configuration of that run (its config.yaml), or start anew"
+    for key, value in saved.items():
+        player, _, rest = key.partition("/")
+        name, _, field = rest.rpartition("/")
+        if player not in wanted or name not in wanted[player] or not field:
+            raise ConfigError(
+                f"checkpoint {path} holds {shown(key)} for an optimizer, unknown to this recipe; "
+                f"{hint}"
+            )
+        if value.numel() != 1 and value.shape != wanted[player][name].shape:
+            raise ConfigError(
+                f"checkpoint {path} holds {shown(key)} as {list(value.shape)}, its parameter is "
+                f"{list(wanted[player][name].shape)}; {hint}"
+            )
+
+
 def on_host(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copies that training does not change: all that it has to wait for."""
     return {
@@ -244,16 +409,6 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a small file in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _write_files(folder: Path, content: Checkpoint) -> None:
     save_file(_to_host(content.model), folder / MODEL)
     save_file(_to_host(content.optimizer), folder / OPTIMIZER)
@@ -268,7 +423,10 @@ def _write_marker(target: Path) -> None:
         for name in (MODEL, OPTIMIZER, STATE)
     }
     written = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    write_text(target / MARKER, json.dumps({"written": written, "files": files}, indent=1))
+    partial = target / f".{MARKER}.{os.getpid()}"
+    partial.write_text(json.dumps({"written": written, "files": files}, indent=1))
+    sync(partial)
+    partial.replace(target / MARKER)
     sync(target)
 
 

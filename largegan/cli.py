@@ -4,6 +4,8 @@ Heavy imports wait inside the functions, so that `--help` answers at once.
 """
 
 import argparse
+import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -11,9 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
+from largegan.files import output
+from largegan.files.output import reason, shown
+from largegan.files.stopping import Stopped, stops
 
 if TYPE_CHECKING:
     import torch
+
+LARGEST_SEED = (1 << 63) - 1  # of torch's generators
+MOST_SEEDS = 10_000_000
 
 
 OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their one help text
@@ -90,12 +98,37 @@ def color(text: str) -> tuple[int, int, int]:
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Does `work`; what a user can mend becomes one sentence and its documented exit code."""
+    """Does `work`; what a user can mend becomes one sentence and its documented exit code.
+
+    So does being stopped by a signal (128 + its number). Nothing unfinished stays behind.
+    """
     try:
-        return work() or 0
+        with stops():
+            return work() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as fault:  # of a path that nothing looked at more closely
+        where = f"{shown(fault.filename)}: " if fault.filename else ""
+        print(f"error: {where}{reason(fault)}; check the path and the disk", file=sys.stderr)
+        return EnvironmentFault.exit_code
+    except MemoryError:
+        print("error: there is not enough memory for this; ask for less at once", file=sys.stderr)
+        return EnvironmentFault.exit_code
+    except Stopped as asked:
+        print(f"error: stopped by {asked.name}; what was unfinished is gone", file=sys.stderr)
+        return asked.exit_code
+    finally:
+        output.clean_up()
+
+
+def one_line(text: str) -> str:
+    """A sentence as it may be shown: on one line, what cannot be printed escaped."""
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def choose_device(name: str | None, default: "torch.device | None" = None) -> "torch.device":
@@ -118,23 +151,57 @@ def choose_device(name: str | None, default: "torch.device | None" = None) -> "t
 
 def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
     """Raises ConfigError if there is anything that `overwrite` does not allow to replace."""
-    taken = [path for path in paths if path.exists()]
-    if taken and not overwrite:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise ConfigError(
-            f"{taken[0]}{more} exists; choose another OUT or give --overwrite to replace it"
-        )
+    claims = output.Outputs(overwrite=overwrite)
+    for path in paths:
+        claims.file(path)
 
 
 def read_seeds(text: str, what: str = "the seeds") -> list[int]:
-    """ "0-3,42" -> [0, 1, 2, 3, 42]."""
+    """ "0-3,42" -> [0, 1, 2, 3, 42]. Raises ConfigError before more than MOST_SEEDS are made."""
     seeds: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])):
-            raise ConfigError(f"cannot read {what} {text!r} at {part!r}; write 0-15,42")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+        found = re.fullmatch(r"\s*([0-9]{1,20})(?:-([0-9]{1,20}))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if last < first:
+            raise ConfigError(f"cannot read {what} {shown(text)!r} at {shown(part)!r}; "
+                              "write 0-15,42")  # fmt: skip
+        if last > LARGEST_SEED:
+            raise ConfigError(f"{what} go up to {last}; they lie between 0 and {LARGEST_SEED}")
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise ConfigError(
+                f"{shown(text)} are more than {MOST_SEEDS:,} seeds at once; ask for fewer"
+            )
+        seeds += range(first, last + 1)
     return seeds
+
+
+def read_window(text: str) -> tuple[float, float]:
+    """ "-1000,2000" -> (-1000.0, 2000.0), for argparse."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -math.inf < low < high < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
+    return low, high
+
+
+def read_colour(text: str) -> tuple[int, int, int]:
+    """ "255,0,0" -> (255, 0, 0), for argparse."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
+    return numbers
+
+
+def check_seed(seed: int, what: str = "--seed") -> int:
+    """Raises ConfigError for what is no seed of torch's generators."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"{what} is {seed}; seeds lie between 0 and {LARGEST_SEED}")
+    return seed
 
 
 def read_grid(text: str) -> tuple[int, int]:

@@ -204,7 +204,7 @@ class Recipe(nn.Module):
         does not depend on how a batch is split over micro-batches and ranks.
         """
         for module in self._stateful_layers:
-            module.accumulating = accumulating
+            module.accumulating = accumulating  # type: ignore[assignment]  # has that flag
 
     def join_ranks(self, mean: Callable[[Tensor], Tensor], ranks: int) -> None:
         """Gives layers that look at the images of all ranks a differentiable mean over them.
@@ -229,7 +229,7 @@ class Recipe(nn.Module):
         For layers that are `SumsOverBatch`: `layers.running_mean`, adaptive augmentation.
         """
         for module in self._summing_layers:
-            module.absorb_pending()
+            module.absorb_pending()  # type: ignore[operator]  # is SumsOverBatch
 
     @cached_property
     def _watched(self) -> dict[str, Tensor]:
@@ -356,7 +356,7 @@ class KeepsBatches(Protocol):
 
 def title_of(protocol: type) -> str:
     """What a Protocol above is about, for a sentence."""
-    return protocol.__doc__.split(":")[0]
+    return (protocol.__doc__ or protocol.__name__).split(":")[0]
 
 
 def adam(
@@ -390,7 +390,7 @@ class Adam(optim.Adam):
         fused = all(p.device.type in ("cpu", "cuda") for p in params)
         super().__init__(params, lr=lr, betas=betas, eps=eps, fused=fused)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         for p in (p for group in self.param_groups for p in group["params"]):
             if p.grad is not None:
                 p.grad = laid_out_as(p, p.grad)

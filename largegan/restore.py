@@ -4,14 +4,12 @@ Optimizers stay unread: this is for looking, scoring, translating and exporting.
 is `run/start.py`.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from largegan import checkpoint, recipes
 from largegan.errors import ConfigError, DataError
+from largegan.files.tensors import read_tensors
 from largegan.power_ema import without_powers
 from largegan.recipe import DataSpec, Recipe
 
@@ -34,7 +32,7 @@ class Restored:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(self.state["class_names"])
+        return tuple(self.state.get("class_names", ()))
 
 
 def restore(path: Path) -> Restored:
@@ -48,11 +46,11 @@ def restore(path: Path) -> Restored:
     fault = checkpoint.damage(path)
     if fault:
         raise DataError(f"checkpoint {path} {fault}; choose another one of that run")
-    state = json.loads((path / checkpoint.STATE).read_text())
-    listing = json.loads((path / checkpoint.MARKER).read_text())
+    state = checkpoint.check_state(path, checkpoint.read_state(path))
+    marker = checkpoint.read_marker(path)
     spec, options = DataSpec(**state["spec"]), state["config"]["recipe"]
     recipe = rebuild(path, options, spec)
-    model = listing["files"][checkpoint.MODEL]["sha256"]
+    model = marker.files[checkpoint.MODEL].sha256
     return Restored(path, recipe, spec, options, state, model)
 
 
@@ -72,7 +70,7 @@ def rebuild(path: Path, options: dict, spec: DataSpec) -> Recipe:
             f"checkpoint {path} has options that recipe {name} does not take here ({fault}); use "
             "the version of largegan that wrote it"
         ) from fault
-    model = without_powers(load_file(path / checkpoint.MODEL))
+    model = without_powers(read_tensors(path / checkpoint.MODEL, remedy=checkpoint.OLDER))
     checkpoint.check_model(path, model, checkpoint.unaliased(recipe.state_dict()))
     # Not strict: of tensors with two names the file holds one; check_model saw that none lacks.
     recipe.load_state_dict(model, strict=False)

@@ -4,6 +4,7 @@ Image number s is a function of the checkpoint, of s and of its class: its laten
 generator of its own. Batch, count and device only move the last bits of floating point.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from largegan.recipe import DataSpec, HasEncoder, MovesInput, Recipe, TruncatesS
 from largegan.restore import restore
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
+
+MOST_TRUNCATION = 1e3
 
 
 def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -179,7 +182,8 @@ def open_sampler(
         path: RUN or RUN/checkpoints/NNNNNNNNN.
         device: where to compute.
         classes: numbers and names of classes, with commas; None for all.
-        truncation: above 0; what it does is the recipe's choice. None for none.
+        truncation: above 0, or of either sign where w is truncated; what it does is the recipe's
+            choice. None for none.
 
     Raises:
         ConfigError: nothing there; a recipe, class or truncation that cannot be.
@@ -208,8 +212,12 @@ def check_movable(recipe: Recipe) -> None:
 
 
 def check_truncation(recipe: Recipe, amount: float) -> None:
-    if not amount > 0:
-        raise ConfigError(f"truncation is {amount:g}; it must be above 0")
+    if not math.isfinite(amount) or abs(amount) > MOST_TRUNCATION:
+        raise ConfigError(f"truncation is {amount:g}; it must be at most {MOST_TRUNCATION:g}")
+    if amount <= 0 and not isinstance(recipe, TruncatesStyles):
+        raise ConfigError(
+            f"truncation is {amount:g}; it must be above 0 for recipes that truncate latents"
+        )
     if not has_normal_latents(recipe):
         raise ConfigError(
             f"recipe {type(recipe).__name__} draws uniform latents; truncation is for normal ones, "

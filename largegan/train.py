@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {fault}", file=sys.stderr, flush=True)
         return fault.exit_code
     except KeyboardInterrupt:
-        print("interrupted; continue with --run.resume auto", file=sys.stderr, flush=True)
+        print("error: interrupted; continue with --run.resume auto", file=sys.stderr, flush=True)
         return 130
     return 0
 

@@ -137,7 +137,7 @@ class Trainer:
             self.reseed(*turn, self.recipe.micro_batch)
             with self.autocast(phase):
                 terms = phase.loss(batch, self.at)
-                loss = sum(terms.values())
+                loss: torch.Tensor = sum(terms.values())  # type: ignore[assignment]  # never empty
             engine.backward(loss * scale, last=i == len(micro) - 1)
             add_up(totals, terms)
             add_up(watched, self.recipe.take_watched())

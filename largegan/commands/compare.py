@@ -16,10 +16,11 @@ Exit codes: 2 arguments, 3 an image is missing, bad or of another size, 4 weight
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path, PurePosixPath
 
-from largegan.cli import add_options, exit_code, new_parser, require_at_least
+from largegan.cli import add_options, exit_code, new_parser, read_window, require_at_least
+from largegan.files.output import shown
 
 UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}
 
@@ -34,32 +35,41 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--features", metavar="NAME", help="inception or a timm network, with local weights")
     add("--sheet", type=Path, metavar="FILE", help="some of them side by side, .png or .jpg")
     add("--sheet-count", type=int, default=24, help="rows of that picture (default: 24)")
-    add_options(parser, "--weights-dir", "--json")
+    add("--window", type=read_window, metavar="LO,HI",
+        help="stored values that mean black and white (default: all of their type)")  # fmt: skip
+    add_options(parser, "--weights-dir", "--json", "--overwrite")
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    from largegan.checkpoint import write_text
     from largegan.errors import ConfigError
+    from largegan.files.output import MARK, Outputs, as_json, write_text
+    from largegan.viz.pictures import PICTURES
 
-    if arguments.sheet and arguments.sheet.suffix not in (".png", ".jpg"):
-        raise ConfigError(f"--sheet {arguments.sheet} must end in .png or .jpg")
+    if arguments.sheet and arguments.sheet.suffix.lower() not in PICTURES:
+        raise ConfigError(f"--sheet {arguments.sheet} must end in {', '.join(PICTURES)}")
     require_at_least(1, arguments, "sheet_count", "scale")
 
+    reads = (arguments.outputs, arguments.truths, arguments.inputs)
+    claims = Outputs(reads, overwrite=arguments.overwrite)
+    for what in ("sheet", "json"):
+        if path := getattr(arguments, what):
+            claims.file(path, f"--{what}", again=True)
     features = None
     if arguments.features:
         from largegan.metrics.features import open_extractor
 
         features = open_extractor(arguments.features, folder=arguments.weights_dir)
     scale = arguments.scale
-    found = {"outputs": score(arguments.outputs, arguments.truths, features, scale=scale)}
+    how = {"scale": scale, "window": arguments.window, "features": features}
+    sets = {source: by_stem(source) for source in reads if source}
+    for items in sets.values():
+        claims.protect(item.path for item in items.values() if item.path)
+    found = {"outputs": score(sets, (arguments.outputs, arguments.truths), **how)}
     if arguments.inputs:
-        who = "bicubic" if scale else "inputs"
-        enlarge = scale or 1
-        found[who] = score(
-            arguments.inputs, arguments.truths, features, scale=scale, enlarge=enlarge
-        )
+        both = (arguments.inputs, arguments.truths)
+        found["bicubic" if scale else "inputs"] = score(sets, both, **how, enlarge=scale or 1)
     for who, (scores, _) in found.items():
         count = next(iter(scores.values())).count
         words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
@@ -72,11 +82,17 @@ def run(arguments: argparse.Namespace) -> None:
             for who, (scores, images) in found.items()
         }
         facts |= {"features": arguments.features, "scale": scale}
-        write_text(arguments.json, json.dumps(facts, indent=1))
+        write_text(arguments.json, as_json({"made_by": MARK, **facts}))
 
 
 def score(
-    outputs: str, truths: str, features, *, scale: int | None, enlarge: int = 1
+    sets: dict[str, dict],
+    both: tuple[str, str],
+    *,
+    features,
+    scale: int | None,
+    window: tuple[float, float] | None,
+    enlarge: int = 1,
 ) -> tuple[dict, dict[str, dict[str, float]]]:
     """The mean scores, and those of every image by its name; outputs are enlarged before."""
     from tqdm import tqdm
@@ -84,20 +100,21 @@ def score(
     from largegan.errors import DataError
     from largegan.metrics.translation import PairedScores
 
-    ours, theirs = by_stem(outputs), by_stem(truths)
+    ours, theirs = (sets[source] for source in both)
     missing = sorted(ours.keys() ^ theirs.keys())
     if missing:
-        where = truths if missing[0] in ours else outputs
+        where = both[1] if missing[0] in ours else both[0]
         raise DataError(
-            f"{where} has no {missing[0]} ({len(missing)} image(s) without partner); compare sets "
-            "with the same names"
+            f"{where} has no {shown(missing[0])} ({len(missing)} image(s) without partner); "
+            "compare sets with the same names"
         )
     scores, images = PairedScores(features, scale=scale), {}
     for name in tqdm(sorted(ours), unit="img", desc="comparing", disable=None, delay=1):
         try:
-            one = scores.add(enlarged(load(ours[name]), enlarge), load(theirs[name]))
+            pair = load(ours[name], window), load(theirs[name], window)
+            one = scores.add(enlarged(pair[0], enlarge), pair[1])
         except DataError as fault:
-            raise DataError(f"{name}: {fault}") from fault
+            raise DataError(f"{shown(name)}: {fault}") from fault
         images[name] = {n: float(v[0]) for n, v in one.items()}
     return scores.result(), images
 
@@ -121,35 +138,47 @@ def draw_sheet(arguments: argparse.Namespace) -> None:
     sources["truth"] = arguments.truths
     found = {title: by_stem(source) for title, source in sources.items() if source}
     columns = {title: (lambda name, f=items: f[name].read()) for title, items in found.items()}
-    picture = side_by_side(sorted(found["truth"]), columns, count=arguments.sheet_count)
+    picture = side_by_side(
+        sorted(found["truth"]), columns, count=arguments.sheet_count, window=arguments.window
+    )
     write_picture(arguments.sheet, picture)
     print(f"{arguments.sheet}: {picture.shape[2]}x{picture.shape[1]} pixels")
 
 
 def by_stem(source: str) -> dict:
-    """Images by name without ending."""
+    """Images by name without ending; two of one name are refused, as only one could be compared."""
+    from largegan.data.account import Account
+    from largegan.errors import DataError
     from largegan.translation.sources import find_items
 
-    found = {}
-    for item in find_items(source):
-        found[PurePosixPath(item.name).with_suffix("").as_posix()] = item
+    found, account = {}, Account()
+    for item in find_items(source, account=account):
+        stem = PurePosixPath(item.name).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(
+                f"{source} holds {shown(found[stem].name)} and {shown(item.name)}, which go with "
+                "the same image; rename or remove one"
+            )
+        found[stem] = item
+    for sentence in account.sentences():
+        print(f"note: {source}: {sentence}", file=sys.stderr)
     return found
 
 
-def load(item):
+def load(item, window: tuple[float, float] | None):
     """float32 `[1, 3, H, W]` in [-1, 1], over white where it is transparent."""
     import torch
 
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
-    from largegan.translation import images
+    from largegan.files import photos
 
     try:
-        photo = images.read(item.read())
-        pixels = images.for_network(photo, 3, (255, 255, 255))
-        unit = images.scale_for(pixels.dtype, None).to_unit(pixels)
+        photo = photos.read(item.read())
+        pixels = photos.for_network(photo, 3, (255, 255, 255))
+        unit = photos.scale_for(pixels.dtype, window).to_unit(pixels)
     except (BadImage, OSError) as fault:
-        raise DataError(f"{item.name} {fault}") from fault
+        raise DataError(f"{shown(item.name)} {fault}") from fault
     return torch.from_numpy(unit).permute(2, 0, 1)[None]
 
 

@@ -21,7 +21,6 @@ from largegan.cli import (
     exit_code,
     new_parser,
     read_thresholds,
-    refuse_existing,
     require_at_least,
 )
 from largegan.metrics import table
@@ -60,7 +59,13 @@ def check(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix != ".png":
         raise ConfigError(f"{arguments.out} must end in .png; the numbers go into .json beside it")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    from largegan.checkpoint import parts_of_run
+    from largegan.files.output import Outputs
+
+    reads = [arguments.real, *parts_of_run(arguments.generated)]
+    claims = Outputs(reads, overwrite=arguments.overwrite)
+    claims.file(arguments.out)
+    claims.file(arguments.out.with_suffix(".json"), "the file of numbers beside OUT")
     require_at_least(1, arguments, "count", "batch", "neighbours")
     require_at_least(0, arguments, "standing")
 
@@ -152,18 +157,14 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
 
 def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """The table, the picture and the numbers."""
-    from largegan.checkpoint import write_text
-    from largegan.errors import EnvironmentFault
+    from largegan.files.output import MARK, as_json, write_text
     from largegan.viz.pictures import write_picture
 
     for line in lines(answer):
         print(line)
     write_picture(arguments.out, chart(answer))
     numbers = arguments.out.with_suffix(".json")
-    try:
-        write_text(numbers, json.dumps(answer, indent=1) + "\n")
-    except OSError as fault:
-        raise EnvironmentFault(f"cannot write {numbers}: {fault.strerror}") from fault
+    write_text(numbers, as_json({"made_by": MARK, **answer}))
     print(f"{arguments.out} and {numbers}")
 
 

@@ -17,7 +17,6 @@ from largegan.cli import (
     choose_device,
     exit_code,
     new_parser,
-    refuse_existing,
     require_at_least,
     with_progress,
 )
@@ -41,7 +40,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix != ".npz":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .npz")
     require_at_least(1, arguments, "count", "batch")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    from largegan.checkpoint import parts_of_run
+    from largegan.files.output import Outputs
+
+    reads = [*parts_of_run(arguments.checkpoint), arguments.images]
+    Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)
 
     import numpy as np
     import torch
@@ -78,16 +81,10 @@ def write(path: Path, arrays: dict) -> None:
     """A complete file under its name, or nothing."""
     import numpy as np
 
-    from largegan.errors import EnvironmentFault
+    from largegan.files.output import MARK, writing
 
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(f"cannot write {path}: {fault}; make room and try again") from fault
+    with writing(path) as partial:
+        np.savez(partial, **{MARK: np.int8(1)}, **arrays)
 
 
 def main(argv: list[str] | None = None) -> int:

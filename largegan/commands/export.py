@@ -49,12 +49,10 @@ def forms(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    from largegan.errors import ConfigError
-    from largegan.interop.export import export
+    from largegan.interop.export import claim, export
 
     out = arguments.out
-    if out.exists() and not arguments.overwrite and (out.is_file() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists; choose another OUT, or --overwrite to replace an export")
+    claim(arguments.checkpoint, out, overwrite=arguments.overwrite)
     for name, difference in export(
         arguments.checkpoint, out, forms=arguments.forms, direction=arguments.direction
     ).items():

@@ -45,6 +45,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--cpu-threads", type=int, help="per process without a GPU (default: the cores, shared)")
     add("--compare", type=Path, metavar="FILE", help="an earlier --json, measured alike")
     add("--statistics", type=Path, metavar="FILE", help="write statistics (.npz, .safetensors)")
+    add("--overwrite", action="store_true", help="replace FILEs that another program made")
+    add("--on-error", choices=("raise", "skip"), default="raise",
+        help="skip: leave out images that cannot be read, and say so (default: raise)")  # fmt: skip
     add("--cache", type=Path, help="where reference statistics are kept")
     add("--no-cache", action="store_true", help="neither read nor keep them")
     return parser.parse_args(argv)
@@ -78,7 +81,25 @@ def check(arguments: argparse.Namespace) -> list[str]:
     table.rows(metrics)
     if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
         raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")
+    claim(arguments)
     return metrics
+
+
+def claim(arguments: argparse.Namespace) -> None:
+    """Refuses files that are read, or are somebody else's."""
+    from largegan.checkpoint import parts_of_run
+    from largegan.evaluation.image_sets import is_checkpoint
+    from largegan.files.output import Outputs, place_of
+
+    reads = [arguments.compare]
+    for source in filter(None, (arguments.real, arguments.generated)):
+        place = place_of(source)
+        reads += parts_of_run(place) if is_checkpoint(place) else [source]
+    claims = Outputs(reads, overwrite=arguments.overwrite)
+    if arguments.statistics:
+        claims.file(arguments.statistics, "--statistics", again=True)
+    if arguments.json:
+        claims.file(arguments.json, "--json", again=True)
 
 
 def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
@@ -179,6 +200,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, metrics: list[
             truncation=arguments.truncation,
             classes=arguments.classes,
             standing=arguments.standing,
+            on_error=arguments.on_error,
             device=world.device,
             labels="labels" in table.needs(metrics),
         ),
@@ -205,19 +227,14 @@ def write(path: Path, reference, extractor) -> None:
 
 def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """The table, the file, and the comparison with an earlier one."""
-    from largegan.checkpoint import write_text
-    from largegan.errors import EnvironmentFault
+    from largegan.files.output import MARK, as_json, write_text
 
     for line in lines(answer):
         print(line)
     for line in answer["warnings"]:
         print(f"note: {line}")
     if arguments.json:
-        try:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            write_text(arguments.json, json.dumps(answer, indent=1) + "\n")
-        except OSError as fault:
-            raise EnvironmentFault(f"cannot write {arguments.json}: {fault.strerror}") from fault
+        write_text(arguments.json, as_json({"made_by": MARK, **answer}))
     if arguments.compare:
         for line in comparison(arguments.compare, answer):
             print(line)

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.cli import color, exit_code, new_parser
+from largegan.cli import color, exit_code, new_parser, read_window
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -31,6 +31,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--background", type=color, default=(255, 255, 255), metavar="R,G,B",
         help="color behind transparent pixels and padding (default: white)")  # fmt: skip
     add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
+    add("--window", type=read_window, metavar="LO,HI", help="stored values that become black and "
+        "white, for images of more than 8 bits (default: all their type can hold)")  # fmt: skip
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
@@ -85,6 +87,7 @@ def how(arguments: argparse.Namespace):
         background=arguments.background,
         format=arguments.format or ("png" if arguments.channels == 4 else "jpg"),
         quality=arguments.quality,
+        window=arguments.window,
     )
 
 
@@ -114,13 +117,15 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for sentence in packed.skipped:
         print(f"skipped: {sentence}", file=sys.stderr)
+    for sentence in (*packed.account.sentences(), *packed.notes):
+        print(f"note: {sentence}", file=sys.stderr)
     index = packed.index
     what = "pairs" if index.channels_b else "latents" if index.latent_scale else "images"
     print(
         f"{out}: {sum(s.count for s in index.shards)} {what} of {index.height}x"
         f"{index.width}x{index.channels}, {index.num_classes or 'no'} classes, "
         f"{len(index.shards)} shard(s), {sum(s.bytes for s in index.shards) / 1e6:.1f} MB, "
-        f"{len(packed.skipped)} skipped"
+        f"{len(packed.skipped)} skipped, {packed.account.count} left out"
     )
 
 

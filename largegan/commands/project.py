@@ -16,10 +16,10 @@ from pathlib import Path
 
 from largegan.cli import (
     add_options,
+    check_seed,
     choose_device,
     exit_code,
     new_parser,
-    refuse_existing,
     with_progress,
 )
 
@@ -47,15 +47,22 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     import torch
 
+    from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
     from largegan.recipe import HasStyles
     from largegan.sampler import open_sampler
     from largegan.viz.inversion import project
 
-    if arguments.steps < 1 or not arguments.lr > 0:
+    if arguments.steps < 1 or not 0 < arguments.lr < float("inf"):
         raise ConfigError("--steps must be at least 1 and --lr above 0")
+    check_seed(arguments.seed)
     names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
-    refuse_existing([arguments.out / name for name in names], overwrite=arguments.overwrite)
+    claims = Outputs(
+        [*parts_of_run(arguments.checkpoint), arguments.picture], overwrite=arguments.overwrite
+    )
+    claims.folder(arguments.out)
+    claims.inside(arguments.out, names)
     device = choose_device(arguments.device)
     sampler = open_sampler(arguments.checkpoint, device, classes=arguments.label)
     if not isinstance(sampler.recipe, HasStyles):
@@ -107,22 +114,21 @@ def distance(arguments: argparse.Namespace, target):
 
 def read_picture(path: Path, spec):
     """float32 `[1, C, H, W]` in [-1, 1], cropped in the middle to the shape of `spec`."""
-    import numpy as np
     import torch
-    from PIL import Image, ImageOps, UnidentifiedImageError
 
+    from largegan.data.prepare import Preparation
     from largegan.errors import ConfigError, DataError
+    from largegan.files.archives import LARGEST_MEMBER
+    from largegan.files.documents import read_bounded
+    from largegan.files.photos import BadImage
 
-    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    how = Preparation((spec.height, spec.width), channels=spec.channels, format="png")
     try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image).convert(modes[spec.channels])
+        pixels = how.pixels(read_bounded(path, LARGEST_MEMBER, "choose another"))
     except FileNotFoundError:
         raise ConfigError(f"there is no picture {path}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as fault:
-        raise DataError(f"{path} cannot be read as an image ({fault}); choose another") from fault
-    image = ImageOps.fit(image, (spec.width, spec.height), Image.Resampling.LANCZOS)
-    pixels = np.array(image).reshape(spec.height, spec.width, spec.channels)
+    except BadImage as fault:
+        raise DataError(f"{path} cannot be read as an image: it {fault}; choose another") from fault
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
@@ -130,7 +136,7 @@ def write(out: Path, target, steps: list) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from largegan.errors import EnvironmentFault
+    from largegan.files.output import MARK, writing
     from largegan.sampler import to_uint8
     from largegan.viz.pictures import grid, write_picture
     from largegan.viz.video import write_film
@@ -141,12 +147,8 @@ def write(out: Path, target, steps: list) -> None:
     write_picture(out / "comparison.png", grid(row, columns=len(row)))
     pairs = [torch.cat([target.cpu(), step.image.cpu()]) for step in steps]
     write_film(out / "progress.gif", [grid(pair, columns=2) for pair in pairs], fps=10)
-    partial = out / ".w.safetensors"
-    try:
-        save_file({"ws": steps[-1].ws.cpu().contiguous()}, partial)
-        partial.replace(out / "w.safetensors")
-    except Exception as fault:  # safetensors wraps the operating system's error in its own
-        raise EnvironmentFault(f"cannot write {out / 'w.safetensors'}: {fault}") from fault
+    with writing(out / "w.safetensors") as partial:
+        save_file({"ws": steps[-1].ws.cpu().contiguous()}, partial, {"made_by": MARK})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ below; with --truths those cut originals are written as well, to score against. 
 """
 
 import argparse
+import sys
 from pathlib import Path, PurePosixPath
 
 from largegan.cli import add_options, exit_code, new_parser, require_at_least
@@ -28,13 +29,30 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from tqdm import tqdm
 
+    from largegan.data.account import Account
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
     from largegan.translation.sources import find_items
 
     require_at_least(2, arguments, "scale")
     if arguments.truths and arguments.truths.resolve() == arguments.out.resolve():
         raise ConfigError(f"OUT and --truths are both {arguments.out}; they hold the same names")
-    items = find_items(arguments.source, out=arguments.out)
+    claims = Outputs([arguments.source], overwrite=arguments.overwrite)
+    account = Account()
+    items = find_items(arguments.source, out=arguments.out, account=account)
+    names = [PurePosixPath(item.name).with_suffix(".png").as_posix() for item in items]
+    twice = (
+        next((name for name in names if names.count(name) > 1), None)
+        if len(set(names)) < len(names)
+        else None
+    )
+    if twice:
+        raise ConfigError(f"two images of {arguments.source} would both become {twice}; rename one")
+    for folder in filter(None, (arguments.out, arguments.truths)):
+        claims.folder(folder)
+        claims.inside(folder, names)
+    for sentence in account.sentences():
+        print(f"note: {sentence}", file=sys.stderr)
     for item in tqdm(items, unit="img", desc="reducing", disable=None):
         reduce(item, arguments)
     print(f"{arguments.out}: {len(items)} images, {arguments.scale} times smaller")
@@ -55,10 +73,9 @@ def reduce(item, arguments: argparse.Namespace) -> None:
     planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].double()
     small = imresize(planes, (height, width)).round().clamp(0, 255).to(torch.uint8)
     name = PurePosixPath(item.name).with_suffix(".png")
-    overwrite = arguments.overwrite
-    save(arguments.out / name, small[0].permute(1, 2, 0).numpy(), overwrite=overwrite)
+    save(arguments.out / name, small[0].permute(1, 2, 0))
     if arguments.truths:
-        save(arguments.truths / name, pixels, overwrite=overwrite)
+        save(arguments.truths / name, torch.from_numpy(pixels.copy()))
 
 
 def load(item):
@@ -67,10 +84,10 @@ def load(item):
 
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
-    from largegan.translation import images
+    from largegan.files import photos
 
     try:
-        pixels = images.for_network(images.read(item.read()), 3, (255, 255, 255))
+        pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
     except (BadImage, OSError) as fault:
         raise DataError(f"{item.name} {fault}") from fault
     if pixels.dtype != np.uint8:
@@ -78,20 +95,11 @@ def load(item):
     return pixels
 
 
-def save(path: Path, pixels, *, overwrite: bool) -> None:
-    """A complete PNG under its name, or nothing."""
-    from largegan.errors import ConfigError, EnvironmentFault
-    from largegan.translation.images import Photo, encode
+def save(path: Path, pixels) -> None:
+    """uint8 `[H, W, 3]` as a complete PNG under its name, or nothing."""
+    from largegan.viz.pictures import write_picture
 
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists; choose another folder, or --overwrite")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(encode(Photo(pixels), ".png"))
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(f"cannot write {path}: {fault}; make room and try again") from fault
+    write_picture(path, pixels.permute(2, 0, 1))
 
 
 def main(argv: list[str] | None = None) -> int:

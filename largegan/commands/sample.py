@@ -1,4 +1,4 @@
-"""Draw from a checkpoint: a sheet (OUT ends in .png or .jpg) or single files (OUT is a folder).
+"""Draw from a checkpoint: a sheet (OUT is a .png, .jpg or .webp) or single files (OUT is a folder).
 
   largegan sample runs/quickstart sheet.png                      64 images, seeds 0 to 63
   largegan sample runs/quickstart sheet.png --grid 4x10 --classes 3
@@ -35,21 +35,21 @@ from largegan.cli import (
     read_grid,
     read_seeds,
     read_thresholds,
-    refuse_existing,
     require_at_least,
     with_progress,
 )
+from largegan.files.output import MARK, Outputs, write_text
 
 if TYPE_CHECKING:
     from largegan.sampler import Sampler
 
-PICTURES = (".png", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("sample", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="NAME.png, NAME.jpg or a folder")
+    parser.add_argument("out", type=Path, help="NAME.png, NAME.jpg, NAME.webp or a folder")
     add = parser.add_argument
     add("--count", type=int, help="seeds 0 to COUNT-1 (default: 64, or what the grid holds)")
     add("--seeds", help="which ones instead, such as 0-15,42")
@@ -72,7 +72,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--steps", type=int, default=8, help="images in a row of interpolation (default: 8)")
     add("--path", choices=("auto", "linear", "spherical"), default="auto",
         help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
-    add("--format", choices=("png", "jpg"), default="png", help="of single files (default: png)")
+    add("--format", choices=("png", "jpg", "webp"), default="png",
+        help="of single files (default: png)")  # fmt: skip
     add_options(parser, "--batch", "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -154,7 +155,7 @@ def check(arguments: argparse.Namespace) -> None:
     sheet_only |= {"--sheet": arguments.sheet}
     wanted = [name for name, given in sheet_only.items() if given]
     if wanted and is_folder(arguments):
-        raise ConfigError(f"{wanted[0]} makes one sheet; give an OUT that ends in .png or .jpg")
+        raise ConfigError(f"{wanted[0]} makes one sheet; give an OUT such as sheet.png")
     require_at_least(1, arguments, "count", "batch")
     require_at_least(0, arguments, "standing")
     check_sheet(arguments)
@@ -165,10 +166,18 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--steps is {arguments.steps}; a way has at least its 2 ends")
     if arguments.count is not None and arguments.seeds is not None:
         raise ConfigError("--count and --seeds both say which images to draw; give one of them")
-    if not is_folder(arguments):
-        refuse_existing([arguments.out], overwrite=arguments.overwrite)
-    elif arguments.out.is_file():
-        raise ConfigError(f"{arguments.out} is a file; give a folder for single images")
+    claims = outputs_of(arguments)
+    if is_folder(arguments):
+        claims.folder(arguments.out)
+    else:
+        claims.file(arguments.out)
+
+
+def outputs_of(arguments: argparse.Namespace) -> Outputs:
+    from largegan.checkpoint import parts_of_run
+
+    reads = [*parts_of_run(arguments.checkpoint), arguments.images]
+    return Outputs(reads, overwrite=arguments.overwrite)
 
 
 def check_sheet(arguments: argparse.Namespace) -> None:
@@ -287,7 +296,7 @@ def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
 
     ending = arguments.format
     paths = {seed: folder / f"{file_name(sampler, seed)}.{ending}" for seed in seeds}
-    refuse_existing(list(paths.values()), overwrite=arguments.overwrite)
+    outputs_of(arguments).inside(folder, [path.name for path in paths.values()])
     drawn = sampler.by_seed(list(paths), batch=arguments.batch)
     for seed, image in with_progress(drawn, len(paths)):
         write_picture(paths[seed], image)
@@ -299,7 +308,7 @@ def write_sweep(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
     from largegan.sampler import use_standing_statistics
 
     manifest = arguments.out / "manifest.json"
-    refuse_existing([manifest], overwrite=arguments.overwrite)
+    outputs_of(arguments).inside(arguments.out, [manifest.name])
     sets = []
     for amount in thresholds:
         here = sampler.truncated(amount)
@@ -308,15 +317,14 @@ def write_sweep(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
         write_files(here, arguments, seeds, arguments.out / f"{amount:g}")
         sets.append({"truncation": amount, "folder": f"{amount:g}", "count": len(set(seeds))})
     about = {
+        "made_by": MARK,
         "checkpoint": str(arguments.checkpoint),
         "classes": list(sampler.classes),
         "standing_batches": arguments.standing,
         "batch": arguments.batch,
         "sets": sets,
     }
-    partial = manifest.with_name(f".{manifest.name}")
-    partial.write_text(json.dumps(about, indent=1) + "\n")
-    partial.replace(manifest)
+    write_text(manifest, json.dumps(about, indent=1) + "\n")
 
 
 def file_name(sampler: "Sampler", seed: int) -> str:

@@ -30,7 +30,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from largegan.recipes.toy import Toy, histograms, moments
     from largegan.restore import restore
     from largegan.sampler import seeded
     from largegan.viz.pictures import write_picture
@@ -38,14 +37,13 @@ def run(arguments: argparse.Namespace) -> None:
     pictures = []
     for path in arguments.runs:
         found = restore(path)
-        if not isinstance(found.recipe, Toy):
+        picture = found.recipe.picture(seeded(0))
+        if picture is None:
             raise ConfigError(f"{path} is of recipe {found.name}, which is no 1-D toy")
-        x = found.recipe.sample(100_000, seeded(0))
-        facts = "  ".join(f"{name} {value:.2f}" for name, value in moments(x).items())
-        title = f"{found.name}, {int(found.path.name):,} examples\n{facts}"
-        pictures.append(histograms(torch.randn(100_000, generator=seeded(1)), {"generated": x},
-                                   title=title))  # fmt: skip
-        print(f"{path}: {facts}")
+        facts = found.recipe.measure(seeded(0))
+        words = "  ".join(f"{name} {value:.2f}" for name, value in facts.items())
+        print(f"{path}: {found.name}, {int(found.path.name):,} examples: {words}")
+        pictures.append(picture)
     write_picture(arguments.out, torch.cat(pictures, 2))
 
 

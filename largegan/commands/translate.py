@@ -27,8 +27,20 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from largegan.cli import add_options, choose_device, color, exit_code, new_parser, require_at_least
+from largegan.cli import (
+    add_options,
+    choose_device,
+    color,
+    exit_code,
+    new_parser,
+    read_window,
+    require_at_least,
+)
+
+if TYPE_CHECKING:
+    from largegan.files.output import Outputs
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -44,7 +56,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="side of a tile, without the halo that it is read with (default: 512)")  # fmt: skip
     add("--thumbnail", type=int, default=512, metavar="PIXELS",
         help="longer side of the image that statistics are taken from (default: 512)")  # fmt: skip
-    add("--window", type=window, metavar="LO,HI",
+    add("--window", type=read_window, metavar="LO,HI",
         help="stored values that mean black and white, for instance of CT; what is outside is "
         "clipped (default: all that the pixel type can hold)")  # fmt: skip
     add("--background", type=color, default=(255, 255, 255), metavar="R,G,B",
@@ -58,16 +70,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--sheet-count", type=int, default=16, help="images on the sheet (default: 16)")
     add_options(parser, "--device", "--overwrite")
     return parser.parse_args(argv)
-
-
-def window(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not low < high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two rising numbers, such as -1000,2000")
-    return low, high
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -84,6 +86,24 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{source} lies in OUT; translations need a folder of their own")
 
 
+def claim(arguments: argparse.Namespace) -> "Outputs":
+    """Refuses what would be written over or into what is read."""
+    from largegan.checkpoint import parts_of_run
+    from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
+    from largegan.viz.pictures import PICTURES
+
+    Outputs([arguments.source]).folder(arguments.out)
+    Outputs(parts_of_run(arguments.checkpoint)).folder(arguments.out, apart=True)
+    reads = [*parts_of_run(arguments.checkpoint), arguments.source]
+    claims = Outputs(reads, overwrite=arguments.overwrite)
+    if arguments.sheet:
+        if arguments.sheet.suffix.lower() not in PICTURES:
+            raise ConfigError(f"--sheet {arguments.sheet} must end in {', '.join(PICTURES)}")
+        claims.file(arguments.sheet, "--sheet", again=True)
+    return claims
+
+
 def run(arguments: argparse.Namespace) -> int:
     """The exit code. Raises UserError."""
     check(arguments)
@@ -97,10 +117,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def translate(arguments: argparse.Namespace, world) -> int:
     """Translates this process's share of the images; the exit code."""
+    from largegan.data.account import Account
+    from largegan.files.output import keep_inside
     from largegan.translation.sources import find_items
     from largegan.translation.translator import open_translator
     from largegan.translation.work import How, Job, cannot_write, outputs_of
 
+    account = Account()
     how = How(
         norm_stats=arguments.norm_stats,
         tile=arguments.tile,
@@ -110,7 +133,14 @@ def translate(arguments: argparse.Namespace, world) -> int:
         ext=arguments.ext,
         background=arguments.background,
     )
-    outputs = outputs_of(find_items(arguments.source, out=arguments.out), how.ext)
+    claims = claim(arguments)
+    items = find_items(arguments.source, out=arguments.out, account=account)
+    claims.protect(item.path for item in items if item.path)
+    outputs = outputs_of(items, how.ext)
+    keep_inside(arguments.out, outputs)
+    if world.rank == 0:
+        for sentence in account.sentences():
+            print(f"note: {sentence}", file=sys.stderr)
     share = dict(list(outputs.items())[world.rank :: world.size])
     device = choose_device(arguments.device, world.device)
     translator = open_translator(arguments.checkpoint, device, direction=arguments.direction)
@@ -127,6 +157,7 @@ def translate(arguments: argparse.Namespace, world) -> int:
             threads=arguments.threads,
             on_done=bar.update,
         )
+        job.manifest.refuse_strangers(share)
         todo = share if arguments.overwrite else job.remaining(share)
         bar.update(len(share) - len(todo))
         start = time.perf_counter()

@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for fault in report.faults:
         print(f"bad: {fault}")
+    for sentence in report.account.sentences():
+        print(f"note: {sentence}")
     print_summary(report)
     if arguments.write_index:
         print(f"wrote {write_index_of(report, arguments.shards)}")

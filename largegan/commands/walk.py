@@ -24,7 +24,6 @@ from largegan.cli import (
     new_parser,
     read_grid,
     read_seeds,
-    refuse_existing,
     require_at_least,
     with_progress,
 )
@@ -50,11 +49,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
+    from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
     from largegan.viz.video import check_film, write_film
 
     check_film(arguments.out)
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
     require_at_least(1, arguments, "frames", "fps", "batch")
     seeds = read_seeds(arguments.seeds)
     if len(seeds) < 2:

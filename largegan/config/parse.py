@@ -6,9 +6,11 @@ named, because a recipe's options are declared in its file.
 
 import argparse
 import difflib
+import os
 import re
 import textwrap
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from jsonargparse import (
@@ -21,7 +23,9 @@ from jsonargparse import (
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError
+from largegan.files.output import shown
 from largegan.metrics import table
+from largegan.ranges import LIMITS, plain
 from largegan.recipes import TABLE, options_class
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -47,7 +51,7 @@ class Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 class Parser(ArgumentParser):
     """Raises `ConfigError` instead of printing usage, and says what was probably meant."""
 
-    def error(self, message: str, ex: Exception | None = None) -> None:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise ConfigError(explain(message, list(self.known_options())))
 
     def known_options(self) -> list[str]:
@@ -64,8 +68,17 @@ def parse(argv: list[str]) -> Namespace:
         raise
     except (TypeError, ValueError, yaml.YAMLError, OSError) as fault:
         raise ConfigError(f"cannot read the configuration: {one_line(str(fault))}") from fault
+    for group in (*GROUPS, "recipe"):
+        settings = getattr(config, group)
+        for key, value in vars(settings).items():
+            setattr(settings, key, at_home(plain(value)))
     check(config)
     return config
+
+
+def at_home(value: object) -> object:
+    """A path that begins with ~ from the person's own folder on."""
+    return os.path.expanduser(value) if isinstance(value, str) and value[:1] == "~" else value
 
 
 def build_parser(recipe: str | None) -> Parser:
@@ -145,29 +158,11 @@ def recipe_in_file(path: str) -> str | None:
 def check(config: Namespace) -> None:
     """What types cannot say. One sentence for the first thing that cannot work."""
     train = config.train
-    positive = ("total_nimg", "batch_size", "save_every_nimg", "log_every_nimg")
-    for key in (*positive, "sample_every_nimg", "max_bad_steps", "keep_last", "sample_rows"):
-        if getattr(train, key) < 1:
-            raise ConfigError(f"train.{key} is {getattr(train, key)}; it must be at least 1")
-    if train.micro_batch_size is not None:
-        if train.micro_batch_size < 1:
-            raise ConfigError("train.micro_batch_size must be at least 1")
-        if train.batch_size % train.micro_batch_size:
-            raise ConfigError(
-                f"train.batch_size {train.batch_size} is not a multiple of "
-                f"train.micro_batch_size {train.micro_batch_size}"
-            )
-    if train.max_grad_norm is not None and not train.max_grad_norm > 0:
-        raise ConfigError("train.max_grad_norm must be positive; leave it out for no clipping")
-    if not config.parallel.timeout_s >= 1:
-        raise ConfigError(f"parallel.timeout_s is {config.parallel.timeout_s:g}; at least 1")
-    if config.data.workers < 0:
-        raise ConfigError(f"data.workers is {config.data.workers}; it must be 0 or more")
-    for key in ("resize", "crop", "resolution"):
-        if (value := getattr(config.data, key)) is not None and value < 1:
-            raise ConfigError(f"data.{key} is {value}; it must be at least 1")
-    if not 0 <= config.data.max_skip_fraction < 1:
-        raise ConfigError("data.max_skip_fraction must be at least 0 and below 1")
+    if train.micro_batch_size is not None and train.batch_size % train.micro_batch_size:
+        raise ConfigError(
+            f"train.batch_size {train.batch_size} is not a multiple of "
+            f"train.micro_batch_size {train.micro_batch_size}"
+        )
     if config.run.resume in ("auto", "must") and config.run.dir is None:
         raise ConfigError(f"run.resume {config.run.resume} needs run.dir: which run to continue")
     check_evaluate(config.evaluate)
@@ -177,9 +172,6 @@ def check_evaluate(evaluate: Namespace) -> None:
     """The evaluate group, when it is used at all."""
     if evaluate.every_nimg is None:
         return
-    for key in ("every_nimg", "count", "batch"):
-        if getattr(evaluate, key) < 1:
-            raise ConfigError(f"evaluate.{key} is {getattr(evaluate, key)}; it must be at least 1")
     table.rows(evaluate.metrics, "evaluate.metrics")
     given = table.given_by(evaluate.metrics)
     if evaluate.best not in given:
@@ -206,6 +198,27 @@ def as_dict(config: Namespace) -> dict:
     return content
 
 
+def out_of_range(message: str) -> str | None:
+    """The sentence for a value that one of the types of `ranges` does not take, or None."""
+    found = re.search(r'Parser key "([\w.]+)".*?Not of type (\w+): (.*)', message)
+    if not found or found[2] not in LIMITS:
+        return None
+    key, kind, why = found.groups()
+    given = re.search(r"Given value(?: type: <class '[\w.]+'>)?: (.*)", message)
+    value = given[1] if given else why.partition(" does not conform")[0]
+    if no_text := re.match(r"expected string or bytes-like object, got '(\w+)'", value):
+        value = f"a {no_text[1]}"
+    if "invalid literal" in why or "could not convert" in why:
+        value = why.rpartition(": ")[2]
+    return f"{key} is {shortened(value)}; it must be {LIMITS[kind]}"
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A value for a sentence."""
+    text = shown(text)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 UNKNOWN = (
     r"nrecognized arguments: --(?P<key>[\w.]+)",
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'",
@@ -223,17 +236,19 @@ def explain(message: str, known: list[str]) -> str:
             if group and not key.startswith(f"{group}."):
                 key = f"{group}.{key}"
             return f"there is no setting {key}{near(key, known)}"
+    if sentence := out_of_range(message):
+        return sentence
     union = re.search(
         r'Parser key "([\w.]+)".* Subtypes: \[(.*?)\] Errors.*Given value: (.*)', message
     )
     if union:
         kinds = re.sub(r"<class '|'>|typing\.", "", union[2]).replace(", ", " or ")
-        return f"{union[1]}: expected {kinds}, got {union[3]}"
+        return f"{union[1]}: expected {kinds}, got {shortened(union[3])}"
     wrong = re.search(r'Parser key "([\w.]+)":? (.*?)\.? ?Got value: (.*)', message)
     if wrong:
         expected = re.sub(r"^Expected an? |<class '|'>|typing\.", "", wrong[2]).strip()
         expected = re.sub(r"^Literal\[(.*)\]$", r"one of \1", expected)
-        return f"{wrong[1]}: expected {expected}, got {wrong[3]}"
+        return f"{wrong[1]}: expected {expected}, got {shortened(wrong[3])}"
     return message
 
 

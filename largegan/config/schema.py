@@ -6,17 +6,35 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from largegan.ranges import (
+    Batch,
+    Classes,
+    Count,
+    Fraction,
+    Images,
+    Name,
+    Place,
+    PositiveWeight,
+    Processes,
+    Rows,
+    Seconds,
+    Seed,
+    Side,
+    Threads,
+    Workers,
+)
+
 
 @dataclass
 class RunConfig:
     """Where a run lives, and how it starts."""
 
-    dir: str | None = None
+    dir: Place | None = None
     """Directory of this run. Default: runs/NAME-NNN, a new one each time."""
-    resume: str = "never"
+    resume: Place = "never"
     """never: refuse a directory that already holds a run. auto: continue from its newest complete
     checkpoint, or start. must: continue or fail. PATH: start from that checkpoint or run."""
-    init_from: str | None = None
+    init_from: Place | None = None
     """Fine-tuning: start with the weights of this run or checkpoint, on other images of the same
     shape or other classes, with new optimizers and 0 images seen. Resuming ignores it."""
 
@@ -25,36 +43,36 @@ class RunConfig:
 class DataConfig:
     """What to train on."""
 
-    path: str = "bundled:noto32"
+    path: Place = "bundled:noto32"
     """Folder of shards, a .tar, a pattern, an index.json, URLs; bundled:noto32;
     synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs."""
-    path_b: str | None = None
+    path_b: Place | None = None
     """For translation: shards of domain b, when they are not in PATH/b; data.path is domain a
     then."""
-    resize: int | None = None
+    resize: Side | None = None
     """Resize images so that the shorter side has this many pixels (bicubic, on the device)."""
-    crop: int | None = None
+    crop: Side | None = None
     """Train on squares of this side, cut out at random (after resizing)."""
     labels: bool = True
     """Use class labels where the shards have them."""
-    resolution: int | None = None
+    resolution: Side | None = None
     """Side of the images that training sees: others are refused. --dry-run believes it where the
     data are not."""
-    num_classes: int | None = None
+    num_classes: Classes | None = None
     """Number of classes: for labelled shards that are streamed without an index, and for
     --dry-run where the data are not."""
     mirror: bool = False
     """Flip images left to right at random (doubles a small set; wrong for text)."""
-    workers: int = 1
+    workers: Workers = 1
     """Reader processes per rank; 0 reads in the training process."""
     mode: Literal["auto", "indexed", "stream"] = "auto"
     """indexed: exact order and resume (local or cached shards); stream: remote shards as they
     come."""
     on_error: Literal["raise", "skip"] = "raise"
     """What to do with a damaged sample: stop and name it, or replace it and count it."""
-    max_skip_fraction: float = 1e-4
+    max_skip_fraction: Fraction = 1e-4
     """Stop when more than this fraction of samples had to be skipped."""
-    cache_dir: str | None = None
+    cache_dir: Place | None = None
     """Folder that keeps copies of remote shards."""
     allow_pipe: bool = False
     """Allow `pipe:COMMAND` URLs, which run a shell command."""
@@ -64,39 +82,39 @@ class DataConfig:
 class TrainConfig:
     """How long, how much at once, and when to save and show."""
 
-    total_nimg: int = 1_000_000
+    total_nimg: Images = 1_000_000
     """Images to train on (batch_size per iteration)."""
-    batch_size: int = 64
+    batch_size: Batch = 64
     """Images per optimizer step, over all processes and micro-batches."""
-    micro_batch_size: int | None = None
+    micro_batch_size: Batch | None = None
     """Images per forward pass. Default: batch_size / processes. State it to draw the same noise
     with any number of processes."""
-    seed: int = 0
+    seed: Seed = 0
     """Same seed, same configuration: same run."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """bf16: autocast in first-order phases, float32 weights; tf32: faster float32 matmuls."""
-    max_grad_norm: float | None = None
+    max_grad_norm: PositiveWeight | None = None
     """Clip each player's gradient to this norm."""
-    max_bad_steps: int = 10
+    max_bad_steps: Count = 10
     """Stop (exit code 5) after this many non-finite steps of a phase in a row."""
-    cpu_threads: int | None = None
+    cpu_threads: Threads | None = None
     """Threads per process without a GPU. Default: the cores of this machine, shared out."""
-    save_every_nimg: int = 100_000
+    save_every_nimg: Images = 100_000
     """Images between checkpoints."""
-    keep_last: int = 3
+    keep_last: Count = 3
     """Checkpoints to keep."""
-    keep_every_nimg: int | None = None
+    keep_every_nimg: Images | None = None
     """Also keep checkpoints at multiples of this many images."""
-    log_every_nimg: int = 10_000
+    log_every_nimg: Images = 10_000
     """Images between lines of metrics.jsonl."""
-    sample_every_nimg: int = 50_000
+    sample_every_nimg: Images = 50_000
     """Images between sample grids."""
-    sample_rows: int = 8
+    sample_rows: Rows = 8
     """Rows and columns of a sample grid."""
-    snapshot_every_nimg: int | None = None
+    snapshot_every_nimg: Images | None = None
     """Post-hoc averages: images between snapshots of averaged weights in 16 bits, from which
     `largegan ema` finds the average of any width after training. Left out: none are kept."""
-    snapshot_widths: list[float] = field(default_factory=lambda: [0.05, 0.1])
+    snapshot_widths: list[PositiveWeight] = field(default_factory=lambda: [0.05, 0.1])
     """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
 
 
@@ -107,25 +125,25 @@ EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp
 class EvaluateConfig:
     """Scores while training, on all processes, of images from the averaged weights."""
 
-    every_nimg: int | None = None
+    every_nimg: Images | None = None
     """Images between evaluations; left out: never. Each of them saves a checkpoint."""
-    metrics: list[str] = field(default_factory=lambda: ["fid"])
+    metrics: list[Name] = field(default_factory=lambda: ["fid"])
     """Of the table of metrics: fid, kid, prdc, ... (`fid --help` explains them)."""
-    best: str = "fid"
+    best: Name = "fid"
     """The score whose best checkpoint is never removed: fid, kid, precision, recall, ..."""
-    count: int = 10_000
+    count: Count = 10_000
     """Images drawn per evaluation."""
-    reference: str | None = None
+    reference: Place | None = None
     """Real images or a file of statistics. Default: the training data."""
-    reference_count: int | None = None
+    reference_count: Count | None = None
     """Take the first so many real images. Default: all."""
-    backbone: str = "inception"
+    backbone: Name = "inception"
     """Feature network: inception, efficientnet_lite0 or a timm model."""
-    weights_dir: str | None = None
+    weights_dir: Place | None = None
     """Look for its weights here first; see tools/weights.py."""
     error_bars: bool = True
     """Standard error and limit of the Fréchet distance: thirty times its calculation."""
-    batch: int = 64
+    batch: Batch = 64
     """Images computed at once, on each process."""
 
 
@@ -139,13 +157,13 @@ class ParallelConfig:
     DeepSpeed shares out optimizer; gradients too; weights too. deepspeed: at the stage of
     parallel.deepspeed. fsdp2: torch shares out all three. Default: as accelerate's configuration
     says, else replicated."""
-    deepspeed: str | None = None
+    deepspeed: Place | None = None
     """DeepSpeed JSON file, such as configs/deepspeed/zero2.json."""
     overlap: bool = True
     """Replicated players: gradients leave while backward still runs (the result is the same)."""
-    processes: int | None = None
+    processes: Processes | None = None
     """Refuse to start unless exactly this many processes run together."""
-    timeout_s: float = 600.0
+    timeout_s: Seconds = 600.0
     """How long a process may let the others wait before it is named and the run ends (exit code
     4). Longer than rank 0 takes to write a checkpoint or a picture."""
 
@@ -154,9 +172,9 @@ class ParallelConfig:
 class LogConfig:
     """Trackers besides metrics.jsonl, which is always written."""
 
-    trackers: list[str] = field(default_factory=list)
+    trackers: list[Name] = field(default_factory=list)
     """Names that Accelerate knows: tensorboard, wandb, trackio, mlflow, ..."""
-    project: str = "largegan"
+    project: Name = "largegan"
     """Project name for the trackers."""
 
 

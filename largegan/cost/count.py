@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from largegan.ema import Ema
-from largegan.recipe import DataSpec, Phase, Progress, Recipe
+from largegan.recipe import DataSpec, Phase, Player, Progress, Recipe
 
 # Besides views: operations that move no bytes.
 FREE = {"aten::_unsafe_view", "aten::empty", "aten::empty_like", "aten::new_empty"}
@@ -100,6 +100,7 @@ class Count:
     moments: dict[str, int]  # optimizer tensors per parameter, by player
     averages: int  # parameters of averaged networks
     others: int = field(default=0)  # frozen networks and buffers
+    followed: dict[str, int] = field(default_factory=dict)  # of `averages`, by player
 
 
 def count(
@@ -125,7 +126,16 @@ def count(
         {name: moments_per_parameter(recipe, name) for name in recipe.players},
         averages,
         everything - sum(parameters.values()) - averages,
+        {name: averages_of(recipe, player) for name, player in recipe.players.items()},
     )
+
+
+def averages_of(recipe: Recipe, player: Player) -> int:
+    """Parameters of the averages of a player's networks."""
+    own = set(player.parameters())
+    followers = [m for m in recipe.modules() if isinstance(m, Ema)]
+    mine = [m for m in followers if set(m.follows[0].parameters()) <= own]
+    return size(p for m in mine for p in m.parameters())
 
 
 class RankMeans:

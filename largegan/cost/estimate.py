@@ -155,7 +155,8 @@ def memory_gib(count: Count, run: Setting) -> dict[str, float]:
         held["optimizer"] += n * moments * (1 if engine == "replicated" else cut)
         if engine.startswith("zero"):  # DeepSpeed steps copies of this rank's weights
             held["optimizer"] += n * cut
-    held["averages"] = count.averages
+    cut_averages = sum(n for p, n in count.followed.items() if run.engines[p] in SPLIT_WEIGHTS)
+    held["averages"] = count.averages - cut_averages * (1 - 1 / run.world)
     held["other tensors"] = count.others
     found = {what: n * 4 / 2**30 for what, n in held.items()}
     found["activations"] = max(working_gib(count, run, phase) for phase in count.phases)

@@ -5,26 +5,27 @@ anything else through PIL. An image that does not fit the dataset is refused, ne
 a grey image in a colour set is a packing mistake that training should not paper over.
 """
 
-import functools
 import io
 import zlib
 
 import numpy as np
 import pyspng
 import simplejpeg
+from PIL import Image
 
-JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+from largegan.files.photos import PNG_START, BadImage, decoder_faults
+
+JPEG_START = b"\xff\xd8\xff"
 NPY_START = b"\x93NUMPY"
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
+IMAGE_EXTENSIONS = (
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "avif",
+)  # fmt: skip
+LARGEST_SIDE, LARGEST_AREA = 1 << 16, 1 << 27  # pixels of images that networks are trained on
 JPEG_SPACE = {1: "GRAY", 3: "RGB"}
 SPNG_FORMAT = {1: "L", 3: "RGB", 4: "RGBA"}
 PIL_MODE = {1: "L", 3: "RGB", 4: "RGBA"}
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette counts as colour
 JPEG_CHANNELS = {"Gray": 1, "YCbCr": 3, "RGB": 3}
-
-
-class BadImage(ValueError):
-    """An image cannot be read, or has another size or channel count than the dataset."""
 
 
 def decode_into(data: bytes | memoryview, out: np.ndarray) -> None:
@@ -49,20 +50,27 @@ def decode_into(data: bytes | memoryview, out: np.ndarray) -> None:
 def image_shape(data: bytes | memoryview) -> tuple[int, int, int]:
     """Height, width and channels as the header states them; raises BadImage."""
     if bytes(data[:3]) == JPEG_START:
-        return jpeg_shape(data)
-    if bytes(data[:8]) == PNG_START:
-        return _png_shape(data)[0]
-    if bytes(data[:6]) == NPY_START:
+        shape = jpeg_shape(data)
+    elif bytes(data[:8]) == PNG_START:
+        shape = _png_shape(data)[0]
+    elif bytes(data[:6]) == NPY_START:
         raise BadImage("is a latent, which is read with the index that tools/pack.py wrote")
-    image = _open_with_pil(data)
-    return image.height, image.width, len(image.getbands())
+    else:
+        image = _open_with_pil(data)
+        shape = image.height, image.width, len(image.getbands())
+    if not possible_size(*shape[:2]):
+        raise BadImage(f"claims {shape[0]}x{shape[1]} pixels (height x width)")
+    return shape
+
+
+def possible_size(height: int, width: int) -> bool:
+    """Whether networks could be trained on such images."""
+    return 1 <= min(height, width) <= LARGEST_SIDE and height * width <= LARGEST_AREA
 
 
 def jpeg_shape(data: bytes | memoryview) -> tuple[int, int, int]:
-    try:
+    with decoder_faults("JPEG"):
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        raise BadImage(f"is not a readable JPEG ({error})") from error
     if space not in JPEG_CHANNELS:
         raise BadImage(f"is a JPEG in {space}; pack it again to convert it to RGB")
     return height, width, JPEG_CHANNELS[space]
@@ -76,11 +84,9 @@ def _png_shape(data: bytes | memoryview) -> tuple[tuple[int, int, int], int]:
 
 
 def _decode_jpeg(data: bytes | memoryview, out: np.ndarray) -> None:
-    try:
+    with decoder_faults("JPEG"):
         # strict: what libjpeg would repair with a warning is damage, and is reported as such.
         simplejpeg.decode_jpeg(data, JPEG_SPACE[out.shape[2]], buffer=out, strict=True)
-    except ValueError as error:
-        raise BadImage(f"is not a readable JPEG ({error})") from error
 
 
 def _decode_png(data: bytes | memoryview, out: np.ndarray, *, depth: int) -> None:
@@ -88,11 +94,8 @@ def _decode_png(data: bytes | memoryview, out: np.ndarray, *, depth: int) -> Non
         raise BadImage("has 16 bits per channel, and the dataset has 8")
     data = bytes(data)
     _check_png(data)
-    try:
-        pixels = pyspng.load(data, format=SPNG_FORMAT[out.shape[2]])
-    except (RuntimeError, ValueError) as error:
-        raise BadImage(f"is not a readable PNG ({error})") from error
-    out[...] = pixels.reshape(out.shape)
+    with decoder_faults("PNG"):
+        out[...] = pyspng.load(data, format=SPNG_FORMAT[out.shape[2]]).reshape(out.shape)
 
 
 def _check_png(data: bytes) -> None:
@@ -112,28 +115,12 @@ def _check_png(data: bytes) -> None:
 
 
 def _open_with_pil(data: bytes | memoryview):
-    Image = _pil()
-    try:
+    with decoder_faults():
         image = Image.open(io.BytesIO(data))
         image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage(f"is not a readable image ({_reason(error)})") from error
-    if image.mode not in PIL_MODE.values():
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    return image
-
-
-@functools.cache
-def _pil():
-    """PIL is needed for the rare formats only."""
-    from PIL import Image
-
-    return Image
-
-
-def _reason(error: Exception) -> str:
-    """PIL's message for bytes that are no image holds a memory address: drop it."""
-    return "unknown format" if "BytesIO" in str(error) else str(error)
+        if image.mode not in PIL_MODE.values():
+            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        return image
 
 
 def _check(found: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:

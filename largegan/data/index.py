@@ -9,17 +9,32 @@ The shards stay plain WebDataset tars that anything can read without the index.
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, BinaryIO, Literal
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
+from largegan.data.decode import LARGEST_SIDE, possible_size
 from largegan.data.tar import member_at
 from largegan.errors import DataError
+from largegan.files.arrays import read_array
+from largegan.files.documents import (
+    LARGEST,
+    Count,
+    FileName,
+    Positive,
+    Sha256,
+    parse_document,
+    read_bounded,
+)
+from largegan.files.output import reason, shown, write_text, writing
 
 FORMAT, VERSION = "largegan-index", 1
 INDEX_NAME = "index.json"
 REMEDY = "write the index again with tools/verify.py --write-index"
+LEAST_SAMPLE = 1024  # bytes of a member: its header, and a block of data
 OFFSET, SIZE, LABEL, OFFSET_B, SIZE_B = 0, 1, 2, 3, 4  # columns of the entries
 
 
@@ -121,7 +136,8 @@ def entries_name(shard: str) -> str:
 def write_index(folder: Path, index: Index) -> None:
     """Write ``index.json`` and the entries of every shard into ``folder``."""
     for shard, entries in zip(index.shards, index.entries, strict=True):
-        np.save(folder / entries_name(shard.name), entries.astype("<i8"))
+        with writing(folder / entries_name(shard.name), ending=".npy") as partial:
+            np.save(partial, entries.astype("<i8"))
     info = index.info()
     document = {
         "format": FORMAT,
@@ -140,58 +156,96 @@ def write_index(folder: Path, index: Index) -> None:
         "shards": [dataclasses.asdict(shard) for shard in index.shards],
     }
     # Last, so that a folder with an index.json has everything else too.
-    (folder / INDEX_NAME).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / INDEX_NAME, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+Channels = Annotated[int, Meta(ge=1, le=1024)]  # of latents; images have at most 4
+Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
+
+
+class ShardDocument(msgspec.Struct):
+    """A shard in ``index.json``."""
+
+    name: FileName
+    bytes: Count
+    count: Count
+    sha256: Sha256 | None = None
+
+
+class IndexDocument(msgspec.Struct):
+    """``index.json``; see `Index`."""
+
+    format: Literal["largegan-index"]
+    version: Positive
+    channels: Channels
+    height: Side
+    width: Side
+    num_classes: Annotated[int, Meta(ge=0, le=1 << 20)]
+    shards: list[ShardDocument]
+    class_names: list[str] = []
+    packed_random: bool = False
+    made: dict[str, Any] = {}
+    label_counts: list[Count] = []
+    channels_b: Annotated[int, Meta(ge=0, le=4)] = 0
+    latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 def parse_index(text: str | bytes, *, where: str) -> Index:
     """The document of ``index.json``, still without entries; raises DataError."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            raise KeyError("format")
-        if document["version"] > VERSION:
-            raise DataError(
-                f"{where} has index version {document['version']}, and this largegan reads up to "
-                f"{VERSION}; update largegan"
-            )
-        shards = tuple(
-            Shard(s["name"], int(s["bytes"]), s.get("sha256"), int(s["count"]))
-            for s in document["shards"]
-        )
-        return Index(
-            shards=shards,
-            entries=(),
-            channels=int(document["channels"]),
-            height=int(document["height"]),
-            width=int(document["width"]),
-            num_classes=int(document["num_classes"]),
-            class_names=tuple(document.get("class_names", ())),
-            packed_random=bool(document.get("packed_random", False)),
-            made=dict(document.get("made", {})),
-            label_counts=tuple(document.get("label_counts", ())),
-            channels_b=int(document.get("channels_b", 0)),
-            latent_scale=scale_of(document),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    about = {"where": where, "what": "is not a largegan index"}
+    remedy = "delete it and write a new one with tools/verify.py --write-index"
+    document = parse_document(text, IndexDocument, **about, remedy=remedy)
+    if document.version > VERSION:
         raise DataError(
-            f"{where} is not a largegan index ({type(error).__name__}: {error}); delete it and "
-            "write a new one with tools/verify.py --write-index"
-        ) from error
+            f"{where} has index version {document.version}, and this largegan reads up to "
+            f"{VERSION}; update largegan"
+        )
+    fault = _contradiction(document)
+    if fault:
+        raise DataError(f"{where} is not a largegan index ({fault}); {remedy}")
+    return Index(
+        shards=tuple(Shard(s.name, s.bytes, s.sha256, s.count) for s in document.shards),
+        entries=(),
+        channels=document.channels,
+        height=document.height,
+        width=document.width,
+        num_classes=document.num_classes,
+        class_names=tuple(document.class_names),
+        packed_random=document.packed_random,
+        made=document.made,
+        label_counts=tuple(document.label_counts),
+        channels_b=document.channels_b,
+        latent_scale=document.latent_scale,
+    )
 
 
-def scale_of(document: dict) -> float:
-    """0 for images. Raises ValueError for what is no scale."""
-    scale = float(document.get("latent_scale", 0.0))
-    if not 0 <= scale < float("inf"):
-        raise ValueError(f"latent_scale is {scale}")
-    return scale
+def _contradiction(document: IndexDocument) -> str | None:
+    """What cannot be true of any shards, or None."""
+    names = [shard.name for shard in document.shards]
+    if document.channels > 4 and not document.latent_scale:
+        return f"images have {document.channels} channels"
+    if not possible_size(document.height, document.width):
+        return f"images of {document.height}x{document.width} are too large"
+    if len(set(names)) < len(names):
+        return "it names a shard twice"
+    for shard in document.shards:
+        place = PurePosixPath(shard.name)
+        if place.is_absolute() or ".." in place.parts:
+            return f"shard {shown(shard.name)} would lie outside of its folder"
+        if shard.count > shard.bytes // LEAST_SAMPLE:
+            return f"{shard.count} samples do not fit into {shard.bytes} bytes of a shard"
+    for what in ("class_names", "label_counts"):
+        stated = getattr(document, what)
+        if stated and len(stated) != document.num_classes:
+            return f"it has {document.num_classes} classes and {len(stated)} {what}"
+    return None
 
 
 def read_index(path: Path) -> Index:
     """``index.json`` with the entries of its shards; raises DataError."""
     try:
-        index = parse_index(path.read_bytes(), where=str(path))
-    except OSError as error:
+        index = parse_index(read_bounded(path, LARGEST, REMEDY), where=shown(path))
+    except FileNotFoundError as error:
         raise DataError(
             f"cannot read the index {path} ({error.strerror}); check the path"
         ) from error
@@ -216,21 +270,24 @@ def with_entries(index: Index, entries: list[np.ndarray], *, folder: Path | None
 
 
 def load_entries(path: Path, *, shard: Shard) -> np.ndarray:
-    """Entries of one shard, int64 [n, 3]; raises DataError when they do not fit the shard."""
+    """Entries of one shard, int64 [n, 3 or 5]; raises DataError when they do not fit the shard."""
     try:
         with path.open("rb") as file:
-            return parse_entries(file, name=path.name, shard=shard)
+            size = path.stat().st_size
+            return parse_entries(file, size, name=path.name, shard=shard)
     except FileNotFoundError:
         raise DataError(f"{path.name} is missing beside shard {shard.name}; {REMEDY}") from None
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read ({reason(error)}); {REMEDY}") from error
 
 
-def parse_entries(file: BinaryIO, *, name: str, shard: Shard) -> np.ndarray:
-    """Entries of one shard from its open ``.idx.npy``; raises DataError."""
+def parse_entries(file: BinaryIO, size: int, *, name: str, shard: Shard) -> np.ndarray:
+    """Entries of one shard from its ``.idx.npy`` of `size` bytes; raises DataError."""
     try:
-        entries = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        entries = read_array(file, size, kinds="iu")
+    except (ValueError, EOFError) as error:
         raise DataError(
-            f"{name} of shard {shard.name} cannot be read ({error}); {REMEDY}"
+            f"{name} of shard {shard.name} cannot be read ({shown(error)}); {REMEDY}"
         ) from error
     if entries.ndim != 2 or entries.shape[1] not in (3, 5) or len(entries) != shard.count:
         raise DataError(
@@ -238,9 +295,12 @@ def parse_entries(file: BinaryIO, *, name: str, shard: Shard) -> np.ndarray:
             f"in the index; {REMEDY}"
         )
     entries = entries.astype(np.int64)
-    for places in (entries[:, :2], entries[:, OFFSET_B:]):
-        if places.size and (places.min() < 0 or places.sum(1).max() > shard.bytes):
-            raise DataError(f"{name} points outside shard {shard.name}; {REMEDY}")
+    places = (entries[:, :2], entries[:, OFFSET_B:])
+    # Each number first: a sum of two of them could be too large for its type.
+    if any(p.size and not 0 <= p.min() <= p.max() <= shard.bytes for p in places) or any(
+        p.size and p.sum(1).max() > shard.bytes for p in places
+    ):
+        raise DataError(f"{name} points outside shard {shard.name}; {REMEDY}")
     return entries
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from largegan.data.decode import BadImage, decode_into
+from largegan.data.decode import decode_into
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, SIZE_B, Index
 from largegan.data.latents import decode_latent_into
 from largegan.data.policy import SkipPolicy
 from largegan.data.tar import member_at
 from largegan.errors import DataError
+from largegan.files.output import shown
+from largegan.files.photos import BadImage
 
 OPEN_SHARDS = 64  # each memory map holds a file descriptor
 REPLACEMENTS = 1000  # candidates tried for one bad sample before giving up
@@ -104,7 +106,7 @@ class IndexedSource:
             try:
                 self._decode_one(data[offset : offset + size], out)
             except BadImage as error:
-                member = member_at(self._locate(shard), offset)
+                member = shown(member_at(self._locate(shard), offset))
                 raise DataError(
                     f"member {member} in shard {self._shards[shard].name} {error}; replace the "
                     "image and pack again, or set on_error to skip"

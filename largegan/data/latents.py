@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from largegan.data.decode import NPY_START, BadImage
+from largegan.data.decode import NPY_START
 from largegan.data.originals import Originals, npz_array, npz_labels, originals_of_folder
 from largegan.errors import ConfigError, DataError
+from largegan.files.arrays import Header, Npz, read_array, read_header
+from largegan.files.output import shown
+from largegan.files.photos import BadImage
 
 ARRAY = "latents"  # of an npz
 LARGEST = float(np.finfo(np.float16).max)
@@ -51,32 +54,33 @@ def open_latents(source: Path, *, labels: str, scratch: Path) -> Originals:
     """
     if source.is_dir():
         found = originals_of_folder(source, labels=labels, kinds=("npy",))
-        return found._replace(load=lambda i: read_latent(found.load(i)))
+        return dataclasses.replace(found, load=lambda i: read_latent(found.load(i)))
     if source.suffix != ".npz" or not source.is_file():
         raise DataError(f"{source} is neither a folder of .npy files nor an .npz; convert it first")
-    latents, _ = npz_array(source, (ARRAY,), scratch, what="latent")
-    if latents.ndim != 4 or not np.issubdtype(latents.dtype, np.floating):
-        raise DataError(
-            f"array {ARRAY} of {source} is {latents.dtype} of shape {list(latents.shape)}; latents "
-            "are floating point [N, channels, height, width]"
-        )
-    classes = npz_labels(source) if labels == "auto" else None
-    if not len(latents) or (classes is not None and len(classes) != len(latents)):
-        raise DataError(
-            f"{source} has {len(latents)} latents and "
-            f"{0 if classes is None else len(classes)} labels; save them together again"
-        )
+    with Npz(source) as arrays:
+        latents, _ = npz_array(arrays, (ARRAY,), scratch, what="latent", check=_check_layout)
+        classes = npz_labels(arrays, len(latents), "latents") if labels == "auto" else None
     names = [f"latent {i} of {source.name}" for i in range(len(latents))]
-    return Originals(names, lambda i: np.array(latents[i]), classes, [])
+    return Originals(names, lambda i: np.array(latents[i]), classes)
+
+
+def _check_layout(header: Header, what: str) -> None:
+    if len(header.shape) != 4 or not np.issubdtype(header.dtype, np.floating):
+        raise DataError(
+            f"{what} is {header.dtype} of shape {list(header.shape)}; latents are floating point "
+            "[N, channels, height, width]"
+        )
+    if not all(header.shape):
+        raise DataError(f"{what} has 0 latents (shape {list(header.shape)}); save them again")
 
 
 def read_latent(data: bytes) -> np.ndarray:
     """A floating-point array from the bytes of an ``.npy`` file; raises BadImage."""
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = read_array(io.BytesIO(data), len(data))
     except (ValueError, EOFError, OSError) as error:
-        raise BadImage(f"is not a readable .npy file ({error})") from error
-    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
+        raise BadImage(f"is not a readable .npy file ({shown(error)})") from error
+    if not np.issubdtype(array.dtype, np.floating):
         raise BadImage("is no array of floating-point numbers")
     return array
 
@@ -90,10 +94,9 @@ def decode_latent_into(data: bytes | memoryview, out: np.ndarray) -> None:
         raise BadImage("is not a latent, and the dataset has latents")
     file = io.BytesIO(data)
     try:
-        np.lib.format.read_magic(file)
-        shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
-    except ValueError as error:
-        raise BadImage(f"is not a readable .npy file ({error})") from error
+        shape, kind, by_columns, _ = read_header(file, len(data))
+    except (ValueError, EOFError) as error:
+        raise BadImage(f"is not a readable .npy file ({shown(error)})") from error
     if shape != out.shape or kind != np.float16 or by_columns:
         raise BadImage(
             f"is a latent of {'x'.join(map(str, shape))} ({kind}), and the dataset has "

@@ -7,32 +7,38 @@ give the same bytes.
 
 import dataclasses
 import math
-import os
-import shutil
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from largegan.data.decode import BadImage
+from largegan.data.account import Account
 from largegan.data.index import Index, Shard, write_index
+from largegan.data.labels import check_classes
 from largegan.data.latents import LatentPreparation, open_latents
 from largegan.data.originals import LABEL_CHOICES, Originals, open_originals, open_pairs
 from largegan.data.plan import permutation
-from largegan.data.prepare import Preparation
+from largegan.data.prepare import Preparation, size_of
 from largegan.data.scan import file_sha256, scan_shard
 from largegan.errors import ConfigError, DataError
+from largegan.files import photos
+from largegan.files.output import claim_new_folder, new_folder, shown
+from largegan.files.photos import BadImage
 
 BATCH_PER_THREAD = 16  # encoded images in memory while packing
 
 
 @dataclasses.dataclass
 class Packed:
-    """What was written, and one sentence for each image that was left out."""
+    """What was written, one sentence for each image that was bad, and what else was left out."""
 
     index: Index
     skipped: list[str]
+    account: Account
+    notes: list[str]  # on what became of the pixels
 
 
 def pack(
@@ -59,24 +65,27 @@ def pack(
     holds pairs in its sub-folders a and b, and that is how b is stored. The folder appears under
     its name only when it is complete.
     """
-    _check_request(out, on_error=on_error, labels=labels, name=name, shard_count=shard_count)
+    _check_request(on_error=on_error, labels=labels, name=name, shard_count=shard_count)
+    claim_new_folder(out)
     how = [preparation]
     if channels_b is not None:
         how.append(dataclasses.replace(preparation, channels=channels_b))
-    temporary = out.with_name(f".{out.name}.tmp.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder(out) as temporary:
         if isinstance(preparation, LatentPreparation):
             originals = open_latents(source, labels=labels, scratch=temporary)
             how[0] = preparation = _with_channels(preparation, originals)
         elif channels_b is None:
-            originals = open_originals(source, labels=labels, scratch=temporary)
+            windowed = preparation.window is not None
+            originals = open_originals(source, labels=labels, scratch=temporary, windowed=windowed)
         else:
             originals = open_pairs(source)
-        originals = _with_classes(originals, class_names, compact=compact_labels)
+        originals = _with_classes(originals, class_names, source, compact=compact_labels)
+        facts = _look_ahead(originals, preparation, on_error=on_error)
         encoded = _encode_all(originals, how, seed=seed, threads=threads)
         skipped: list[str] = []
-        samples = _one_size(progress(encoded, len(originals.names)), on_error, skipped)
+        samples = _one_size(
+            progress(encoded, len(originals.names)), on_error, skipped, wanted=facts.size
+        )
         per_shard = math.ceil(len(originals.names) / shard_count) if shard_count else None
         sizes = _write_shards(
             samples, temporary / name, preparation, shard_bytes=shard_bytes, per_shard=per_shard
@@ -84,10 +93,7 @@ def pack(
         (temporary / "images.npy").unlink(missing_ok=True)
         index = _index_of(temporary, sizes, originals, how, seed=seed)
         write_index(temporary, index)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return Packed(index, skipped)
+    return Packed(index, skipped, originals.account, facts.notes(preparation))
 
 
 def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
@@ -95,28 +101,119 @@ def _with_channels(preparation: LatentPreparation, originals: Originals) -> Late
     for i in range(len(originals.names)):
         try:
             return dataclasses.replace(preparation, channels=originals.load(i).shape[0])
-        except (BadImage, IndexError):
+        except (BadImage, IndexError, OSError):
             continue
     raise DataError(f"none of {len(originals.names)} latents can be read; save them again")
 
 
-def _check_request(
-    out: Path, *, on_error: str, labels: str, name: str, shard_count: int | None
-) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists already; remove it or choose another output folder")
+def _check_request(*, on_error: str, labels: str, name: str, shard_count: int | None) -> None:
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error is {on_error!r}; choose raise or skip")
     if labels not in LABEL_CHOICES:
         raise ConfigError(f"labels is {labels!r}; choose one of {', '.join(LABEL_CHOICES)}")
-    if "." in name or "/" in name:
-        raise ConfigError(f"name {name!r} holds a dot or a slash; choose a plain word")
+    if not re.fullmatch(r"[^\W.][^./\\\0{}*?\[\]]{0,99}", name) or not name.isprintable():
+        raise ConfigError(
+            f"name {shown(name)!r} holds a dot or a slash, or is empty or too long; choose a plain "
+            "word"
+        )
     if shard_count is not None and shard_count < 1:
         raise ConfigError(f"shard_count is {shard_count}; it is at least 1")
 
 
+@dataclasses.dataclass
+class Facts:
+    """What a look at the originals' headers found before the work."""
+
+    size: tuple[int, int] | None = None  # (height, width) of most of them, where that matters
+    deep: int = 0  # images of more than 8 bits, among those looked at
+    small: int = 0  # images that will be enlarged
+    seen: int = 0
+
+    def notes(self, preparation: Preparation) -> list[str]:
+        """Sentences on what became of the pixels."""
+        notes = []
+        if isinstance(preparation, LatentPreparation):
+            return notes
+        if self.deep and preparation.window is None:
+            notes.append(
+                f"{self.deep} of the {self.seen} images looked at have 16 bits and are stored with "
+                "8: 0 to 65535 became 0 to 255; --window LO,HI chooses other limits"
+            )
+        if self.small:
+            height, width = preparation.size
+            notes.append(
+                f"{self.small} of the {self.seen} images looked at were smaller and have been "
+                f"enlarged to {height}x{width}; they are blurred"
+            )
+        return notes
+
+
+LOOKED_AT = 64  # images, evenly spread
+DARK = 1 << 14  # of 65536: what never reaches this is not meant to be seen so dark
+
+
+def _look_ahead(originals: Originals, preparation: Preparation, *, on_error: str) -> Facts:
+    """Sizes and depths of some images, or of all where the most common size has to be known.
+
+    Raises DataError for deep images that would become nearly black.
+    """
+    if isinstance(preparation, LatentPreparation):
+        return _most_common_shape(originals) if on_error == "skip" else Facts()
+    count, everything = len(originals.names), on_error == "skip" and preparation.size is None
+    picks = np.arange(count)
+    if not everything:
+        picks = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int))
+    sizes: Counter[tuple[int, int]] = Counter()
+    facts, brightest = Facts(seen=len(picks)), 0
+    for i in picks.tolist():
+        try:
+            loaded = originals.load(i)
+            for image in loaded if isinstance(loaded, tuple) else (loaded,):
+                size = size_of(image)
+                if photos.is_deep(image) if isinstance(image, bytes) else image.dtype != np.uint8:
+                    facts.deep += 1
+                    brightest = max(brightest, _top(image) if facts.deep <= LOOKED_AT else 0)
+            sizes[size] += 1
+        except (BadImage, OSError, DataError):
+            continue  # named when it is encoded
+    if facts.deep and preparation.window is None and 0 < brightest < DARK:
+        raise DataError(
+            f"the images have 16 bits and hold values up to {brightest} of 65535, so they would be "
+            f"nearly black; say with --window LO,HI which are black and white, such as --window "
+            f"0,{max(255, (1 << brightest.bit_length()) - 1)}"
+        )
+    if everything and sizes:
+        facts.size = sizes.most_common(1)[0][0]
+    if preparation.size is not None:
+        facts.small = sum(n for size, n in sizes.items() if _enlarged(size, preparation))
+    return facts
+
+
+def _most_common_shape(originals: Originals) -> Facts:
+    """The height and width of most latents."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for i in range(len(originals.names)):
+        try:
+            sizes[originals.load(i).shape[1:]] += 1
+        except (BadImage, OSError, DataError):
+            continue  # named when it is encoded
+    return Facts(size=sizes.most_common(1)[0][0] if sizes else None)
+
+
+def _top(image: bytes | np.ndarray) -> int:
+    """The largest value of an image of 16 bits; 0 for floats, whose range nobody knows."""
+    pixels = image if isinstance(image, np.ndarray) else photos.read(image).pixels
+    return int(pixels.max()) if pixels.dtype == np.uint16 else 0
+
+
+def _enlarged(size: tuple[int, int], preparation: Preparation) -> bool:
+    """Whether fitting makes an image larger than it was."""
+    scales = [wanted / found for wanted, found in zip(preparation.size, size, strict=True)]
+    return (min(scales) if preparation.fit == "pad" else max(scales)) > 1
+
+
 def _with_classes(
-    originals: Originals, class_names: list[str] | None, *, compact: bool
+    originals: Originals, class_names: list[str] | None, source: Path, *, compact: bool
 ) -> Originals:
     """Apply the names and numbering that were asked for; raises ConfigError if they do not fit."""
     labels = originals.labels
@@ -127,15 +224,17 @@ def _with_classes(
     names = originals.class_names
     if compact:
         used = sorted(set(labels))
-        labels = [used.index(label) for label in labels]
+        number = {label: i for i, label in enumerate(used)}
+        labels = [number[label] for label in labels]
         names = [names[label] for label in used] if names else []
     names = class_names or names
+    check_classes(labels, names, where=source)
     if names and len(names) <= max(labels):
         raise ConfigError(
             f"{len(names)} class names were given, but labels go up to {max(labels)}; name every "
             "class"
         )
-    return originals._replace(labels=labels, class_names=list(names))
+    return dataclasses.replace(originals, labels=labels, class_names=list(names))
 
 
 def _encode_all(
@@ -150,7 +249,7 @@ def _encode_all(
         label = originals.labels[i] if originals.labels is not None else None
         try:
             return originals.names[i], label, _encode(originals.load(i), how)
-        except (BadImage, OSError) as error:
+        except (BadImage, OSError, DataError) as error:
             return originals.names[i], label, error
 
     order = permutation(len(originals.names), seed=seed, epoch=0, stream=0).tolist()
@@ -176,10 +275,17 @@ def _encode(
 
 
 def _one_size(
-    encoded: Iterable[tuple[str, int | None, object]], on_error: str, skipped: list[str]
+    encoded: Iterable[tuple[str, int | None, object]],
+    on_error: str,
+    skipped: list[str],
+    *,
+    wanted: tuple[int, int] | None,
 ) -> Iterator[tuple[int | None, list[bytes], tuple[int, int]]]:
-    """Encoded images that can be packed; the others are raised or noted in ``skipped``."""
-    first: tuple[str, tuple[int, int]] | None = None
+    """Encoded images that can be packed; the others are raised or noted in ``skipped``.
+
+    They all have the size ``wanted``, or that of the first.
+    """
+    first = ("most of the others", wanted) if wanted else None
     for name, label, result in encoded:
         if isinstance(result, tuple):
             data, size = result
@@ -188,11 +294,13 @@ def _one_size(
                 yield label, data, size
                 continue
             problem = (
-                f"{name} is {size[0]}x{size[1]} (height x width), but {first[0]} is "
+                f"{shown(name)} is {size[0]}x{size[1]} (height x width), but {shown(first[0])} is "
                 f"{first[1][0]}x{first[1][1]}; give --resolution"
             )
+        elif isinstance(result, DataError):
+            problem = str(result)
         else:
-            problem = f"{name} {result}; repair or remove it, or use --on-error skip"
+            problem = f"{shown(name)} {result}; repair or remove it, or use --on-error skip"
         if on_error == "raise":
             raise DataError(problem)
         skipped.append(problem)

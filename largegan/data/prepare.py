@@ -6,8 +6,9 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-from largegan.data.decode import BadImage
 from largegan.errors import ConfigError
+from largegan.files import photos
+from largegan.files.photos import BadImage, decoder_faults
 
 FITS = ("center-crop", "stretch", "pad")
 FILTERS = ("lanczos", "bicubic", "bilinear", "box")  # box is what papers call area
@@ -21,6 +22,8 @@ class Preparation:
 
     ``filter`` is how they are resized; each of them widens where it shrinks, so nothing aliases.
     ``background`` (red, green, blue) lies behind transparent pixels and fills what ``pad`` adds.
+    ``window`` are the stored values that become black and white, for images of more than 8 bits;
+    None: all that their type can hold.
     """
 
     size: tuple[int, int] | None = None
@@ -30,6 +33,7 @@ class Preparation:
     background: tuple[int, int, int] = (255, 255, 255)
     format: str = "jpg"
     quality: int = 95
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.filter not in FILTERS:
@@ -49,20 +53,41 @@ class Preparation:
 
     def encode(self, data: bytes | np.ndarray) -> tuple[bytes, tuple[int, int]]:
         """File bytes and (height, width) of a prepared image; raises BadImage."""
-        image = self._resize(self._convert(_upright(data)))
+        image = self._convert(self._opened(data))
         out = io.BytesIO()
-        if self.format == "jpg":
-            image.save(out, "JPEG", quality=self.quality)
-        else:
-            image.save(out, "PNG")
+        with decoder_faults():  # of PIL on its way to the file: sides of 0, too many pixels
+            image = self._resize(image)
+            if self.format == "jpg":
+                image.save(out, "JPEG", quality=self.quality)
+            else:
+                image.save(out, "PNG")
         return out.getvalue(), (image.height, image.width)
+
+    def pixels(self, data: bytes | np.ndarray) -> np.ndarray:
+        """uint8 [H, W, C] of a prepared image; raises BadImage."""
+        image = self._convert(self._opened(data))
+        with decoder_faults():
+            pixels = np.array(self._resize(image))
+        return pixels.reshape(*pixels.shape[:2], self.channels)
+
+    def _opened(self, data: bytes | np.ndarray) -> Image.Image:
+        """The image with 8 bits per channel; raises BadImage."""
+        if isinstance(data, np.ndarray):
+            if self.window is None and data.dtype == np.uint8:
+                return _of_array(data)
+            return _of_array(shallow(data, self.window))
+        if self.window is None and not photos.is_deep(data):
+            return _upright(data)
+        photo = photos.read(data)
+        pixels = shallow(photo.pixels, self.window)
+        if photo.alpha is not None:
+            pixels = np.concatenate([pixels, shallow(photo.alpha, None)[..., None]], 2)
+        return _of_array(pixels)
 
     def _convert(self, image: Image.Image) -> Image.Image:
         """To the wanted channels. Alpha is composited before any resizing, so no edge is tinted."""
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            raise BadImage(f"has pixels of type {image.mode}; save it with 8 bits per channel")
+        if image.mode[0] in "IF":  # deep, in a format that is not recognized as such
+            image = _of_array(shallow(np.asarray(image)[..., None], self.window))
         if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
         if image.mode == "RGBA" and self.channels != 4:
@@ -85,20 +110,44 @@ class Preparation:
 
 def upright_rgb(data: bytes | np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3] of a file or an array, as packing would store it; raises BadImage."""
-    return np.asarray(Preparation()._convert(_upright(data)))
+    how = Preparation()
+    return np.asarray(how._convert(how._opened(data)))
 
 
-def _upright(data: bytes | np.ndarray) -> Image.Image:
-    """Decode and turn as the EXIF orientation says. A fresh image: no metadata comes along."""
+def shallow(pixels: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    """uint8 of pixels of any type; raises BadImage where it is not known what they mean."""
+    if pixels.dtype == np.uint8 and window is None:
+        return pixels
+    if pixels.dtype != np.uint16 and pixels.dtype != np.uint8 and window is None:
+        raise BadImage(
+            f"has pixels of type {pixels.dtype}; save it with 8 bits per channel, or say with "
+            "--window LO,HI which values are black and white"
+        )
+    if window is None:
+        return (pixels >> 8).astype(np.uint8)
+    unit = photos.scale_for(pixels.dtype, window).to_unit(pixels)
+    return np.rint((unit + 1) * 127.5).astype(np.uint8)
+
+
+def size_of(data: bytes | np.ndarray) -> tuple[int, int]:
+    """Height and width of an image, upright, by its header; raises BadImage."""
     if isinstance(data, np.ndarray):
-        return Image.fromarray(data[..., 0] if data.shape[2] == 1 else data)
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            image = ImageOps.exif_transpose(file)
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "unknown format" if "BytesIO" in str(error) else error
-        raise BadImage(f"is not a readable image ({reason})") from error
+        return data.shape[0], data.shape[1]
+    with decoder_faults(), Image.open(io.BytesIO(data)) as image:
+        turned = image.getexif().get(photos.ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _of_array(pixels: np.ndarray) -> Image.Image:
+    with decoder_faults():
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _upright(data: bytes) -> Image.Image:
+    """Decode and turn as the EXIF orientation says. A fresh image: no metadata comes along."""
+    with decoder_faults(), Image.open(io.BytesIO(data)) as file:
+        image = ImageOps.exif_transpose(file)
+        image.load()
     # What a converted copy would pass on to the saved file.
     image.info = {k: v for k, v in image.info.items() if k == "transparency"}
     return image

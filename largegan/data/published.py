@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 from pathlib import Path
 
 from largegan.data.cache import cached
@@ -106,7 +105,9 @@ def cached_shards(
     for shard in published.index.shards:
         url = f"{published.base}/{entries_name(shard.name)}"
         path = cached(url, cache_dir, opener=lambda url=url: open_stream(url))
-        entries.append(parse_entries(io.BytesIO(path.read_bytes()), name=url, shard=shard))
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            entries.append(parse_entries(file, size, name=url, shard=shard))
     index = with_entries(published.index, entries)
     return index, CachedShards(Published(published.base, index), cache_dir)
 

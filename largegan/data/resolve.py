@@ -44,6 +44,12 @@ def _expand_local(path: Path, pattern: str) -> list[str]:
         if (path / INDEX_NAME).is_file():
             return [str(path / INDEX_NAME)]
         shards = sorted(str(p) for p in path.glob("*.tar"))
+        packed = sorted(p.name for p in path.iterdir() if p.name.endswith((".tar.gz", ".tgz")))
+        if packed and not shards:
+            raise DataError(
+                f"the shards in {path} are compressed ({packed[0]}); gunzip them, images do not "
+                "become smaller twice"
+            )
         if not shards:
             raise DataError(
                 f"no shards were found in the folder {path}; it needs .tar files, which "
@@ -51,6 +57,8 @@ def _expand_local(path: Path, pattern: str) -> list[str]:
             )
         return shards
     if path.is_file():
+        if path.name.endswith((".tar.gz", ".tgz")):
+            raise DataError(f"{path} is compressed; gunzip it, images do not become smaller twice")
         if path.suffix not in (".tar", ".json"):
             raise DataError(
                 f"{path} is neither a .tar shard nor an index; pack it with tools/pack.py"

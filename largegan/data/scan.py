@@ -2,23 +2,30 @@
 
 This is where the rules of the format are checked: members of one sample are adjacent, a sample has
 one image, or two that are called KEY.a.png and KEY.b.png, and either all samples have a label or
-none has.
+none has. What is no part of a sample is counted.
 """
 
+import contextlib
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+import msgspec
 import numpy as np
 
-from largegan.data.decode import IMAGE_EXTENSIONS, BadImage, image_shape
+from largegan.data.account import Account
+from largegan.data.decode import IMAGE_EXTENSIONS, image_shape
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard, check_labels
+from largegan.data.labels import LARGEST_CLASS, whole
 from largegan.data.tar import Member, TarDamage, walk
 from largegan.errors import DataError
+from largegan.files.documents import parse_document
+from largegan.files.output import reason, shown
+from largegan.files.photos import BadImage
 
 LABEL_EXTENSIONS = ("cls", "json")
 log = logging.getLogger(__name__)
@@ -39,7 +46,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        return self.image.name if self.image else self.key
+        return shown(self.image.name if self.image else self.key)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -64,39 +71,80 @@ def is_label(name: str) -> bool:
     return split_name(name)[1] in LABEL_EXTENSIONS
 
 
+def has_dots(name: str) -> bool:
+    """An image or a label with dots in its name, such as ``photo 22.04.png``."""
+    extension = split_name(name)[1]
+    last = extension.rpartition(".")[2]
+    return last != extension and last in (*IMAGE_EXTENSIONS, *LABEL_EXTENSIONS)
+
+
+def is_wanted_label(name: str) -> bool:
+    """A label's member, whether or not there are dots in its name."""
+    return split_name(name)[1].rpartition(".")[2] in LABEL_EXTENSIONS
+
+
 def stop(error: DataError) -> None:
     """The default of ``report``: the first fault ends it all."""
     raise error
 
 
 def group(
-    members: Iterable[Member], *, shard: str, report: Callable[[DataError], None] = stop
+    members: Iterable[Member],
+    *,
+    shard: str,
+    report: Callable[[DataError], None] = stop,
+    account: Account | None = None,
 ) -> Iterator[Sample]:
-    """Adjacent members of one key make a sample; members of unknown kinds are passed over.
+    """Adjacent members of one key make a sample; the key ends at the first dot, as in webdataset.
 
-    A sample that breaks the rules of the format goes to ``report`` and, if that returns, is left
-    out.
+    Where that gives no image, as for ``photo 22.04.png``, it ends at the last dot. Members that
+    are neither image nor label go into the account. A sample that breaks the rules of the format
+    goes to ``report`` and, if that returns, is left out.
     """
-    sample: Sample | None = None
-    seen: set[str] = set()
+    account, seen = account or Account(), set()
+    for key, adjacent in groupby(members, key=lambda member: split_name(member.name)[0]):
+        for name, found in _by_key(key, list(adjacent), account).items():
+            fault = _repeated(name, shard) if name in seen else None
+            seen.add(name)
+            sample = Sample(name, fault=fault)
+            for member in found:
+                _add(sample, member, shard)
+            yield from _complete(sample, shard, report)
+
+
+def _by_key(key: str, members: list[Member], account: Account) -> dict[str, list[Member]]:
+    """Images and labels that begin with ``key`` and a dot, by the key of their sample."""
+    plain, dotted = [], []
     for member in members:
-        key, _ = split_name(member.name)
-        if not is_image(member.name) and not is_label(member.name):
-            continue
-        if sample is None or key != sample.key:
-            if sample is not None:
-                yield from _complete(sample, shard, report)
-            sample = Sample(key, fault=_repeated(key, shard) if key in seen else None)
-            seen.add(key)
-        _add(sample, member, shard)
-    if sample is not None:
-        yield from _complete(sample, shard, report)
+        if is_image(member.name) or is_label(member.name):
+            plain.append(member)
+        elif has_dots(member.name):
+            dotted.append(member)
+        else:
+            account.leave("members that are neither image nor label", member.name)
+    found = {key: plain} if plain else {}
+    if any(is_image(member.name) for member in plain):
+        account.leave("members beside the image of their sample", *(m.name for m in dotted))
+        return found
+    images = {m.name.rpartition(".")[0] for m in dotted if not is_wanted_label(m.name)}
+    for member in dotted:
+        stem = member.name.rpartition(".")[0]
+        if stem in images:
+            found.setdefault(stem, []).append(member)
+        else:
+            account.leave("labels without an image", member.name)
+    return found
 
 
 def _add(sample: Sample, member: Member, shard: str) -> None:
-    if not is_image(member.name):
+    if is_wanted_label(member.name):
         try:
             label = parse_label(member, shard)
+            if label is not None and sample.label not in (None, label):
+                raise DataError(
+                    f"sample {sample.key} in shard {shard} has two labels, {sample.label} and "
+                    f"{label}; an image has one class"
+                )
             sample.label = sample.label if label is None else label
         except DataError as error:
             sample.fault = sample.fault or error
@@ -106,29 +154,31 @@ def _add(sample: Sample, member: Member, shard: str) -> None:
         sample.image = member
     else:
         sample.fault = sample.fault or DataError(
-            f"sample {sample.key} in shard {shard} has two images, {sample.image.name} and "
-            f"{member.name}; a sample holds one, so remove the other and pack again"
+            f"sample {shown(sample.key)} in shard {shard} has two images, "
+            f"{shown((sample.image or member).name)} and {shown(member.name)}; a sample holds "
+            "one, so remove the other and pack again"
         )
 
 
 def _repeated(key: str, shard: str) -> DataError:
     return DataError(
-        f"members of sample {key} in shard {shard} are not adjacent, or two samples have this key; "
-        "pack the shard again with tools/pack.py"
+        f"members of sample {shown(key)} in shard {shard} are not adjacent, or two samples have "
+        "this key; pack the shard again with tools/pack.py"
     )
 
 
 def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -> Iterator[Sample]:
+    key = shown(sample.key)
     if sample.fault is None and (sample.image is None) != (sample.image_b is None):
         lone = sample.image or sample.image_b
         if domain_of(lone.name):
             sample.fault = DataError(
-                f"sample {sample.key} in shard {shard} has {lone.name} and not the other image of "
+                f"sample {key} in shard {shard} has {shown(lone.name)} and not the other image of "
                 "the pair; pack the shard again with tools/pack.py --paired"
             )
     if sample.fault is None and sample.image is None:
         sample.fault = DataError(
-            f"sample {sample.key} in shard {shard} has no image beside its label; pack the shard "
+            f"sample {key} in shard {shard} has no image beside its label; pack the shard "
             "again with tools/pack.py"
         )
     if sample.fault is None:
@@ -137,36 +187,45 @@ def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -
         report(sample.fault)
 
 
+class LabelJson(msgspec.Struct):
+    """What is read of a sample's .json; other keys are somebody else's."""
+
+    label: Any = None
+
+
 def parse_label(member: Member, shard: str) -> int | None:
     """The label in a ``.cls`` (integer text) or ``.json`` (key ``label``) member."""
-    try:
-        if member.name.lower().endswith(".cls"):
-            return _class_number(int(member.data))
-        label = json.loads(member.data).get("label")
-        return None if label is None else _class_number(int(label))
-    except (ValueError, TypeError, AttributeError):
+    text, where = member.data or b"", f"member {shown(member.name)} in shard {shard}"
+    value: Any = text.decode("ascii", "replace").strip()
+    if not member.name.lower().endswith(".cls"):
+        remedy = "correct the labels and pack the dataset again"
+        what = "holds no class number"
+        value = parse_document(text, LabelJson, where=where, what=what, remedy=remedy).label
+        if value is None:
+            return None
+    number = None if isinstance(value, bool | list | dict) else whole(value)
+    if number is None or number > LARGEST_CLASS:
         raise DataError(
-            f"member {member.name} in shard {shard} holds no class number "
-            f"({member.data[:20]!r}); correct the labels and pack the dataset again"
-        ) from None
-
-
-def _class_number(number: int) -> int:
-    if number < 0:
-        raise ValueError("a class number is not negative")
+            f"{where} holds no class number ({text[:20]!r}): classes are whole numbers from 0 to "
+            f"{LARGEST_CLASS}; correct the labels and pack the dataset again"
+        )
     return number
 
 
 def scan_shard(
-    path: Path, *, report: Callable[[DataError], None] = stop
+    path: Path,
+    *,
+    report: Callable[[DataError], None] = stop,
+    account: Account | None = None,
 ) -> tuple[np.ndarray, bool]:
     """Entries of one shard, int64 [n, 3 or 5], and whether damage ended the walk early."""
     rows: list[tuple[int, ...]] = []
-    length = path.stat().st_size
-    with path.open("rb") as file:
+    account = Account() if account is None else account
+    with opened(path) as file:
+        length = path.stat().st_size
         try:
-            members = walk(file, want=is_label, length=length)
-            for sample in group(members, shard=path.name, report=report):
+            members = walk(file, want=is_wanted_label, length=length, leave=account.leave)
+            for sample in group(members, shard=path.name, report=report, account=account):
                 label = -1 if sample.label is None else sample.label
                 second = sample.image_b
                 places = (second.offset, second.size) if second else ()
@@ -188,9 +247,21 @@ def scan_shard(
     return np.array(rows, np.int64).reshape(-1, width), not whole
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A shard; what the file system raises becomes DataError."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise DataError(
+            f"shard {shown(path)} cannot be read ({reason(error)}); check the file"
+        ) from error
+
+
 def damaged(shard: str, error: TarDamage) -> DataError:
     """The sentence for a damaged archive."""
-    after = f" (last readable member: {error.member})" if error.member else ""
+    after = f" (last readable member: {shown(error.member)})" if error.member else ""
     return DataError(
         f"shard {shard} is damaged: {error}{after}; fetch or pack it again, or set "
         "on_error to skip to train without the rest of it"
@@ -212,13 +283,15 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
     entries: list[np.ndarray] = []
     bad_shards, lost = 0, 0
     faults: list[DataError] = []
+    account = Account()
+    report = stop if on_error == "raise" else faults.append
     for path in paths:
-        rows, broken = scan_shard(path, report=stop if on_error == "raise" else faults.append)
+        rows, broken = scan_shard(path, report=report, account=account)
         bad_shards += broken
         lost += _lost_samples(path, rows) - 1 if broken else 0
         entries.append(rows)
-    for fault in faults:
-        log.warning("%s", fault)
+    for sentence in (*faults, *account.sentences()):
+        log.warning("%s", sentence)
     lost += len(faults)
     height, width, channels = first_shape(paths, entries)
     channels_b = second_channels(paths, entries)

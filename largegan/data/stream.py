@@ -135,7 +135,7 @@ class Stream:
 
 def _outlive_signals(worker: int) -> None:
     """Schedulers signal the whole family; the parent still needs its worker to end its step."""
-    for name in ("SIGUSR1", "SIGTERM"):
+    for name in ("SIGUSR1", "SIGTERM", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

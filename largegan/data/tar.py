@@ -11,6 +11,13 @@ from typing import BinaryIO, NamedTuple
 
 BLOCK = 512
 REGULAR, LONG_NAME, PAX = (b"0", b"\0", b"7"), b"L", b"x"
+QUIET = (b"5", b"g", b"K")  # folders, notes about the whole archive, long names of links' targets
+KINDS = {b"1": "links", b"2": "links", b"3": "devices", b"4": "devices", b"6": "pipes",
+         b"S": "sparse files"}  # fmt: skip
+LARGEST_SPECIAL = 1 << 20  # bytes of a long name or a pax header
+LARGEST_LOADED = 512 << 20  # bytes of a member that is loaded
+PIECE = 1 << 24  # bytes that are read at once
+GZIP = b"\x1f\x8b"
 
 
 class TarDamage(ValueError):
@@ -28,16 +35,25 @@ class Member(NamedTuple):
     data: bytes | None  # None unless it was asked for
 
 
+def nobody(reason: str, name: str) -> None:
+    """The default of ``leave``: what is left out is not counted."""
+
+
 def walk(
-    file: BinaryIO, *, want: Callable[[str], bool], length: int | None = None
+    file: BinaryIO,
+    *,
+    want: Callable[[str], bool],
+    length: int | None = None,
+    leave: Callable[[str, str], None] = nobody,
 ) -> Iterator[Member]:
     """Yield the regular files of an uncompressed ustar, GNU or pax archive in order.
 
     ``want(name)`` says whose data to load. With ``length`` (bytes of a seekable file) the other
-    data are skipped over; without it ``file`` may be a pipe or a socket.
+    data are skipped over; without it ``file`` may be a pipe or a socket. ``leave(reason, name)``
+    hears of members that are no files: links, devices.
     Raises TarDamage at the first damage, after having yielded everything before it.
     """
-    position, previous, long_name = 0, "", None
+    position, previous, stated = 0, "", Stated()
     while True:
         header = _read(file, BLOCK)
         if header == bytes(BLOCK):
@@ -45,17 +61,29 @@ def walk(
         if len(header) < BLOCK:
             raise TarDamage("it ends without an end mark: it is truncated", member=previous)
         name, size, kind = parse_header(header, position=position, previous=previous)
-        name, long_name = long_name or name, None
-        start, padded = position + BLOCK, -(-size // BLOCK) * BLOCK
         special = kind in (LONG_NAME, PAX)
+        if not special:
+            name, size, stated = stated.name or name, stated.size or size, Stated()
+        start, padded = position + BLOCK, -(-size // BLOCK) * BLOCK
         wanted = special or (kind in REGULAR and want(name))
+        if wanted and size > (LARGEST_SPECIAL if special else LARGEST_LOADED):
+            raise TarDamage(f"the member at byte {position} claims {size} bytes", member=previous)
         data = _load(file, start, size, padded, wanted=wanted, length=length, name=name)
         if special:
-            long_name = _long_name(data, kind) or long_name
+            stated = _stated(data, kind, stated, previous=previous)
         elif kind in REGULAR:
             previous = name
             yield Member(name, start, size, data)
+        elif kind not in QUIET:
+            leave(f"{KINDS.get(kind, 'members of unknown kinds')}, not files", name)
         position = start + padded
+
+
+class Stated(NamedTuple):
+    """What special members say of the one behind them."""
+
+    name: str | None = None
+    size: int | None = None
 
 
 def parse_header(header: bytes, *, position: int, previous: str = "") -> tuple[str, int, bytes]:
@@ -65,6 +93,8 @@ def parse_header(header: bytes, *, position: int, previous: str = "") -> tuple[s
         size = _number(header[124:136])
     except ValueError:
         stored, size = -1, -1
+    if header[:2] == GZIP and position == 0:
+        raise TarDamage("it is compressed with gzip; gunzip it", member=previous)
     # The checksum field itself counts as eight spaces.
     if stored != sum(header) - sum(header[148:156]) + 8 * 32 or size < 0:
         raise TarDamage(f"the header at byte {position} has a wrong checksum", member=previous)
@@ -82,7 +112,7 @@ def _number(field: bytes) -> int:
 
 
 def _text(field: bytes) -> str:
-    return field.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def _load(
@@ -101,33 +131,56 @@ def _load(
     if length is not None and not wanted:
         file.seek(min(start + padded, length))
         return None
-    data = _read(file, padded)
-    if len(data) < size:
-        raise TarDamage(f"it is truncated at byte {start + len(data)}", member=name)
+    if not wanted:
+        found = sum(len(_read(file, min(PIECE, padded - at))) for at in range(0, padded, PIECE))
+    else:
+        data = _read(file, padded)
+        found = len(data)
+    if found < size:
+        raise TarDamage(f"it is truncated at byte {start + found}", member=name)
     return data[:size] if wanted else None
 
 
-def _long_name(data: bytes, kind: bytes) -> str | None:
+def _stated(data: bytes, kind: bytes, stated: Stated, *, previous: str) -> Stated:
+    """With what one more special member says; raises TarDamage."""
     if kind == LONG_NAME:
-        return _text(data)
-    while data:  # pax records: b"<length> <key>=<value>\n"
-        length = int(data.split(b" ", 1)[0])
-        key, _, value = data[:length].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
+        return stated._replace(name=_text(data))
+    for key, value in _records(data, previous):
         if key == b"path":
-            return value.decode("utf-8", "replace")
+            stated = stated._replace(name=value.decode("utf-8", "surrogateescape"))
+        elif key == b"size":
+            if not value.isdigit() or len(value) > 18:
+                raise TarDamage("a pax header states no size", member=previous)
+            stated = stated._replace(size=int(value))
+    return stated
+
+
+def _records(data: bytes, previous: str) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of pax records: b"<length> <key>=<value>\\n"; raises TarDamage."""
+    while data:
+        digits, space, _ = data[:20].partition(b" ")
+        length = int(digits) if space and digits.isdigit() else 0
+        record = data[len(digits) + 1 : length]
+        if not len(digits) + 3 <= length <= len(data) or record[-1:] != b"\n":
+            raise TarDamage("a pax header is damaged", member=previous)
+        key, _, value = record[:-1].partition(b"=")
+        yield key, value
         data = data[length:]
-    return None
 
 
 def _read(file: BinaryIO, size: int) -> bytes:
-    """Exactly ``size`` bytes unless the file ends: a socket or pipe may return fewer at once."""
-    data = file.read(size) or b""
-    while len(data) < size:
-        more = file.read(size - len(data))
-        if not more:
-            break
-        data += more
-    return data
+    """Exactly ``size`` bytes unless the file ends: a socket or pipe may return fewer at once.
+
+    Nothing of ``size`` is allocated before it has come.
+    """
+    data = file.read(min(size, PIECE)) or b""
+    if len(data) == size:
+        return data
+    pieces, left = [data], size - len(data)
+    while left and pieces[-1]:
+        pieces.append(file.read(min(left, PIECE)) or b"")
+        left -= len(pieces[-1])
+    return b"".join(pieces)
 
 
 def member_at(path: Path, offset: int) -> str:

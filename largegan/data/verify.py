@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from largegan.data.decode import BadImage, decode_into
+from largegan.data.account import Account
+from largegan.data.decode import decode_into
 from largegan.data.index import (
     INDEX_NAME,
     LABEL,
@@ -25,15 +26,21 @@ from largegan.data.resolve import expand
 from largegan.data.scan import file_sha256, first_shape, scan_shard, second_channels
 from largegan.data.tar import member_at
 from largegan.errors import ConfigError, DataError
+from largegan.files.output import reason, shown
+from largegan.files.photos import BadImage
 
 
 @dataclasses.dataclass
 class Report:
-    """``faults`` has one sentence for each; ``index`` describes the shards as they are found."""
+    """``faults`` has one sentence for each; ``index`` describes the shards as they are found.
+
+    ``account`` says which members of the shards are not used.
+    """
 
     index: Index
     indexed: bool  # whether there was an index to compare with
     faults: list[str]
+    account: Account
 
 
 def verify(
@@ -47,20 +54,23 @@ def verify(
     Faults of shards are collected; only what leaves nothing to check raises DataError.
     """
     stated, paths = _stated(path, use_index=use_index)
+    account = Account()
     faults: list[str] = [] if paths else [f"{path} lists no shards; pack the dataset again"]
     shards, entries = [], []
     for number, file in enumerate(paths):
         shard = stated.shards[number] if stated else None
-        found, rows = _check_shard(file, shard, faults)
+        found, rows = _check_shard(file, shard, faults, account)
         shards.append(found)
         entries.append(rows)
-    index = _describe(stated, paths, shards, entries)
+    index = _describe(stated, paths, shards, entries, faults)
+    if not use_index:
+        index = _with_knowledge(index, _old_index(path), account)
     if not faults and not any(map(len, entries)):
         faults.append(f"no image was found in {path}; pack the dataset with tools/pack.py")
     images = ((file, row) for file, rows in zip(paths, entries, strict=True) for row in rows)
     for file, row in progress(images, sum(map(len, entries))):
         _check_sample(file, row, index, faults)
-    return Report(index, stated is not None, faults)
+    return Report(index, stated is not None, faults, account)
 
 
 def write_index_of(report: Report, path: str) -> Path:
@@ -95,13 +105,45 @@ def _stated(path: str, *, use_index: bool) -> tuple[Index | None, list[Path]]:
     return index, [folder / shard.name for shard in index.shards]
 
 
-def _check_shard(file: Path, stated: Shard | None, faults: list[str]) -> tuple[Shard, np.ndarray]:
+def _old_index(path: str) -> Index | None:
+    """The index that is about to be written anew, as far as it can be read."""
+    folder = _stated(path, use_index=False)[1][0].parent
+    try:
+        return parse_index((folder / INDEX_NAME).read_bytes(), where=str(folder / INDEX_NAME))
+    except (OSError, DataError):
+        return None
+
+
+def _with_knowledge(index: Index, old: Index | None, account: Account) -> Index:
+    """What no shard says, from the index before: names of classes, empty ones, how it was made."""
+    if old is None or {s.name for s in old.shards} != {s.name for s in index.shards}:
+        return index
+    if old.num_classes < index.num_classes:
+        account.leave("names of classes: the labels go beyond them", *old.class_names)
+        return dataclasses.replace(index, packed_random=old.packed_random, made=old.made)
+    return dataclasses.replace(
+        index,
+        num_classes=old.num_classes if index.num_classes else 0,
+        class_names=old.class_names if index.num_classes else (),
+        packed_random=old.packed_random,
+        made=old.made,
+    )
+
+
+def _check_shard(
+    file: Path, stated: Shard | None, faults: list[str], account: Account
+) -> tuple[Shard, np.ndarray]:
     """Existence, size, checksum, headers and entries of one shard."""
     if not file.is_file():
         faults.append(f"shard {file.name} of the index is missing; fetch or pack it again")
         return Shard(file.name, 0, None, 0), np.empty((0, 3), np.int64)
-    length, digest = file.stat().st_size, file_sha256(file)
-    rows, broken = scan_shard(file, report=lambda error: faults.append(str(error)))
+    report = lambda error: faults.append(str(error))  # noqa: E731
+    try:
+        length, digest = file.stat().st_size, file_sha256(file)
+        rows, broken = scan_shard(file, report=report, account=account)
+    except OSError as error:
+        report(f"shard {file.name} cannot be read ({reason(error)}); check the disk")
+        return Shard(file.name, 0, None, 0), np.empty((0, 3), np.int64)
     if stated is not None:
         if length != stated.bytes:
             faults.append(
@@ -137,12 +179,21 @@ def _compare_entries(
 
 
 def _describe(
-    stated: Index | None, paths: list[Path], shards: list[Shard], entries: list[np.ndarray]
+    stated: Index | None,
+    paths: list[Path],
+    shards: list[Shard],
+    entries: list[np.ndarray],
+    faults: list[str],
 ) -> Index:
     """The shards as found, in the shape and with the classes that the index states, if any."""
     if stated is not None:
         return dataclasses.replace(stated, shards=tuple(shards), entries=tuple(entries))
-    height, width, channels = first_shape(paths, entries) if any(map(len, entries)) else (0, 0, 0)
+    try:
+        height, width, channels = first_shape(paths, entries)
+    except DataError as error:
+        faults.append(str(error))
+        height, width, channels = 0, 0, 0
+        entries = [rows[:0] for rows in entries]
     classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
     second = second_channels(paths, entries) if channels else 0
     return Index(tuple(shards), tuple(entries), channels, height, width, classes, channels_b=second)
@@ -169,7 +220,5 @@ def _check_sample(file: Path, row: np.ndarray, index: Index, faults: list[str]) 
         except (BadImage, OSError) as error:
             problem, offset = str(error), place
     if problem is not None:
-        faults.append(
-            f"member {member_at(file, offset)} in shard {file.name} {problem}; replace it and pack "
-            "again"
-        )
+        member = shown(member_at(file, offset))
+        faults.append(f"member {member} in shard {file.name} {problem}; replace it and pack again")

@@ -21,7 +21,10 @@ CHECKS = [
     ("processes", MACHINE, "processes:check_processes"),
     ("data", DATA, "data:check_data"),
     ("networks", CONFIG, "training:check_networks"),
+    ("trackers", MACHINE, "rehearsal:check_trackers"),
+    ("evaluation", MACHINE, "rehearsal:check_evaluation"),
     ("run directory", MACHINE, "disk:check_run_directory"),
+    ("checkpoint", MACHINE, "rehearsal:check_checkpoint"),
 ]
 
 

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from largegan.data.source import Source
-    from largegan.recipe import Recipe
+    from largegan.parallel.launch import World
+    from largegan.recipe import DataSpec, Recipe
+    from largegan.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ class Visit:
     size: int = 1
     config: "Namespace | None" = None
     device: "torch.device | None" = None
+    world: "World | None" = None
     source: "Source | None" = None
     recipe: "Recipe | None" = None
+    spec: "DataSpec | None" = None
+    trainer: "Trainer | None" = None  # after a step of every phase
 
 
 Check = Callable[[Visit], Iterator[Finding]]

@@ -23,6 +23,7 @@ def check_processes(visit: Visit) -> Iterator[Finding]:
         config.parallel.processes if config else None,
         cpu_threads=config.train.cpu_threads if config else None,
     )
+    visit.world = world
     visit.rank, visit.size, visit.device = world.rank, world.size, world.device
     if world.size == 1:
         yield Finding("ok", "processes", f"1, on {world.device}")

@@ -1,8 +1,7 @@
-"""The configuration, the networks it builds, and one pass of every phase over real data."""
+"""The configuration, what it builds, and one step of every phase on real data."""
 
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -12,9 +11,10 @@ from largegan.data import framed
 from largegan.data.transforms import to_device
 from largegan.doctor.data import training_stream
 from largegan.doctor.finding import Finding, Visit
+from largegan.parallel.alike import gather
+from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
-from largegan.parallel.launch import World
-from largegan.recipe import Batch, DataSpec, Phase
+from largegan.recipe import Batch, DataSpec, Phase, Progress
 from largegan.recipes import build
 from largegan.run.data import framing_of
 from largegan.trainer import Trainer
@@ -36,64 +36,93 @@ def check_config(visit: Visit) -> Iterator[Finding]:
 
 
 def check_networks(visit: Visit) -> Iterator[Finding]:
-    """Builds the networks and runs every phase once, forward and backward, without stepping."""
-    if not visit.config or not visit.source:
+    """Builds what the configuration asks for, and takes one step of every phase with it."""
+    if not visit.config:
+        return
+    # What follows needs all ranks: one whose data failed must not be waited for.
+    if not all(gather(visit.world, visit.source is not None)):
+        if visit.source is not None:
+            yield Finding("", "networks", "not tried, for another process cannot read the data")
+        visit.source = None
         return
     config = visit.config
     info = framed(visit.source, framing_of(config.data))
-    spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
+    visit.spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
     torch.manual_seed(config.train.seed)
-    visit.recipe = build(config.recipe.name, spec, recipe_options(config))
+    visit.recipe = build(config.recipe.name, visit.spec, recipe_options(config))
     sizes = ", ".join(
         f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.2f} M"
         for name, player in visit.recipe.players.items()
     )
     yield Finding("ok", "networks", f"parameters: {sizes}")
-    yield from run_phases(visit)
+    engines = alone(config.parallel.engine) if visit.size == 1 else None
+    if engines is not None:
+        facts = f"{engines} needs several processes, and this is one: not tried"
+        yield Finding("warn", "engine", facts, "start the doctor as training will be started")
+    yield from run_phases(visit, None if engines else config.parallel.engine)
 
 
-def run_phases(visit: Visit) -> Iterator[Finding]:
-    trainer = build_trainer(visit)
-    micro = trainer.next_micro_batches()[0]
+def alone(engine: str | Mapping[str, str] | None) -> str | None:
+    """The engine of a configuration that one process cannot try."""
+    names = [engine] if isinstance(engine, str) else list((engine or {}).values())
+    return next((name for name in names if name != "replicated"), None)
+
+
+def run_phases(visit: Visit, engine: str | Mapping[str, str] | None) -> Iterator[Finding]:
+    trainer = build_trainer(visit, engine)
+    micro = trainer.next_micro_batches()[:1]
     trainer.stream.close()
-    spent = []
-    for phase in visit.recipe.phases:
+    spent, fine = [], True
+    for index, phase in enumerate(visit.recipe.phases):
         start = time.perf_counter()
-        value = try_phase(trainer, phase, micro)
+        culprit = try_phase(trainer, index, phase, micro)
         spent.append(f"{phase.name} {time.perf_counter() - start:.3f} s")
-        if not math.isfinite(value):
-            facts = f"phase {phase.name} gives a loss of {value} at the start"
-            yield Finding("FAIL", "networks", facts, "check the recipe's options")
+        if culprit is not None:
+            facts = f"the first step of {phase.name} is not finite: {culprit}"
+            yield Finding("FAIL", "phases", facts, "check the recipe's options")
+            fine = False
+    with trainer.engine.weights():
+        visit.recipe.after_iteration(Progress(1, trainer.batch_size), trainer.batch_size)
     peak = ""
     if visit.device.type == "cuda":
         peak = f"; peak memory {torch.cuda.max_memory_allocated(visit.device) / 2**30:.1f} GiB"
-    size = len(micro[visit.recipe.reads[0]])
-    facts = f"one micro-batch of {size}, forward and backward, first time: {', '.join(spent)}{peak}"
-    yield Finding("ok", "phases", facts)
+    size = len(micro[0][visit.recipe.reads[0]])
+    facts = (
+        f"one step each with {trainer.engine} and a micro-batch of {size}, first time: "
+        f"{', '.join(spent)}{peak}"
+    )
+    visit.trainer = trainer if fine else None
+    yield Finding("ok" if fine else "", "phases", facts)
 
 
-def build_trainer(visit: Visit) -> Trainer:
-    """As training would, for this process alone."""
-    # A world of one: a rank whose data failed does not come here, and must not be waited for.
-    engine = Engine(World(0, 1, visit.device))
-    engine.setup(visit.recipe)
-    train, stream = visit.config.train, training_stream(visit)
+def build_trainer(visit: Visit, engine: str | Mapping[str, str] | None) -> Trainer:
+    """As training would."""
+    config, parallel = visit.config, visit.config.parallel
+    shares = choose(
+        engine,
+        visit.recipe,
+        visit.world,
+        deepspeed=parallel.deepspeed,
+        overlap=parallel.overlap,
+        precision=config.train.precision,
+    )
+    made = Engine(visit.world, shares)
+    made.setup(visit.recipe)
+    train, stream = config.train, training_stream(visit)
     return Trainer(
         visit.recipe,
-        engine,
+        made,
         stream,
-        to_device=partial(to_device, framing=framing_of(visit.config.data)),
+        to_device=partial(to_device, framing=framing_of(config.data)),
         batch_size=train.batch_size,
         micro_batch_size=stream.share.micro_batch_size,
         seed=train.seed,
         precision=train.precision,
+        max_grad_norm=train.max_grad_norm,
     )
 
 
-def try_phase(trainer: Trainer, phase: Phase, micro: Batch) -> float:
-    """The loss of one phase, after its backward pass."""
-    trainer.engine.begin(phase.player, second_order=phase.second_order)
-    with trainer.autocast(phase):
-        loss = sum(phase.loss(micro, trainer.at).values())
-    trainer.engine.backward(loss, last=True)
-    return float(loss.detach())  # waits for the device
+def try_phase(trainer: Trainer, index: int, phase: Phase, micro: list[Batch]) -> str | None:
+    """One step; what was not finite, if something was."""
+    report = trainer.run_phase(phase, micro, (index, 0))  # its check waits for the device
+    return None if report.finite else report.culprit

@@ -16,7 +16,7 @@ from largegan.errors import ConfigError
 from largegan.evaluation import scores
 from largegan.evaluation.image_sets import Drawn, has_images, open_image_set
 from largegan.metrics import table
-from largegan.metrics.features import INCEPTION, Backbone, open_extractor
+from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
 from largegan.metrics.side import Settings, Side
 from largegan.metrics.statistics import is_statistics
 from largegan.parallel.launch import World, agree, together
@@ -43,18 +43,8 @@ class TrainingScores:
     def __init__(self, settings: Any, world: World, sampler: Sampler, *, data: str):
         self.settings, self.world, self.sampler = settings, world, sampler
         self.metrics = list(settings.metrics)
-        if not has_images(sampler):
-            raise ConfigError("evaluate.every_nimg is set, but this recipe draws no images")
-        folder = None if settings.weights_dir is None else Path(settings.weights_dir)
-        self.extractor = together(
-            world,
-            lambda: open_extractor(
-                settings.backbone,
-                folder=folder,
-                device=world.device,
-                logits=table.needs_classifier(self.metrics) and settings.backbone == INCEPTION,
-            ),
-        )
+        refuse_numbers(sampler)
+        self.extractor = open_training_extractor(settings, world)
         self.reference = self._reference(settings.reference or data)
 
     def _reference(self, path: str) -> Side:
@@ -103,7 +93,7 @@ class TrainingScores:
         for name, value in found.items():
             if not table.is_score(name):
                 continue
-            error = found.get(table.error_of(name))
+            error = found.get(table.error_of(name) or "")
             words.append(f"{self.title(name)} {value:.4g}" + (f" ± {error:.2g}" if error else ""))
         return "  ".join(words)
 
@@ -116,6 +106,32 @@ class TrainingScores:
             "metrics": {"names": self.metrics},
             **scores.environment(self.world),
         }
+
+
+def refuse_numbers(sampler: Sampler) -> None:
+    """Raises `ConfigError` for a recipe that draws no images."""
+    if not has_images(sampler):
+        raise ConfigError("evaluate.every_nimg is set, but this recipe draws no images")
+
+
+def open_training_extractor(settings: Any, world: World) -> Extractor:
+    """The network that looks at images, as the `evaluate` group has it."""
+    folder = None if settings.weights_dir is None else Path(settings.weights_dir)
+    classifies = table.needs_classifier(settings.metrics) and settings.backbone == INCEPTION
+    return together(
+        world,
+        lambda: open_extractor(
+            settings.backbone, folder=folder, device=world.device, logits=classifies
+        ),
+    )
+
+
+def open_reference(settings: Any, world: World, path: str) -> str:
+    """Opens what scores will be compared with, and looks at none of it; says what it is."""
+    if is_statistics(Path(path)):
+        return f"the statistics in {path}"
+    images = together(world, lambda: open_image_set(path, count=settings.reference_count))
+    return f"{images.count} images of {path}"
 
 
 def history(run: Path) -> list[dict[str, float]]:

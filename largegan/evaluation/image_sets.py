@@ -6,6 +6,7 @@ in [START:STOP:STEP] to take a part: `photos[::2]` and `photos[1::2]` are two ha
 
 import hashlib
 import json
+import logging
 import re
 import tempfile
 from collections.abc import Sequence
@@ -19,20 +20,29 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.data import open_data
-from largegan.data.decode import BadImage
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import open_originals
 from largegan.data.prepare import upright_rgb
 from largegan.errors import ConfigError, DataError
+from largegan.files.output import reason, shown
+from largegan.files.photos import BadImage
 from largegan.sampler import Sampler, open_sampler, seeded, use_standing_statistics
+
+log = logging.getLogger(__name__)
 
 
 class ImageSet(Protocol):
     """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
 
-    count: int
     about: dict[str, Any]
-    num_classes: int
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 where there are none."""
 
     def read(self, first: int, last: int) -> list[Tensor]:
         """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
@@ -68,12 +78,36 @@ class Files:
 
     def _image(self, number: int) -> Tensor:
         try:
-            pixels = upright_rgb(self.originals.load(number))
+            pixels = upright_rgb(self._load(number))
         except BadImage as error:
-            raise DataError(
-                f"{self.originals.names[number]} in {self.path} {error}; replace or remove it"
-            ) from error
+            raise self._fault(number, error) from error
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+    def _load(self, number: int) -> bytes | np.ndarray:
+        try:
+            return self.originals.load(number)
+        except OSError as error:
+            raise self._fault(number, error) from error
+
+    def _fault(self, number: int, error: Exception) -> DataError:
+        name = shown(self.originals.names[number])
+        why = reason(error) if isinstance(error, OSError) and error.errno else error
+        return DataError(f"{name} in {self.path} {why}; replace or remove it")
+
+    def without_bad(self) -> list[str]:
+        """Leaves out the images that cannot be read; returns a sentence for each."""
+        good, faults = [], []
+        for number in self.numbers:
+            try:
+                self._image(number)
+                good.append(number)
+            except DataError as error:
+                faults.append(str(error))
+        if not good:
+            raise DataError(f"no image of {self.path} can be read; the last one: {faults[-1]}")
+        self.numbers = good
+        self.about["left_out"] = len(faults)
+        return faults
 
     def labels(self) -> list[int] | None:
         known = self.originals.labels
@@ -83,7 +117,7 @@ class Files:
         """Of the files' bytes, in order; names do not matter."""
         found = hashlib.sha256()
         for number in self.numbers:
-            data = self.originals.load(number)
+            data = self._load(number)
             if isinstance(data, np.ndarray):
                 data = str(data.shape).encode() + np.ascontiguousarray(data).tobytes()
             found.update(hashlib.sha256(data).digest())
@@ -168,7 +202,8 @@ class Drawn:
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None
-        return [self.sampler.label(seed) for seed in self.numbers]
+        labels = [self.sampler.label(seed) for seed in self.numbers]
+        return [label for label in labels if label is not None]  # all of them: there are classes
 
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
@@ -186,6 +221,7 @@ def open_image_set(
     standing: int = 0,
     device: torch.device | str = "cpu",
     labels: bool = False,
+    on_error: str = "raise",
 ) -> ImageSet:
     """What a person means by `path`.
 
@@ -199,6 +235,7 @@ def open_image_set(
             training.
         device: where a checkpoint draws.
         labels: classes are needed, and their absence is an error.
+        on_error: skip leaves out the files that cannot be read, and says which.
 
     Raises:
         ConfigError: nothing of the kind is there.
@@ -213,11 +250,11 @@ def open_image_set(
         if standing:
             use_standing_statistics(sampler, batches=standing, batch=64)
         numbers = selected(range(seed, seed + (count or 50_000)), part, None)
-        marker = json.loads((found / checkpoint.MARKER).read_text())
+        marker = checkpoint.read_marker(found)
         about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
         about |= {"truncation": truncation, "classes": list(sampler.classes)}
         about |= {"standing_batches": standing} if standing else {}
-        return Drawn(sampler, numbers, about, marker["files"][checkpoint.MODEL]["sha256"])
+        return Drawn(sampler, numbers, about, marker.files[checkpoint.MODEL].sha256)
     drawing = truncation is not None or classes is not None or standing
     if drawing and (Path(plain).exists() or is_shards(plain)):
         raise ConfigError(
@@ -227,9 +264,14 @@ def open_image_set(
         source = open_data(plain, mode="indexed")
         if not hasattr(source, "read"):
             raise ConfigError(f"{plain} holds no images; give shards of images")
-        numbers = selected(range(source.info.count), part, count)
+        numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count
         return Shards(source, numbers, {"kind": "shards", "path": plain, "part": part})
-    return open_files(Path(plain), part, count, labels="auto" if labels else "none")
+    files = open_files(Path(plain), part, count, labels="auto" if labels else "none")
+    for sentence in files.originals.account.sentences():
+        log.warning("%s: %s", plain, sentence)
+    for sentence in files.without_bad() if on_error == "skip" else ():
+        log.warning("left out: %s", sentence)
+    return files
 
 
 def has_images(sampler: Sampler) -> bool:

@@ -70,7 +70,8 @@ def extract(
     if total is not None:
         kept = None if kept is None else total(kept)
         if logits:  # a process without a batch has no logits, but all of them add up
-            classes = int(together(world, lambda: extractor.logits(torch.zeros(1, dim))).shape[1])
+            probe = together(world, lambda: extractor.logits(torch.zeros(1, dim)))
+            classes = int(probe.shape[1])  # type: ignore[union-attr]  # refused before without
             judged = total(torch.zeros(images.count, classes) if judged is None else judged)
     about = {**images.about, "count": images.count}
     return Side(

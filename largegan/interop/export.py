@@ -1,18 +1,16 @@
 """Writing a folder that `exported.py` and other programs can load: whole and compared, or not."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import largegan
 from largegan import checkpoint
-from largegan.errors import EnvironmentFault
+from largegan.errors import ConfigError
+from largegan.files.output import Outputs, claim_new_folder, new_folder, shown
 from largegan.interop import graphs
 from largegan.interop.exported import (
     CONFIG,
@@ -20,6 +18,7 @@ from largegan.interop.exported import (
     WEIGHTS,
     channels_of,
     choose_direction,
+    is_exported,
     load_exported,
     network_of,
     sha256_of,
@@ -51,20 +50,28 @@ def export(
     recipe = found.recipe
     which = choose_direction(direction, recipe.directions, found.path)
     net = network_of(recipe, which).eval().requires_grad_(False)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        deviations = _write_all(partial, net, recipe, found.spec, found.options, which, forms)
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (graphs.PT2, graphs.ONNX, f"{graphs.ONNX}.data"):
-            (out / name).unlink(missing_ok=True)  # of an earlier export with more forms
-        for file in partial.iterdir():
-            file.replace(out / file.name)
-    except (OSError, SafetensorError) as fault:
-        raise EnvironmentFault(f"cannot write {out}: {fault}; make room and try again") from fault
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return deviations
+    with new_folder(out, over=is_exported(out)) as partial:
+        return _write_all(partial, net, recipe, found.spec, found.options, which, forms)
+
+
+FILES = (CONFIG, WEIGHTS, README, graphs.PT2, graphs.ONNX, f"{graphs.ONNX}.data")
+
+
+def claim(path: Path, out: Path, *, overwrite: bool) -> None:
+    """Refuses a folder that is no earlier export, or is read from. Raises UserError.
+
+    An export may be replaced with `overwrite` where it holds nothing but its own files.
+    """
+    Outputs(checkpoint.parts_of_run(path)).folder(out, apart=True)
+    if not out.exists() or out.is_symlink() or (out.is_dir() and not any(out.iterdir())):
+        claim_new_folder(out)
+        return
+    if not overwrite:
+        raise ConfigError(f"{out} exists; choose another OUT, or --overwrite to replace an export")
+    strange = [p.name for p in out.iterdir() if p.name not in FILES]
+    if strange or not is_exported(out):
+        what = f"holds {shown(strange[0])}" if strange else "is no export"
+        raise ConfigError(f"{out} {what}, so it is not replaced; choose another OUT")
 
 
 def _write_all(

@@ -11,17 +11,20 @@ FOLDER/config.json          what it is, and the recipe options that its architec
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+import msgspec
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from msgspec import structs
 from torch import Tensor, nn
 
 from largegan import checkpoint, recipes
 from largegan.errors import ConfigError, DataError
+from largegan.files.documents import Sha256, read_document
+from largegan.files.output import shown
+from largegan.files.tensors import read_tensors
 from largegan.recipe import DataSpec, Recipe
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -44,11 +47,30 @@ class Exported:
     model: str
 
 
+class Format(msgspec.Struct):
+    """What every `config.json` of ours has."""
+
+    format: str
+
+
+class Configuration(Format):
+    """The `config.json` of an export."""
+
+    kind: Literal["translator", "generator"]
+    recipe: str
+    options: dict[str, Any]
+    spec: checkpoint.Spec
+    sha256: Sha256
+    direction: str | None = None
+
+
 def is_exported(path: Path) -> bool:
     """Whether a folder says that it holds an exported network."""
+    about = {"what": "is no configuration", "remedy": "export it again"}
     try:
-        return json.loads((path / CONFIG).read_text())["format"].startswith("largegan network")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = read_document(path / CONFIG, Format, **about)
+        return found.format.startswith("largegan network")
+    except (OSError, DataError):
         return False
 
 
@@ -62,29 +84,28 @@ def load_exported(path: str | Path) -> Exported:
     path = Path(path)
     if not is_exported(path):
         raise ConfigError(f"{path} is no exported network; tools/export.py makes one from a run")
-    config = json.loads((path / CONFIG).read_text())
-    if config["format"] != FORMAT:
+    about = {"what": "is no configuration of a network", "remedy": "export it again"}
+    form = read_document(path / CONFIG, Format, **about).format
+    if form != FORMAT:
         raise ConfigError(
-            f"{path} is a {config['format']}, and this largegan reads {FORMAT}; export it again"
+            f"{path} is a {shown(form)}, and this largegan reads {FORMAT}; export it again"
         )
+    config = read_document(path / CONFIG, Configuration, **about)
     weights = path / WEIGHTS
-    if not weights.exists() or sha256_of(weights) != config["sha256"]:
+    if not weights.is_file() or sha256_of(weights) != config.sha256:
         raise DataError(f"{weights} is missing or not the one that was exported; export it again")
-    spec = DataSpec(**config["spec"])
-    net = build(config["recipe"], config["options"], spec, config["direction"])
-    try:
-        saved = load_file(weights)
-    except SafetensorError as fault:
-        raise DataError(f"{weights} cannot be read ({fault}); export it again") from fault
+    spec = DataSpec(**structs.asdict(config.spec))
+    net = build(config.recipe, config.options, spec, config.direction)
+    saved = read_tensors(weights, remedy="export it again")
     checkpoint.check_model(path, saved, checkpoint.unaliased(net.state_dict()))
     net.load_state_dict(saved, strict=False)  # of tensors with two names the file holds one
     return Exported(
         net.eval().requires_grad_(False),
-        config["kind"],
-        config["recipe"],
-        config["direction"],
+        config.kind,
+        config.recipe,
+        config.direction,
         spec,
-        config["sha256"],
+        config.sha256,
     )
 
 

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from largegan import checkpoint, recipes
 from largegan.config.parse import as_dict, build_parser, resolved_yaml
+from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
+from largegan.files.output import write_text
 from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,
@@ -27,6 +29,7 @@ from largegan.interop import (
 from largegan.interop.peers import Found, PeerNet, build
 from largegan.interop.stored import StoredArray, StoredTensor
 from largegan.interop.torch_files import read_file
+from largegan.ranges import plain
 from largegan.recipe import Recipe
 
 
@@ -112,10 +115,12 @@ def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path
         raise ConfigError(f"{run} exists; choose another RUN, or give --overwrite")
     recipe, notes = build(found)
     config = configuration(found)
+    start = {"position": found.nimg, "seed": 0, "identity": None}
+    apart = "image_b" in recipe.reads and not recipe.paired  # two streams
     state = {
         "step": found.step,
         "nimg": found.nimg,
-        "data": {"position": found.nimg, "seed": 0, "identity": None},
+        "data": {"a": start, "b": start} if apart else start,
         "bad_steps": {"total": 0, "in_a_row": {}},
         "config": as_dict(config),
         "spec": vars(found.spec),
@@ -127,8 +132,8 @@ def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path
     optimizer, remarks = moments(found, recipe)
     content = checkpoint.Checkpoint(recipe.state_dict(), optimizer, state)
     run.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_text(run / "config.yaml", resolved_yaml(config))
-    checkpoint.write_text(run / "imported.json", json.dumps(state["imported"], indent=1))
+    write_text(run / "config.yaml", resolved_yaml(config))
+    write_text(run / "imported.json", json.dumps(state["imported"], indent=1))
     path = checkpoint.save(run / "checkpoints", found.nimg, content)
     return path, [*found.notes, *notes, *remarks]
 
@@ -146,6 +151,10 @@ def configuration(found: Found) -> Any:
     config.train.total_nimg = max(config.train.total_nimg, found.nimg + 1_000_000)
     if found.batch_size:
         config.train.batch_size = found.batch_size
+    for group in (*GROUPS, "recipe"):
+        settings = getattr(config, group)
+        for name, value in vars(settings).items():
+            setattr(settings, name, plain(value))
     return config
 
 

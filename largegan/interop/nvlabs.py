@@ -93,6 +93,9 @@ def resolution_of(found: Snapshot) -> tuple[int, int, int]:
         ) from None
 
 
+BLOCK = {"freeze_layers": None, "fp16_channels_last": None}  # a discriminator's block_kwargs
+
+
 def part(record: Record, name: str) -> dict[str, Any]:
     """The attributes of a module within a network, by its dotted name."""
     for step in name.split("."):

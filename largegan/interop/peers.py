@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from largegan import recipes
-from largegan.errors import DataError
+from largegan.errors import ConfigError, DataError
 from largegan.interop.stored import StoredArray, StoredTensor
 from largegan.interop.unpickle import Record
 from largegan.recipe import DataSpec, Recipe
 
 State = dict[str, StoredTensor]  # the peer's names
+LARGEST_NUMBER = 1 << 24
+COUNTS = ("layers", "blocks", "depth", "critical")  # options of which a network has a part each
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +82,12 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
 
     Raises `DataError` where the weights are not those of such networks.
     """
-    try:
-        recipe = recipes.build(found.recipe, found.spec, found.options)
-    except TypeError as fault:
-        raise DataError(f"{found.title}: recipe {found.recipe} lacks an option ({fault})") from None
+    check_numbers(found)
+    with torch.device("meta"):  # nothing is allocated for shapes that the file does not have
+        skeleton = construct(found)
+    for name, net in found.nets.items():
+        check_shapes(skeleton.get_submodule(name), net, what=f"{found.title}, {name}")
+    recipe = construct(found)
     for name, net in found.nets.items():
         fill(recipe.get_submodule(name), net, what=f"{found.title}, {name}")
     notes = []
@@ -102,6 +106,37 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
     notes += [f"{name} begins anew: the source has none" for name in fresh]
     set_buffers(recipe, found.buffers)
     return recipe, notes
+
+
+def construct(found: Found) -> Recipe:
+    """A recipe of these options. Raises `DataError` where they cannot be."""
+    try:
+        return recipes.build(found.recipe, found.spec, found.options)
+    except ConfigError as fault:
+        raise DataError(f"{found.title}: {fault}") from None
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError, RuntimeError) as fault:
+        raise DataError(
+            f"{found.title}: recipe {found.recipe} cannot be built as it says ({fault})"
+        ) from None
+
+
+def check_numbers(found: Found) -> None:
+    """Bounds what a file says of sizes and counts, before anything of that size exists."""
+    tensors = sum(len(net.state) for net in found.nets.values())
+    sides = {"height": found.spec.height, "width": found.spec.width}
+    for name, value in (found.options | sides | {"channels": found.spec.channels}).items():
+        most = tensors if name.endswith(COUNTS) else LARGEST_NUMBER
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(n, int | float) and not abs(n) <= most for n in numbers):
+            raise DataError(f"{found.title}: {name} is {str(value)[:40]}, which cannot be")
+
+
+def check_shapes(module: nn.Module, net: PeerNet, *, what: str) -> None:
+    """Compares the shapes of what both store alike. Raises `DataError`."""
+    state = module.state_dict()
+    for name, peer in net.names(module).items():
+        if name in state and peer in net.state:
+            compare_shapes(state[name].shape, net.state[peer].shape, f"{what}: {peer}")
 
 
 def averages(recipe: Recipe) -> list[tuple[str, str]]:
@@ -136,14 +171,18 @@ def fill(module: nn.Module, net: PeerNet, *, what: str) -> None:
 
 
 def copy(mine: Tensor, theirs: Tensor, what: str) -> None:
-    """Sizes of one do not count: some peers keep them, and some do not."""
-    shapes = [[n for n in tensor.shape if n != 1] for tensor in (mine, theirs)]
-    if shapes[0] != shapes[1]:
-        raise DataError(
-            f"{what} has the shape {list(theirs.shape)}, this network needs {list(mine.shape)}; "
-            "the checkpoint has options that were not recognised"
-        )
+    """Takes a tensor of the peer's."""
+    compare_shapes(mine.shape, theirs.shape, what)
     mine.copy_(theirs.reshape(mine.shape))
+
+
+def compare_shapes(mine: Iterable[int], theirs: Iterable[int], what: str) -> None:
+    """Sizes of one do not count: some peers keep them, and some do not."""
+    if [n for n in mine if n != 1] != [n for n in theirs if n != 1]:
+        raise DataError(
+            f"{what} has the shape {list(theirs)}, this network needs {list(mine)}; the checkpoint "
+            "has options that were not recognized"
+        )
 
 
 @torch.no_grad()
@@ -159,7 +198,7 @@ def set_buffers(recipe: Recipe, buffers: Mapping[str, Any]) -> None:
 
 
 def module_state(record: Record) -> State:
-    """Parameters and buffers of a pickled network, by the names of its state dictionary."""
+    """Parameters and buffers of a pickled network, in the order of its state dictionary."""
     state: State = {}
     pending = [("", record)]
     while pending:
@@ -169,9 +208,9 @@ def module_state(record: Record) -> State:
             for name, value in (inside.get(kind) or {}).items():
                 if isinstance(value, StoredTensor | StoredArray):
                     state[f"{prefix}{name}"] = value
-        for name, child in (inside.get("_modules") or {}).items():
-            if isinstance(child, Record):
-                pending.append((f"{prefix}{name}.", child))
+        children = (inside.get("_modules") or {}).items()
+        inner = [(f"{prefix}{name}.", child) for name, child in children]
+        pending += reversed([pair for pair in inner if isinstance(pair[1], Record)])
     return state
 
 

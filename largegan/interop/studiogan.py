@@ -125,7 +125,7 @@ def read(source: Path, *, epoch: str | None = None) -> Found | None:
     if generator is None:
         raise DataError(f"{source} holds no generator, only {', '.join(files)}")
     kind = kind_of(generator, str(source))
-    options, spec = READERS[kind](states, generator, str(source))
+    options, spec = options_of(kind, states, str(source))
     nets = {
         NETS[name]: PeerNet(state, partial(names, kind=kind, which=name[0], state=state))
         for name, state in states.items()
@@ -133,7 +133,7 @@ def read(source: Path, *, epoch: str | None = None) -> Found | None:
     step = next(iter(contents.values())).get("step") or 0
     return Found(
         title=f"{source.name}: StudioGAN, backbone {kind}",
-        recipe=RECIPES[kind],
+        recipe=recipe_of(kind, generator),
         options=options,
         spec=spec,
         nets=nets,
@@ -151,68 +151,128 @@ def kind_of(state: State, what: str) -> str:
     """The peer's backbone, from a generator's names."""
     if any(".deconv0." in name for name in state):
         raise DataError(f"{what}: the standard CNN of StudioGAN has no recipe of ours")
-    if any(name.startswith("shared.") for name in state):
-        four = any(".conv2d4." in name for name in state)
-        return "big_resnet_deep_legacy" if four else "big_resnet"
-    return "resnet"
+    if not any(name.startswith("shared.") for name in state):
+        return "resnet"
+    if not any(".0.conv2d4." in name for name in state):
+        return "big_resnet"
+    shortcut = any(".0.conv2d0." in name for name in state)
+    return f"big_resnet_deep_{'studiogan' if shortcut else 'legacy'}"
 
 
-def tensor_name(state: State, name: str) -> str:
-    """With spectral norm the plain weight is called `weight_orig`."""
-    return name if name in state else f"{name}_orig"
+def recipe_of(kind: str, state: State) -> str:
+    """Our recipe for a backbone."""
+    if kind == "resnet":
+        return "sagan" if "linear0.weight_orig" in state else "sngan"
+    return "biggan" if kind == "big_resnet" else "biggan_deep"
 
 
-def image_shape(state: State, what: str, blocks: int) -> tuple[int, int, int]:
-    """(side, channels, width of the start) of a generator of so many doublings."""
-    side = 4 << blocks
+def plain(state: State) -> State:
+    """With spectral norm the plain weight is called `weight_orig`: here it is not."""
+    return {name.removesuffix("_orig"): tensor for name, tensor in state.items()}
+
+
+def split(state: State) -> tuple[list[int], list[int]]:
+    """(places of blocks, places of attention) in the peer's list of both."""
+    attention = numbered(state, r"^blocks\.(\d+)\.0\.conv1x1_theta\.")
+    return numbered(state, r"^blocks\.(\d+)\.0\.conv2d1\."), attention
+
+
+def attention_of(state: State, depth: int = 1) -> list[int]:
+    """The stages, counted from 0, that self-attention follows."""
+    blocks, attention = split(state)
+    return [sum(block < place for block in blocks) // depth - 1 for place in attention]
+
+
+def widths_of(state: State, what: str, *, depth: int, up: bool) -> list[int]:
+    """Feature maps after each stage, which its last block gives in G and its first in D."""
+    blocks, _ = split(state)
+    last = max(numbered(state, r"\.0\.conv2d([1-4])\."))
+    ends = blocks[depth - 1 :: depth] if up else blocks[::depth]
+    return [shape(state, f"blocks.{i}.0.conv2d{last}.weight", what)[0] for i in ends]
+
+
+def image_spec(state: State, what: str, doublings: int) -> DataSpec:
+    side = 4 << doublings
     if side not in G_WIDTHS:
-        raise DataError(f"{what}: a generator of {blocks} doublings is none of ours")
-    channels = shape(state, tensor_name(state, "conv2d5.weight"), what)[0]
-    first = shape(state, tensor_name(state, "linear0.weight"), what)[0] // 16
-    return side, channels, first
+        raise DataError(f"{what}: a generator of {doublings} doublings is none of ours")
+    return DataSpec(shape(state, "conv2d5.weight", what)[0], side, side, classes_of(state, what))
 
 
 def classes_of(state: State, what: str) -> int:
-    """How many classes the generator's norms know, from one-hot conditions."""
-    gain = tensor_name(state, "blocks.0.0.bn1.gain.weight")
+    """How many classes the generator knows: rows of its table, or of one-hot conditions."""
+    if "shared.weight" in state:
+        return shape(state, "shared.weight", what)[0]
+    gain = "blocks.0.0.bn1.gain.weight"
     return shape(state, gain, what)[1] if gain in state else 0
 
 
-def read_resnet(
-    states: dict[str, State], generator: State, what: str
-) -> tuple[dict[str, Any], DataSpec]:
-    """SNGAN's ResNets: `sngan`. Raises `DataError` for variants with a recipe of their own."""
-    blocks = numbered(generator, r"^blocks\.(\d+)\.0\.conv2d1\.")
-    side, channels, first = image_shape(generator, what, len(blocks))
-    if "linear0.weight_orig" in generator or any("conv1x1_theta" in n for n in generator):
-        raise DataError(f"{what}: a ResNet with spectral norm or attention in its generator")
-    classes = classes_of(generator, what)
-    options = {
-        "z_dim": shape(generator, "linear0.weight", what)[1],
-        "g_channels": first // G_WIDTHS[side][0],
-        "conditional": classes > 0,
+def resnet_options(generator: State, judge: State | None, what: str) -> tuple[dict, DataSpec]:
+    """SNGAN's and SAGAN's ResNets. Raises `DataError` for variants that no recipe has."""
+    blocks, attention = split(generator)
+    spec = image_spec(generator, what, len(blocks))
+    first, z_dim = shape(generator, "linear0.weight", what)
+    options: dict[str, Any] = {
+        "z_dim": z_dim,
+        "g_channels": first // 16 // G_WIDTHS[spec.height][0],
         "d_activated_shortcut": True,
     }
-    if "D" in states:
-        judge = states["D"]
-        if "linear1.weight_orig" not in judge:
-            raise DataError(f"{what}: its discriminator has no spectral norm")
-        if bool(classes) != ("embedding.weight_orig" in judge):
-            raise DataError(f"{what}: only one of its networks knows classes")
-        width = shape(judge, "blocks.0.0.conv2d1.weight_orig", what)[0]
-        options["d_channels"] = width // D_WIDTHS[side][0]
-    return options, DataSpec(channels, side, side, classes)
+    spectral = "linear0.weight_u" in generator
+    if spectral:
+        options |= {"sn_refine_in_eval": False, "g_attention_blocks": attention_of(generator)}
+    else:
+        options["conditional"] = spec.num_classes > 0
+        if attention:
+            raise DataError(f"{what}: self-attention without spectral norm in its generator")
+    if judge is not None:
+        check_judge(judge, spec, what)
+        width = shape(judge, "blocks.0.0.conv2d1.weight", what)[0]
+        options["d_channels"] = width // D_WIDTHS[spec.height][0]
+        options |= {"d_attention_blocks": attention_of(judge)} if spectral else {}
+    return options, spec
 
 
-def read_other(
-    states: dict[str, State], generator: State, what: str
-) -> tuple[dict[str, Any], DataSpec]:
-    raise DataError(f"{what}: BigGAN of StudioGAN is not imported yet")
+def large_options(
+    generator: State, judge: State | None, what: str, *, depth: int
+) -> tuple[dict, DataSpec]:
+    """BigGAN's networks, and with a `depth` of 2 and more BigGAN-deep's."""
+    blocks, _ = split(generator)
+    spec = image_spec(generator, what, len(blocks) // depth)
+    rows, inputs = shape(generator, "linear0.weight", what)
+    shared = shape(generator, "shared.weight", what)[1]
+    options: dict[str, Any] = {
+        "shared_dim": shared,
+        "z_dim": inputs - shared if depth > 1 else inputs * (len(blocks) + 1),
+        "g_widths": [rows // 16, *widths_of(generator, what, depth=depth, up=True)],
+        "g_attention_blocks": attention_of(generator, depth),
+        "sn_refine_in_eval": False,
+        "bn_eps": 1e-4,
+        "d_activated_shortcut": True,
+    }
+    if depth > 1:
+        options |= {"depth": depth}
+        conv = any(".0.conv2d0." in name for name in generator)
+        options["shortcut"] = "conv" if conv else "identity"
+    if judge is not None:
+        check_judge(judge, spec, what)
+        stem = [shape(judge, "input_conv.weight", what)[0]] if depth > 1 else []
+        options["d_widths"] = stem + widths_of(judge, what, depth=depth, up=False)
+        options["d_attention_blocks"] = attention_of(judge, depth)
+    return options, spec
 
 
-READERS = {
-    "resnet": read_resnet,
-    "big_resnet": read_other,
-    "big_resnet_deep_legacy": read_other,
-}
-RECIPES = {"resnet": "sngan", "big_resnet": "biggan", "big_resnet_deep_legacy": "biggan_deep"}
+def check_judge(judge: State, spec: DataSpec, what: str) -> None:
+    if "linear1.weight_u" not in judge:
+        raise DataError(f"{what}: its discriminator has no spectral norm, which ours have")
+    if bool(spec.num_classes) != ("embedding.weight" in judge):
+        raise DataError(f"{what}: only one of its networks knows classes")
+
+
+DEEP_BLOCKS = 2  # a stage, as published: nothing in the tensors shows where stages end
+
+
+def options_of(kind: str, states: dict[str, State], what: str) -> tuple[dict, DataSpec]:
+    generator = plain(states.get("G_ema") or states["G"])
+    judge = plain(states["D"]) if "D" in states else None
+    if kind == "resnet":
+        return resnet_options(generator, judge, what)
+    return large_options(generator, judge, what, depth=DEEP_BLOCKS if "deep" in kind else 1)

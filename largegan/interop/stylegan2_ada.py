@@ -13,6 +13,7 @@ from torch import nn
 
 from largegan.errors import DataError
 from largegan.interop.nvlabs import (
+    BLOCK,
     NETS,
     Snapshot,
     augmentation,
@@ -117,9 +118,8 @@ def discriminator_options(found: Snapshot, options: dict[str, Any]) -> dict[str,
     if "D" not in found.arguments:
         return {}
     told, what = found.arguments["D"], f"{found.path}: its discriminator"
-    for name in ("block_kwargs", "mapping_kwargs"):
-        if told.get(name):
-            raise DataError(f"{what} has {name} {told[name]}, which are not built here")
+    translated(told.get("block_kwargs") or {}, BLOCK, f"{what}'s blocks")
+    translated(told.get("mapping_kwargs") or {}, {}, f"{what}'s mapping")
     mine = SHARED | translated(told, DISCRIMINATOR, what)
     mine["conv_clamp"] = part(found.records["D"], "b4.conv")["conv_clamp"]
     for name in (*SHARED, "conv_clamp"):

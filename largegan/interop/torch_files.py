@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from largegan.errors import DataError
 from largegan.interop.stored import DTYPES, Storage
+from largegan.interop.tar_files import read_tar
 from largegan.interop.unpickle import Name, Unpickler
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of torch's second format
@@ -48,12 +49,17 @@ def read_content(content: mmap.mmap | bytes) -> Any:
     if data[:4] == b"PK\x03\x04":
         return read_zip(data)
     if data[257:262] == b"ustar":
-        raise DataError("is a tar archive of torch before 0.1.10; save it with a newer torch first")
+        return read_tar(as_file(content), data)
     if bytes(data[:1]) not in PICKLES_BEGIN:
         raise DataError("is neither a pickle nor an archive of torch")
+    return read_pickles(as_file(content), data)
+
+
+def as_file(content: mmap.mmap | bytes) -> BinaryIO:
+    """Bytes that can be read and sought, from their beginning."""
     file = content if isinstance(content, mmap.mmap) else io.BytesIO(content)
     file.seek(0)
-    return read_pickles(file, data)
+    return file
 
 
 # The second format, and plain pickles.

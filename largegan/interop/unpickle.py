@@ -41,6 +41,7 @@ INERT = {
     ("__builtin__", "object"),
     ("torch", "Tensor"),
     *(("torch", name) for name in DTYPES),
+    *(("torch", name.replace("Storage", "Tensor")) for name in DTYPES),
     *(("torch", str(dtype).removeprefix("torch.")) for dtype in DTYPES.values()),
 }
 

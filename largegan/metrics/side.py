@@ -15,7 +15,9 @@ from largegan.metrics.resize import device_resize
 class Images(Protocol):
     """Images by number; `evaluation.image_sets` has several kinds."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """How many images."""
 
     def read(self, first: int, last: int) -> list[Tensor]:
         """Images `first` to `last` - 1, uint8 `[C, H, W]`."""

@@ -225,6 +225,7 @@ class Generator(Trunk):
         with exact(z):
             z = z.to(self.stem.weight.dtype)
             x = self.stem(z if self.embed is None else torch.cat([z, self.embed(c)], 1))
+            x = x.contiguous(memory_format=torch.channels_last)  # as its convolutions want it
             for i, stage in enumerate(self.stages):
                 x = x.to(types[i])
                 x = stage(x if i == 0 else self.ups[i - 1](x))
@@ -264,6 +265,7 @@ class Discriminator(Trunk):
     def forward(self, image: Tensor, c: Tensor | None = None) -> Tensor:
         types = [self.dtype(i, image) for i in range(len(self.stages))]
         with exact(image):
+            image = image.contiguous(memory_format=torch.channels_last)
             x = self.from_image(image.to(types[-1]))
             for i in reversed(range(len(self.stages))):
                 x = self.stages[i](x.to(types[i]))

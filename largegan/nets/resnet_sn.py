@@ -80,6 +80,13 @@ def blocks_that_give(size: int, *, resolution: int, up: bool) -> tuple[int, ...]
     return (sizes.index(size),) if size in sizes else ()
 
 
+def attended(
+    blocks: Sequence[int] | None, size: int, resolution: int, *, up: bool
+) -> Sequence[int]:
+    """Blocks that self-attention follows: as listed, or where feature maps have `size` pixels."""
+    return blocks_that_give(size, resolution=resolution, up=up) if blocks is None else blocks
+
+
 class UpBlock(nn.Module):
     """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size.
 

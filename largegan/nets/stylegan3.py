@@ -16,6 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from largegan.errors import ConfigError
 from largegan.layers.equalized import EqualizedLinear
 from largegan.layers.lowpass import lowpass
 from largegan.layers.precision import compute_dtype, exact
@@ -194,6 +195,8 @@ def design(band: Band, factor: int, rate: int, filter_size: int, *, radial: bool
     """The filter that takes a band to or from a rate `factor` times higher; None for the same."""
     if factor == 1:
         return None
+    if filter_size < 1:
+        raise ConfigError(f"StyleGAN3's filter_size is {filter_size}; it must be at least 1")
     taps = filter_size * factor
     return lowpass(taps, cutoff=band.cutoff, width=2 * band.half_width, rate=rate, radial=radial)
 

@@ -50,6 +50,8 @@ def bands(
     The last `critical` of them are sampled critically: their cutoff is half of the rate. The
     shorter side has to be a power of two; what the longer one needs, `check_sizes` says.
     """
+    if margin < 0:
+        raise ConfigError(f"StyleGAN3's margin is {margin}; it must be 0 or more samples")
     short = min(height, width)
     check_order(short, layers, critical, first_cutoff, first_stopband, last_stopband)
     cutoffs = list(geometric(first_cutoff, short / 2, layers, critical))

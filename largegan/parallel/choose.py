@@ -7,9 +7,9 @@ from functools import partial
 from importlib import metadata
 
 from largegan.errors import ConfigError, EnvironmentFault
-from largegan.parallel.engine import MakeShare
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
+from largegan.parallel.share import MakeShare
 from largegan.parallel.told import read_settings, told_by_accelerate
 from largegan.recipe import Recipe
 

@@ -1,12 +1,13 @@
-"""Being asked to stop: SLURM's USR1 and TERM become a flag that all ranks read alike."""
+"""Being asked to stop: Ctrl-C, SLURM's USR1 and TERM become a flag that all ranks read alike."""
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from largegan.parallel.engine import Engine
 
-ASKED_BY = (signal.SIGTERM, signal.SIGUSR1)
+ASKED_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopRequest:
@@ -24,6 +25,10 @@ class StopRequest:
         self.before = {s: signal.signal(s, self._hear) for s in ASKED_BY}
 
     def _hear(self, number: int, frame: object) -> None:
+        if number == signal.SIGINT:
+            if self.heard:
+                raise KeyboardInterrupt
+            os.write(2, b"\nstopping after this iteration, and saving; Ctrl-C again: at once\n")
         self.heard = True
 
     def agreed(self, engine: "Engine") -> bool:

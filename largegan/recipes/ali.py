@@ -17,6 +17,7 @@ from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import minimax_d
 from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, init_weights
+from largegan.ranges import Beta, Fraction, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
@@ -25,19 +26,19 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class ALIOptions(NoiseToImageOptions):
     """Options of `ali`."""
 
-    z_dim: int = 64
+    z_dim: Width = 64
     """Numbers in a latent vector, standard normal."""
-    channels: int = 32
+    channels: Width = 32
     """Width next to the image, of all networks; it doubles from layer to layer, up to 16 times."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in generator and encoder."""
     d_norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the discriminator."""
-    dropout: float = 0.2
+    dropout: Fraction = 0.2
     """Of the discriminator's maps."""
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     """Adam's learning rate, both players."""
-    beta2: float = 0.999
+    beta2: Beta = 0.999
     """Adam's second beta (published: 0.001)."""
 
 

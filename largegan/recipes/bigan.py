@@ -19,6 +19,7 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import minimax_d
 from largegan.nets.bigan import BiGANGenerator, Trunk
+from largegan.ranges import LearningRate, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -27,17 +28,17 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 class BiGANOptions(NoiseToImageOptions):
     """Options of `bigan`."""
 
-    z_dim: int = 50
+    z_dim: Width = 50
     """Numbers in a latent vector, uniform in [-1, 1]."""
-    width: int = 1024
+    width: Width = 1024
     """Units of the hidden layers."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in generator and encoder."""
     d_norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the discriminator."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    weight_decay: float = 2.5e-5
+    weight_decay: Weight = 2.5e-5
     """L2 penalty on all weights."""
 
 

@@ -11,7 +11,6 @@ statistics follow the generator's own steps only, and the average's half-life gr
 instead of starting at step 20,000.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -28,7 +27,18 @@ from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.biggan import Discriminator, Generator
-from largegan.nets.resnet_sn import blocks_that_give
+from largegan.nets.resnet_sn import attended
+from largegan.ranges import (
+    Beta,
+    Depth,
+    Few,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    Weight,
+    WholeNumber,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
@@ -37,32 +47,38 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class LargeScaleOptions(NoiseToImageOptions):
     """Options of `biggan` and of `biggan_deep`."""
 
-    z_dim: int = 120
+    z_dim: Width = 120
     """Numbers in a latent vector, standard normal."""
-    shared_dim: int = 128
-    """Length of the class embedding."""
-    g_channels: int = 96
+    shared_dim: Few = 128
+    """Length of the class embedding that all norms share; 0: each has a table of its own."""
+    g_channels: Width = 96
     """Unit of the generator's widths (16 of them at 4 x 4)."""
-    d_channels: int = 96
+    d_channels: Width = 96
     """Unit of the discriminator's widths."""
-    attention: int = 64
+    g_widths: list[Width] | None = None
+    """The generator's feature maps at 4 x 4 and after each stage; null: multiples of g_channels."""
+    d_widths: list[Width] | None = None
+    """The discriminator's after each stage (BigGAN-deep: and before); null: of d_channels."""
+    d_activated_shortcut: bool = False
+    """The discriminator's shortcuts see activated features, as in StudioGAN."""
+    attention: WholeNumber = 64
     """Size of the feature maps with self-attention, in both networks; 0: none."""
-    g_attention_blocks: list[int] | None = None
+    g_attention_blocks: list[Few] | None = None
     """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
-    d_attention_blocks: list[int] | None = None
+    d_attention_blocks: list[Few] | None = None
     """The discriminator's."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
-    bn_eps: float = 1e-5
+    bn_eps: PositiveWeight = 1e-5
     """What batch norm adds to variances."""
     sync_bn: bool = True
     """Batch norm over the images of all ranks; with accumulation, of the micro-batches that
     ranks compute at the same moment."""
-    sn_values: int = 1
+    sn_values: Depth = 1
     """Singular values followed in each layer; the paper's figures show 3."""
-    sn_iterations: int = 1
+    sn_iterations: Depth = 1
     """Power iterations per update."""
-    sn_eps: float = 1e-6
+    sn_eps: PositiveWeight = 1e-6
     """Least norm of a singular vector."""
     sn_update: Literal["forward", "step"] = "forward"
     """Refine singular vectors in every forward (as published) or once a step."""
@@ -72,26 +88,26 @@ class LargeScaleOptions(NoiseToImageOptions):
     """What weights start as."""
     fold: bool = True
     """Resample inside the convolutions: the same numbers, less arithmetic."""
-    ortho: float = 1e-4
+    ortho: Weight = 1e-4
     """Weight of the orthogonal regularization of the generator."""
-    d_steps: int = 2
+    d_steps: Depth = 2
     """Discriminator steps per generator step."""
-    g_lr: float = 5e-5
+    g_lr: LearningRate = 5e-5
     """Adam's learning rate of the generator."""
-    d_lr: float = 2e-4
+    d_lr: LearningRate = 2e-4
     """Adam's learning rate of the discriminator."""
-    beta1: float = 0.0
+    beta1: Beta = 0.0
     """Adam's momentum, both players."""
-    adam_eps: float = 1e-6
+    adam_eps: PositiveWeight = 1e-6
     """What Adam adds to the roots that it divides by, both players."""
-    ema_halflife_nimg: float = 14_200_000
+    ema_halflife_nimg: Halflife = 14_200_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class BigGANOptions(LargeScaleOptions):
     """Options of `biggan`."""
 
-    z_dim: int = 120
+    z_dim: Width = 120
     """Numbers in a latent vector, standard normal; rounded down to equal parts."""
     hierarchical: bool = True
     """Each block sees its own part of z; else the first layer sees all of it."""
@@ -126,8 +142,9 @@ class LargeScaleGAN(NoiseToImage):
             size,
             z_dim=options.z_dim,
             channels=options.g_channels,
+            widths=options.g_widths,
             shared_dim=options.shared_dim,
-            attention=places(options.g_attention_blocks, options.attention, size, up=True),
+            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
             norm=options.norm,
             bn_eps=options.bn_eps,
             batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
@@ -136,7 +153,9 @@ class LargeScaleGAN(NoiseToImage):
         self.D = discriminator(
             size,
             channels=options.d_channels,
-            attention=places(options.d_attention_blocks, options.attention, size, up=False),
+            widths=options.d_widths,
+            activated_shortcut=options.d_activated_shortcut,
+            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
             **common,
         )
         self.z_dim = self.G.z_dim
@@ -214,8 +233,3 @@ class BigGAN(LargeScaleGAN):
         discriminator = partial(Discriminator, wide=options.d_wide)
         self.build_networks(data, options, generator, discriminator)
         self.build_players(options)
-
-
-def places(blocks: list[int] | None, size: int, resolution: int, *, up: bool) -> Sequence[int]:
-    """Blocks that self-attention follows: as listed, or where feature maps have `size` pixels."""
-    return blocks_that_give(size, resolution=resolution, up=up) if blocks is None else blocks

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from largegan.nets.biggan_deep import Discriminator, Generator, Shortcut
+from largegan.ranges import Depth, Width
 from largegan.recipe import DataSpec
 from largegan.recipes.biggan import LargeScaleGAN, LargeScaleOptions
 from largegan.recipes.noise_to_image import square_side
@@ -19,10 +20,10 @@ from largegan.recipes.noise_to_image import square_side
 class BigGANDeepOptions(LargeScaleOptions):
     """Options of `biggan_deep`."""
 
-    z_dim: int = 128
-    g_channels: int = 128
-    d_channels: int = 128
-    depth: int = 2
+    z_dim: Width = 128
+    g_channels: Width = 128
+    d_channels: Width = 128
+    depth: Depth = 2
     """Blocks a stage, in both networks."""
     shortcut: Shortcut = "identity"
     """The paper's blocks drop or append channels (identity), StudioGAN's have 1 x 1

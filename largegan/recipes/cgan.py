@@ -16,6 +16,7 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets import conditional
+from largegan.ranges import Beta, Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -26,19 +27,19 @@ class CGANOptions(NoiseToImageOptions):
 
     net: Literal["mlp", "conv"] = "conv"
     """The paper's MLPs, or DCGAN with the class beside its inputs."""
-    z_dim: int = 100
+    z_dim: Width = 100
     """Numbers in a latent vector, uniform in [-1, 1]."""
-    channels: int = 128
+    channels: Width = 128
     """Conv: width next to the image; it doubles at every halving of the size."""
-    width: int = 200
+    width: Width = 200
     """Mlp: unit of the layers' widths."""
     norm: Literal["batch", "none"] = "batch"
     """Conv: batch norm, or none, in both networks."""
-    d_steps: int = 1
+    d_steps: Depth = 1
     """Discriminator steps per generator step."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    beta1: float = 0.5
+    beta1: Beta = 0.5
     """Adam's momentum, both players."""
 
 

@@ -23,6 +23,7 @@ from largegan.layers.plain_norm import init_weights
 from largegan.losses import PATCH_LOSSES, patch_nce
 from largegan.nets.patch_sampler import PatchSampler
 from largegan.nets.resnet_translation import ResnetGenerator
+from largegan.ranges import Depth, Few, PositiveWeight, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
 from largegan.recipes.translation import (
     Translation,
@@ -39,25 +40,25 @@ class CUTOptions(TranslationOptions):
 
     direction: Literal["a_to_b", "b_to_a"] = "a_to_b"
     """Which domain becomes which."""
-    blocks: int | None = None
+    blocks: Depth | None = None
     """Residual blocks of the generator; null: 9, as published."""
     antialias: bool = True
-    gan: float = 1.0
+    gan: Weight = 1.0
     """Weight of the adversarial loss."""
-    nce: float = 1.0
+    nce: Weight = 1.0
     """Weight of the contrastive loss."""
     nce_identity: bool = True
     """Also compare images of the target domain with their own translation; needs domains of the
     same channels."""
-    nce_layers: list[int] | None = None
+    nce_layers: list[Few] | None = None
     """Generator layers whose features are compared; null: 0, 4, 8, 12, 16."""
     nce_across_images: bool = False
     """Negatives come from the whole micro-batch, not from the same image."""
-    patches: int = 256
+    patches: Width = 256
     """Places compared in each layer."""
-    projection: int = 256
+    projection: Width = 256
     """Numbers that features are projected to; 0: features are compared as they are."""
-    temperature: float = 0.07
+    temperature: PositiveWeight = 0.07
     """Of the contrastive loss."""
     flip_equivariance: bool = False
     """Translate mirrored images at random and compare them mirrored back."""

@@ -16,6 +16,7 @@ from torch import nn
 from largegan.errors import ConfigError
 from largegan.layers.image_pool import ImagePool
 from largegan.losses import PATCH_LOSSES
+from largegan.ranges import Weight, WholeNumber
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
 from largegan.recipes.translation import (
     ArchitectureOptions,
@@ -29,14 +30,14 @@ from largegan.recipes.translation import (
 class CycleGANOptions(ArchitectureOptions):
     """Options of `cyclegan`."""
 
-    cycle_a: float = 10.0
+    cycle_a: Weight = 10.0
     """Weight of a -> b -> a coming back (the paper's lambda)."""
-    cycle_b: float = 10.0
+    cycle_b: Weight = 10.0
     """Weight of b -> a -> b coming back."""
-    identity: float = 0.5
+    identity: Weight = 0.5
     """Weight of images of the target domain staying as they are, as a fraction of that domain's
     cycle weight; domains of different channels need 0."""
-    pool_size: int = 50
+    pool_size: WholeNumber = 50
     """Fakes that each discriminator remembers."""
 
 

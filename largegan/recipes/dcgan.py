@@ -13,6 +13,7 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets.dcgan import Discriminator, Generator
+from largegan.ranges import Beta, Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
@@ -21,17 +22,17 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class DCGANOptions(NoiseToImageOptions):
     """Options of `dcgan`."""
 
-    z_dim: int = 100
+    z_dim: Width = 100
     """Numbers in a latent vector, uniform in [-1, 1]."""
-    channels: int = 128
+    channels: Width = 128
     """Width next to the image; it doubles at every halving of the size."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in both networks."""
-    d_steps: int = 1
+    d_steps: Depth = 1
     """Discriminator steps per generator step."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    beta1: float = 0.5
+    beta1: Beta = 0.5
     """Adam's momentum, both players."""
 
 

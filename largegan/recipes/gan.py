@@ -12,6 +12,7 @@ from largegan.ema import Ema
 from largegan.layers.latents import uniform
 from largegan.losses import minimax_d, non_saturating_g, saturating_g
 from largegan.nets.mlp import ImageDiscriminator, ImageGenerator
+from largegan.ranges import Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -20,17 +21,17 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 class GANOptions(NoiseToImageOptions):
     """Options of `gan`."""
 
-    z_dim: int = 64
+    z_dim: Width = 64
     """Numbers in a latent vector, uniform in [-1, 1]."""
-    width: int = 256
+    width: Width = 256
     """Units of a hidden layer."""
-    layers: int = 2
+    layers: Depth = 2
     """Hidden layers of each network."""
-    d_steps: int = 1
+    d_steps: Depth = 1
     """Discriminator steps per generator step (the paper's k)."""
     g_loss: Literal["minimax", "non_saturating"] = "non_saturating"
     """Minimise log(1 - D(G(z))) as in Eq. 1, or maximise log D(G(z)) as advised below it."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
 
 

@@ -30,6 +30,16 @@ from largegan.losses import align, finite_difference_gp, relativistic_d, relativ
 from largegan.nets.gat import LEVELS, Discriminator, Generator
 from largegan.nets.latent_decoder import LatentDecoder
 from largegan.nets.pretrained import Teacher
+from largegan.ranges import (
+    Beta,
+    Depth,
+    Halflife,
+    LearningRate,
+    Place,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -38,43 +48,43 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 class GATOptions(NoiseToImageOptions):
     """Options of `gat`."""
 
-    z_dim: int = 64
+    z_dim: Width = 64
     """Numbers in a latent vector, standard normal."""
-    patch: int = 2
+    patch: Depth = 2
     """Side of a patch in pixels or latent cells; attention costs the 4th power of its inverse."""
-    g_width: int = 384
+    g_width: Width = 384
     """Numbers of a token in the generator (S, B, L, XL: 384, 768, 1024, 1152)."""
-    g_depth: int = 12
+    g_depth: Depth = 12
     """Blocks of the generator, a multiple of 4 (12, 12, 24, 28)."""
-    g_heads: int = 6
+    g_heads: Depth = 6
     """Attention heads of the generator (6, 12, 16, 16)."""
-    d_width: int = 384
+    d_width: Width = 384
     """Numbers of a token in the discriminator."""
-    d_depth: int = 12
+    d_depth: Depth = 12
     """Blocks of the discriminator."""
-    d_heads: int = 6
+    d_heads: Depth = 6
     """Attention heads of the discriminator."""
-    cmap_dim: int = 2048
+    cmap_dim: Width = 2048
     """Features in which the discriminator compares an image with its class."""
     conditional: bool = True
     """Use the classes when the data have them."""
-    gamma: float = 0.1
+    gamma: Weight = 0.1
     """Weight of the gradient penalties R1 and R2, halved."""
-    gp_sigma: float = 0.01
+    gp_sigma: PositiveWeight = 0.01
     """Length of the steps whose differences stand for gradients."""
-    lr: float | None = None
+    lr: LearningRate | None = None
     """Adam's learning rate, both players; null: 2e-4 * 768 / width, each its own."""
-    beta2: float = 0.99
+    beta2: Beta = 0.99
     """Adam's memory of squared gradients, both players (of gradients: none)."""
     align: str | None = None
     """timm network with local weights whose features of real images the discriminator has to
     predict (the paper: DINOv2, weight 1); null: none. For images, not for latents."""
-    decoder: str | None = None
+    decoder: Place | None = None
     """For latents: exported program (.pt2, from torch.export.save) that turns them into pictures;
     null: pictures show their first three channels."""
-    ema_halflife_nimg: float = 354_700
+    ema_halflife_nimg: Halflife = 354_700
     """Half-life of the averaged generator, in images (0.999 at batch 512)."""
-    ema_rampup: float | None = None
+    ema_rampup: Halflife | None = None
     """The half-life is at most this part of the images seen; null: no ramp-up, as published."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from largegan.ema import Ema
 from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets.mlp import MLP
+from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.toy import Toy, ToyOptions, refuse_images
@@ -19,7 +20,7 @@ from largegan.recipes.toy import Toy, ToyOptions, refuse_images
 class GaussianOptions(ToyOptions, GradientPenaltyOptions):
     """Options of `gaussian`."""
 
-    r1: float = 0.02
+    r1: Weight = 0.02
     """Weight of the gradient penalty."""
 
 

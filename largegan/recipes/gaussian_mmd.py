@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from largegan.ema import Ema
 from largegan.nets.mlp import MLP
+from largegan.ranges import PositiveWeight
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gmmn import MomentMatchingOptions, moment_loss
 from largegan.recipes.toy import Toy, ToyOptions, refuse_images
@@ -17,7 +18,7 @@ from largegan.recipes.toy import Toy, ToyOptions, refuse_images
 class GaussianMMDOptions(ToyOptions, MomentMatchingOptions):
     """Options of `gaussian_mmd`."""
 
-    variances: tuple[float, ...] = (0.1, 1.0, 10.0)
+    variances: tuple[PositiveWeight, ...] = (0.1, 1.0, 10.0)
     """Of the Gaussian kernels, which are summed."""
 
 

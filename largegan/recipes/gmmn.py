@@ -20,6 +20,7 @@ from largegan.errors import ConfigError
 from largegan.layers.latents import uniform
 from largegan.losses import gaussian_mmd2, root
 from largegan.nets.gmmn import MomentGenerator
+from largegan.ranges import Interval, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -36,7 +37,7 @@ class MomentMatchingOptions:
     """Of the squared discrepancy: with all pairs, or without those of an example with itself."""
     root: bool = True
     """Minimize the square root of the estimate (as published), not the estimate."""
-    group: int | None = None
+    group: Interval | None = None
     """Examples that are compared with each other; null: all of a micro-batch."""
 
 
@@ -44,13 +45,13 @@ class MomentMatchingOptions:
 class GMMNOptions(MomentMatchingOptions, NoiseToImageOptions):
     """Options of `gmmn`."""
 
-    variances: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
+    variances: tuple[PositiveWeight, ...] = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
     """Of the Gaussian kernels, on the scale of MNIST's pixels in [0, 1]; they are summed."""
-    z_dim: int = 10
+    z_dim: Width = 10
     """Numbers in a latent vector, uniform in [-1, 1]."""
-    width: int = 64
+    width: Width = 64
     """Units of the first hidden layer; the others have 4, 4 and 16 times as many."""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """Adam's learning rate."""
 
 

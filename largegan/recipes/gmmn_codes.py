@@ -17,6 +17,7 @@ from torch import Tensor
 from largegan.ema import Ema
 from largegan.layers.latents import uniform
 from largegan.nets.gmmn import Autoencoder, MomentGenerator
+from largegan.ranges import Fraction, Images, ImagesOrNone, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gmmn import MomentMatchingOptions, moment_loss
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
@@ -26,23 +27,23 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 class GMMNCodesOptions(MomentMatchingOptions, NoiseToImageOptions):
     """Options of `gmmn_codes`."""
 
-    variances: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+    variances: tuple[PositiveWeight, ...] = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
     """Of the Gaussian kernels on codes, which are summed."""
-    z_dim: int = 10
+    z_dim: Width = 10
     """Numbers in a latent vector, uniform in [-1, 1]."""
-    width: int = 64
+    width: Width = 64
     """Units of the first hidden layer; the others have 4, 4 and 16 times as many."""
-    code_dim: int = 32
+    code_dim: Width = 32
     """Numbers in a code, in [0, 1]."""
-    code_width: int = 1024
+    code_width: Width = 1024
     """Units of the auto-encoder's hidden layers."""
-    dropout: float = 0.2
+    dropout: Fraction = 0.2
     """Of the encoder's hidden layer."""
-    code_nimg: int = 200_000
+    code_nimg: Images = 200_000
     """Images after which the auto-encoder stops learning."""
-    start_nimg: int | None = None
+    start_nimg: ImagesOrNone | None = None
     """Images after which the generator begins; null: when the auto-encoder stops."""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """Adam's learning rate, both players."""
 
 

@@ -28,6 +28,7 @@ from largegan.nets.lapgan import (
     ResidualDiscriminator,
     ResidualGenerator,
 )
+from largegan.ranges import Fraction, Images, LearningRate, PositiveWeight, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -36,31 +37,31 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 class LAPGANOptions(NoiseToImageOptions):
     """Options of `lapgan`."""
 
-    base: int = 8
+    base: Width = 8
     """Pixels of the coarsest level; the image's size is this times a power of two."""
-    z_dim: int = 100
+    z_dim: Width = 100
     """Numbers in the latent vector of the coarsest level; every other level has a map of noise."""
-    g_width: int = 1200
+    g_width: Width = 1200
     """Units of a hidden layer of the coarsest generator (published: 8000)."""
-    d_width: int = 1600
+    d_width: Width = 1600
     """Units of a hidden layer of the coarsest discriminator."""
-    channels: int = 64
+    channels: Width = 64
     """Width of the convolutions of the other levels."""
     conditional: bool = True
     """Whether classes, where the data have them, enter every network."""
-    dropout: float = 0.5
+    dropout: Fraction = 0.5
     """Of the discriminators."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam with beta1 0.5, or SGD as published."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Learning rate of all players (published, for SGD: 0.02)."""
-    momentum: float = 0.0
+    momentum: Fraction = 0.0
     """Of SGD, at the start (published without classes: 0.5)."""
-    momentum_growth: float = 0.0008
+    momentum_growth: Weight = 0.0008
     """What an epoch adds to it, up to 0.7."""
-    lr_decay: float = 1.00004
+    lr_decay: PositiveWeight = 1.00004
     """What an epoch divides SGD's learning rate by."""
-    epoch_nimg: int = 50_000
+    epoch_nimg: Images = 50_000
     """Images of an epoch."""
 
 

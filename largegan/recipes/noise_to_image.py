@@ -8,6 +8,7 @@ from torch import Tensor
 
 from largegan.errors import ConfigError
 from largegan.layers.latents import normal
+from largegan.ranges import Halflife, Width
 from largegan.recipe import Batch, DataSpec, Progress, Recipe
 
 
@@ -15,9 +16,9 @@ from largegan.recipe import Batch, DataSpec, Progress, Recipe
 class NoiseToImageOptions:
     """Options of every such recipe."""
 
-    z_dim: int = 128
+    z_dim: Width = 128
     """Numbers in a latent vector."""
-    ema_halflife_nimg: float = 10_000
+    ema_halflife_nimg: Halflife = 10_000
     """Half-life of the averaged generator, in images."""
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import PATCH_LOSSES
+from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
 from largegan.recipes.translation import (
     ArchitectureOptions,
@@ -37,7 +38,7 @@ class Pix2PixOptions(ArchitectureOptions):
     norm: Literal["instance", "batch", "none"] = "batch"
     dropout: bool = True
     gan_loss: Literal["lsgan", "vanilla", "hinge"] = "vanilla"
-    l1: float = 100.0
+    l1: Weight = 100.0
     """Weight of the distance to the true image (the paper's lambda)."""
 
 

@@ -36,6 +36,7 @@ from largegan.losses import hinge_d, hinge_g
 from largegan.nets.fastgan import WIDTHS, Generator
 from largegan.nets.pretrained import Backbone
 from largegan.nets.projected import KERNEL, Discriminators, Projector
+from largegan.ranges import Depth, Halflife, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -47,9 +48,9 @@ CUTOUT = 0.2
 class ProjectedGANOptions(NoiseToImageOptions):
     """Options of `projected_gan`."""
 
-    z_dim: int = 256
+    z_dim: Width = 256
     """Numbers in a latent vector, standard normal."""
-    channels: int = 128
+    channels: Width = 128
     """Unit of the generator's widths: 16 of them at 4x4, 1 at 128x128."""
     lite: bool = False
     """A generator with one convolution a size and no noise: a third of the time."""
@@ -60,15 +61,15 @@ class ProjectedGANOptions(NoiseToImageOptions):
     backbone: str = "efficientnet_lite0"
     """The frozen network whose features are judged: efficientnet_lite0, or a convolutional model of
     timm whose weights lie in a weights folder."""
-    backbone_size: int = 224
+    backbone_size: Width = 224
     """Smaller images are enlarged to this side before the backbone; a multiple of 32."""
     mixing: Literal["none", "channels", "scales"] = "scales"
     """How features are mixed at random: not, across channels, or across channels and scales."""
-    features: int = 64
+    features: Width = 64
     """Width of the mixed maps."""
     expand: bool = True
     """Coarser maps are wider, by 2, 4 and 8 before the mixing of scales."""
-    judges: int = 4
+    judges: Depth = 4
     """So many discriminators, from the finest map on."""
     separable: bool = False
     """Discriminators of depthwise separable convolutions."""
@@ -76,9 +77,9 @@ class ProjectedGANOptions(NoiseToImageOptions):
     """Discriminators that judge small patches: one halving each."""
     augment: bool = True
     """DiffAugment of what the discriminators see: colors, translation, cutout."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    ema_halflife_nimg: float | None = None
+    ema_halflife_nimg: Halflife | None = None
     """Half-life of the averaged generator, in images; null: 312.5 batches."""
 
 

@@ -22,6 +22,18 @@ from largegan.errors import ConfigError
 from largegan.layers.precision import exact
 from largegan.losses import relativistic_d, relativistic_g
 from largegan.nets.r3gan import Discriminator, Generator
+from largegan.ranges import (
+    Base,
+    Beta,
+    Depth,
+    Few,
+    Fraction,
+    Halflife,
+    Images,
+    LearningRate,
+    Weight,
+    Width,
+)
 from largegan.recipe import (
     Batch,
     DataSpec,
@@ -38,53 +50,54 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 # Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
 TRANSFORMS = dict.fromkeys(GROUPS["bg"], 1.0) | dict.fromkeys(GROUPS["color"], 0.5) | {"cutout": 1}
 SMALLEST = 4  # sides of the first stage, at least
+LARGEST_START = 16 * 16  # pixels of the first stage; more means a size that hardly halves
 
 
 @dataclass(frozen=True, kw_only=True)
 class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions):
     """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
 
-    z_dim: int = 64
+    z_dim: Width = 64
     """Numbers in a latent vector, standard normal."""
-    channel_base: int = 24576
+    channel_base: Base = 24576
     """A stage has this over its longer side feature maps (a multiple of what its groups need)."""
-    channel_max: int = 768
+    channel_max: Width = 768
     """At most so many feature maps (the paper's ImageNet: 1536, with a base of 49152)."""
-    widths: list[int] | None = None
+    widths: list[Width] | None = None
     """Feature maps of every stage, the smallest first; null: as the two numbers above say."""
-    group_width: int = 16
+    group_width: Width = 16
     """Features in a group of the 3x3 convolutions."""
-    groups: list[int] | None = None
+    groups: list[Few] | None = None
     """Groups of the 3x3 convolutions of every stage; null: of the width above."""
-    blocks: int = 2
+    blocks: Depth = 2
     """Residual blocks of every stage."""
-    expansion: int = 2
+    expansion: Depth = 2
     """Residual branches are so many times wider inside."""
-    g_embed_dim: int = 64
+    g_embed_dim: Width = 64
     """Numbers that the generator sees a class as."""
-    d_embed_dim: int | None = None
+    d_embed_dim: Width | None = None
     """Numbers that the discriminator sees a class as; null: the width of its last stage."""
     conditional: bool = True
     """Use the classes when the data have them."""
-    sixteen_bit_stages: int = 3
+    sixteen_bit_stages: Few = 3
     """So many stages, from the image on, use 16 bits where train.precision is bf16."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    lr_final: float = 5e-5
+    lr_final: LearningRate = 5e-5
     """Where it ends."""
-    beta2: float = 0.9
+    beta2: Beta = 0.9
     """Adam's memory of squared gradients, both players (of gradients: none)."""
-    beta2_final: float = 0.99
+    beta2_final: Beta = 0.99
     """Where it ends."""
-    gamma: float = 0.05
+    gamma: Weight = 0.05
     """Weight of the gradient penalties."""
-    gamma_final: float = 0.005
+    gamma_final: Weight = 0.005
     """Where it ends."""
-    ema_halflife_nimg: float = 5_000_000
+    ema_halflife_nimg: Halflife = 5_000_000
     """Half-life of the averaged generator in images, at the end; it starts at 0."""
-    augment_p: float = 0.55
+    augment_p: Fraction = 0.55
     """Probability of ADA's transforms (of colours: half of it) at the end; it starts at 0."""
-    schedule_nimg: int = 20_000_000
+    schedule_nimg: Images = 20_000_000
     """Images in which all of these end (normally train.total_nimg)."""
 
 
@@ -94,7 +107,7 @@ class R3GAN(NoiseToImage):
     def __init__(self, data: DataSpec, options: R3GANOptions):
         """
         Args:
-            data: what the images look like; both sides halve down to 4 to 32 pixels.
+            data: what the images look like; their sides halve down to 4x4 to 16x16 pixels.
             options: see `R3GANOptions`.
         """
         super().__init__()
@@ -194,9 +207,9 @@ def stage_sizes(height: int, width: int) -> list[tuple[int, int]]:
     while all(side % 2 == 0 and side >= 2 * SMALLEST for side in sizes[0]):
         sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
     h, w = sizes[0]
-    if min(h, w) < SMALLEST or h * w > 32 * 32:
+    if min(h, w) < SMALLEST or h * w > LARGEST_START:
         raise ConfigError(
-            f"R3GAN halves images down to a first stage of at least 4x4 and at most 32x32 pixels; "
+            f"R3GAN halves images down to a first stage of at least 4x4 and at most 16x16 pixels; "
             f"{height}x{width} ends at {h}x{w}: pack the data at sides that are multiples of a "
             "power of two, such as 32, 48 or 256"
         )
@@ -210,6 +223,9 @@ def features(side: int, base: int, most: int, unit: int) -> int:
 
 def check(o: R3GANOptions) -> None:
     """Refuses options that no network or schedule can be made of."""
+    for name in ("blocks", "group_width", "expansion", "schedule_nimg"):
+        if getattr(o, name) < 1:
+            raise ConfigError(f"recipe.{name} is {getattr(o, name)}; it must be at least 1")
     if max(o.group_width, o.expansion) % min(o.group_width, o.expansion):
         raise ConfigError(
             f"recipe.group_width {o.group_width} and recipe.expansion {o.expansion} do not fit: "
@@ -217,7 +233,3 @@ def check(o: R3GANOptions) -> None:
         )
     if not 0 <= o.augment_p <= 1:
         raise ConfigError(f"recipe.augment_p is {o.augment_p:g}; a probability is from 0 to 1")
-    if o.schedule_nimg < 1:
-        raise ConfigError(
-            f"recipe.schedule_nimg is {o.schedule_nimg}; give the images of the run, at least 1"
-        )

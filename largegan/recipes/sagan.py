@@ -18,7 +18,17 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.resnet_sn import Discriminator, Generator, blocks_that_give
+from largegan.nets.resnet_sn import Discriminator, Generator, attended
+from largegan.ranges import (
+    Beta,
+    Depth,
+    Few,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    WholeNumber,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
@@ -27,29 +37,38 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class SAGANOptions(NoiseToImageOptions):
     """Options of `sagan`."""
 
-    z_dim: int = 128
+    z_dim: Width = 128
     """Numbers in a latent vector, standard normal."""
-    g_channels: int = 64
+    g_channels: Width = 64
     """Unit of the generator's widths (16 of them at 4 x 4)."""
-    d_channels: int = 64
+    d_channels: Width = 64
     """Unit of the discriminator's widths."""
-    attention: int = 64
+    attention: WholeNumber = 64
     """Size of the feature maps with self-attention, in both networks; 0: none."""
+    g_attention_blocks: list[Few] | None = None
+    """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
+    d_attention_blocks: list[Few] | None = None
+    """The discriminator's."""
+    d_activated_shortcut: bool = False
+    """The discriminator's shortcuts see activated features, as in StudioGAN."""
+    sn_refine_in_eval: bool = True
+    """Refine copies of singular vectors once more while sampling, as BigGAN-PyTorch does and torch
+    does not."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
-    sn_eps: float = 1e-6
+    sn_eps: PositiveWeight = 1e-6
     """Least norm of a singular vector."""
     fold: bool = True
     """Resample inside the convolutions: the same numbers, less arithmetic."""
-    d_steps: int = 1
+    d_steps: Depth = 1
     """Discriminator steps per generator step."""
-    g_lr: float = 1e-4
+    g_lr: LearningRate = 1e-4
     """Adam's learning rate of the generator."""
-    d_lr: float = 4e-4
+    d_lr: LearningRate = 4e-4
     """Adam's learning rate of the discriminator."""
-    beta2: float = 0.9
+    beta2: Beta = 0.9
     """Adam's second momentum, both players; BigGAN-PyTorch takes 0.999."""
-    ema_halflife_nimg: float = 1_770_000
+    ema_halflife_nimg: Halflife = 1_770_000
 
 
 class SAGAN(NoiseToImage):
@@ -67,7 +86,7 @@ class SAGAN(NoiseToImage):
         size = square_side(data, "sagan")
         shape = {"image_channels": data.channels, "num_classes": data.num_classes}
         common = shape | {
-            "spectral": Spectral(eps=options.sn_eps, refine_in_eval=True),
+            "spectral": Spectral(eps=options.sn_eps, refine_in_eval=options.sn_refine_in_eval),
             "fold": options.fold,
         }
         self.G = Generator(
@@ -75,14 +94,15 @@ class SAGAN(NoiseToImage):
             z_dim=options.z_dim,
             channels=options.g_channels,
             norm=options.norm,
-            attention=blocks_that_give(options.attention, resolution=size, up=True),
+            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
             **common,
         )
         self.D = Discriminator(
             size,
             channels=options.d_channels,
             norm="spectral",
-            attention=blocks_that_give(options.attention, resolution=size, up=False),
+            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
+            activated_shortcut=options.d_activated_shortcut,
             **common,
         )
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)

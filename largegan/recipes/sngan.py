@@ -16,6 +16,7 @@ from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.resnet_sn import Discriminator, Generator
+from largegan.ranges import Depth, Images, LearningRate, Width
 from largegan.recipe import (
     Batch,
     DataSpec,
@@ -33,11 +34,11 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class SNGANOptions(NoiseToImageOptions):
     """Options of `sngan`."""
 
-    z_dim: int = 128
+    z_dim: Width = 128
     """Numbers in a latent vector, standard normal."""
-    g_channels: int = 64
+    g_channels: Width = 64
     """Unit of the generator's widths (4 of them at 32 pixels)."""
-    d_channels: int = 64
+    d_channels: Width = 64
     """Unit of the discriminator's widths (2 of them at 32 pixels)."""
     g_norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
@@ -45,11 +46,11 @@ class SNGANOptions(NoiseToImageOptions):
     """Use the classes when the data have them."""
     d_activated_shortcut: bool = False
     """The discriminator's shortcuts see activated features, as in StudioGAN."""
-    d_steps: int = 5
+    d_steps: Depth = 5
     """Discriminator steps per generator step."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate at the start, both players."""
-    decay_nimg: int | None = None
+    decay_nimg: Images | None = None
     """Images after which the learning rate has come down to 0; null: constant."""
 
 

@@ -16,9 +16,16 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.losses import PATCH_LOSSES
 from largegan.nets.content import ContentLoss
-from largegan.nets.upscalers import Judge, Upscaler, check_scale, judge, upscaler
+from largegan.nets.upscalers import Judge, Upscaler, judge
+from largegan.ranges import Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
-from largegan.recipes.srresnet import PIXEL_LOSSES, SuperResolutionOptions, reduced, unit
+from largegan.recipes.srresnet import (
+    PIXEL_LOSSES,
+    SuperResolutionOptions,
+    build_upscaler,
+    reduced,
+    unit,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +34,7 @@ class SRGANOptions(SuperResolutionOptions):
 
     discriminator: Judge = "srgan"
     """The paper's, MMagic's and BasicSR's (vgg), or one that judges every pixel (unet)."""
-    d_channels: int = 64
+    d_channels: Width = 64
     """Width of the discriminator's first layer."""
     content: str = "vgg19"
     """Network of the content loss: vgg19, a timm model with local weights, or random:NAME."""
@@ -35,11 +42,11 @@ class SRGANOptions(SuperResolutionOptions):
     """Distance between its features."""
     pixel: Literal["l1", "mse"] = "l1"
     """Distance between pixels."""
-    pixel_weight: float = 1e-2
+    pixel_weight: Weight = 1e-2
     """Weight of the distance between pixels."""
-    content_weight: float = 1.0
+    content_weight: Weight = 1.0
     """Weight of the distance between features; 0: no content network."""
-    gan_weight: float = 5e-3
+    gan_weight: Weight = 5e-3
     """Weight of the adversarial loss of the generator."""
     gan_loss: Literal["lsgan", "vanilla", "hinge", "wgan"] = "vanilla"
     """Least squares, cross entropy, hinge or Wasserstein."""
@@ -53,24 +60,15 @@ class SRGAN(Recipe):
 
     def __init__(self, data: DataSpec, options: SRGANOptions):
         super().__init__()
-        size = (data.height, data.width)
-        check_scale(options.scale, size)
         self.options, self.scale = options, options.scale
         self.pixel, self.gan = PIXEL_LOSSES[options.pixel], PATCH_LOSSES[options.gan_loss]
         self.content = ContentLoss(
             options.content, distance=options.content_distance, weight=options.content_weight
         )
-        self.G = upscaler(
-            options.generator,
-            image_channels=data.channels,
-            channels=options.channels,
-            blocks=options.blocks,
-            scale=options.scale,
-            norm=options.norm,
-        )
+        self.G = build_upscaler(data, options)
         self.D = judge(
             options.discriminator,
-            size=size,
+            size=(data.height, data.width),
             image_channels=data.channels,
             channels=options.d_channels,
             norm=options.norm,

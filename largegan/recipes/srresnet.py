@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.layers.resize import imresize
 from largegan.nets.upscalers import Generator, Upscaler, check_scale, upscaler
+from largegan.ranges import Depth, Halflife, LearningRate, Scale, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 
 PIXEL_LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
@@ -25,19 +26,19 @@ PIXEL_LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
 class SuperResolutionOptions:
     """Options that all super-resolution recipes have."""
 
-    scale: int = 4
+    scale: Scale = 4
     """How many times larger the result is."""
     generator: Generator = "srresnet"
     """The paper's network, the one without batch norm, or ESRGAN's dense blocks."""
-    channels: int = 64
+    channels: Width = 64
     """Width of the generator."""
-    blocks: int | None = None
+    blocks: Depth | None = None
     """Residual blocks; null: as published, 16, or 23 of rrdb."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, where the published network has it."""
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     """Adam's learning rate."""
-    ema_halflife_nimg: float = 10_000
+    ema_halflife_nimg: Halflife = 10_000
     """Half-life of the averaged generator, in images."""
 
 
@@ -60,6 +61,19 @@ def reduced(images: Tensor, scale: int) -> Tensor:
     return ((small.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
+def build_upscaler(data: DataSpec, options: SuperResolutionOptions) -> nn.Module:
+    """Raises `ConfigError` when the scale does not divide the images."""
+    check_scale(options.scale, (data.height, data.width))
+    return upscaler(
+        options.generator,
+        image_channels=data.channels,
+        channels=options.channels,
+        blocks=options.blocks,
+        scale=options.scale,
+        norm=options.norm,
+    )
+
+
 class SRResNet(Recipe):
     """Super-resolution by a pixel loss (Ledig et al., 2017, the generator alone)."""
 
@@ -67,16 +81,8 @@ class SRResNet(Recipe):
 
     def __init__(self, data: DataSpec, options: SRResNetOptions):
         super().__init__()
-        check_scale(options.scale, (data.height, data.width))
         self.scale, self.pixel = options.scale, PIXEL_LOSSES[options.pixel]
-        self.G = upscaler(
-            options.generator,
-            image_channels=data.channels,
-            channels=options.channels,
-            blocks=options.blocks,
-            scale=options.scale,
-            norm=options.norm,
-        )
+        self.G = build_upscaler(data, options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = {"G": Player([self.G], adam(options.lr, 0.9, 0.999))}
         self.phases = [Phase("G", self.generator)]

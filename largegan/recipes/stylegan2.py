@@ -25,6 +25,19 @@ from largegan.layers.running_mean import RunningMean
 from largegan.losses import non_saturating_g, path_lengths
 from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
 from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.ranges import (
+    Base,
+    Depth,
+    Few,
+    Fraction,
+    Halflife,
+    Images,
+    Interval,
+    LearningRate,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 
@@ -39,15 +52,15 @@ AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 im
 class StyleGAN2Options(GradientPenaltyOptions):
     """Options of `stylegan2`."""
 
-    z_dim: int = 512
+    z_dim: Width = 512
     """Numbers in a latent vector, standard normal."""
-    w_dim: int = 512
+    w_dim: Width = 512
     """Numbers in an intermediate latent vector."""
-    mapping_layers: int = 2
+    mapping_layers: Depth = 2
     """Layers between z and w (the papers: 8; 2 is enough with ADA)."""
-    channel_base: int | None = None
+    channel_base: Base | None = None
     """Feature maps are this over the resolution; null: 32768 from 512 pixels on, else 16384."""
-    channel_max: int = 512
+    channel_max: Width = 512
     """At most so many feature maps."""
     g_architecture: Literal["skip", "resnet", "orig"] = "skip"
     """How the generator's blocks are joined."""
@@ -55,45 +68,45 @@ class StyleGAN2Options(GradientPenaltyOptions):
     """How the discriminator's blocks are joined."""
     noise: bool = True
     """The generator has noise inputs; small networks may draw a grain with them."""
-    conv_clamp: float | None = 256.0
+    conv_clamp: PositiveWeight | None = 256.0
     """Bound of activations (training with 16 bits); null: none."""
-    mbstd_group: int = 4
+    mbstd_group: Depth = 4
     """Images whose standard deviation the discriminator sees together."""
-    mbstd_features: int = 1
+    mbstd_features: Few = 1
     """In so many feature maps; 0: it does not see it."""
-    w_avg_beta: float = 0.995
+    w_avg_beta: Fraction = 0.995
     """How much of the mean w, which truncation pulls to, an optimizer step keeps."""
     conditional: bool = True
     """Use the classes when the data have them."""
-    style_mixing: float = 0.9
+    style_mixing: Fraction = 0.9
     """Probability that later layers take their styles from another latent."""
-    r1_gamma: float | None = None
+    r1_gamma: Weight | None = None
     """Weight of the gradient penalty; null: 0.0002 height width / batch."""
-    r1_every: int = 16
+    r1_every: Interval = 16
     """Iterations between gradient penalties."""
-    pl_weight: float = 2.0
+    pl_weight: Weight = 2.0
     """Weight of the path length penalty; 0 leaves its phase out."""
-    pl_every: int = 4
+    pl_every: Interval = 4
     """Iterations between path length penalties."""
-    pl_shrink: int = 2
+    pl_shrink: Interval = 2
     """The penalty is computed on a batch so many times smaller."""
-    lr: float | None = None
+    lr: LearningRate | None = None
     """Adam's learning rate, both players; null: 0.002 from 1024 pixels on, else 0.0025."""
-    ema_halflife_nimg: float | None = None
+    ema_halflife_nimg: Halflife | None = None
     """Half-life of the averaged generator, in images; null: 312.5 batches."""
-    ema_rampup: float | None = 0.05
+    ema_rampup: Halflife | None = 0.05
     """The half-life is at most this part of the images seen; null: no ramp-up."""
     augment: Literal["ada", "diffaugment", "none"] = "ada"
     """What the discriminator sees images through; "ada" adapts its probability p."""
     ada_transforms: Transforms = "bgc"
     """Which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc."""
-    ada_target: float | None = 0.6
+    ada_target: Fraction | None = 0.6
     """How sure of real images the discriminator should be; null: p stays."""
-    ada_nimg_to_full: int = 500_000
+    ada_nimg_to_full: Images = 500_000
     """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
-    ada_p: float = 0.0
+    ada_p: Fraction = 0.0
     """P at the start."""
-    freeze_d: int = 0
+    freeze_d: Few = 0
     """Fine-tuning leaves so many layers of the discriminator as they are, counted from the
     image on (Mo et al., 2020: Freeze-D)."""
 

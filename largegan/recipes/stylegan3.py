@@ -25,6 +25,19 @@ from largegan.losses import non_saturating_g
 from largegan.nets.stylegan2 import Mapping
 from largegan.nets.stylegan2_discriminator import Discriminator
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
+from largegan.ranges import (
+    Base,
+    Depth,
+    Few,
+    Fraction,
+    Halflife,
+    Images,
+    Interval,
+    LearningRate,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.stylegan2 import AUTO_EMA_ITERATIONS, Transforms, freeze_first
@@ -39,71 +52,71 @@ class StyleGAN3Options(GradientPenaltyOptions):
 
     configuration: Literal["t", "r"] = "t"
     """What the generator is equivariant to: translations, or rotations too (slower)."""
-    z_dim: int = 512
+    z_dim: Width = 512
     """Numbers in a latent vector, standard normal."""
-    w_dim: int = 512
+    w_dim: Width = 512
     """Numbers in an intermediate latent vector."""
-    mapping_layers: int = 2
+    mapping_layers: Depth = 2
     """Layers between z and w."""
-    channel_base: int | None = None
+    channel_base: Base | None = None
     """The generator's feature maps are half of this over a layer's cutoff; null: 32768 from 512
     pixels on, else 16384, and twice that for "r"."""
-    channel_max: int | None = None
+    channel_max: Width | None = None
     """At most so many feature maps in the generator; null: 512, and twice that for "r"."""
-    layers: int = 14
+    layers: Depth = 14
     """Layers of the generator before the one that draws the image."""
-    critical: int = 2
+    critical: Few = 2
     """So many of its last layers use every frequency that their pixels can show."""
-    first_cutoff: float = 2.0
+    first_cutoff: PositiveWeight = 2.0
     """Highest frequency of the first layer, in cycles per image."""
-    first_stopband: float = 2**2.1
+    first_stopband: PositiveWeight = 2**2.1
     """Where the first layer's filter has stopped everything."""
-    last_stopband: float = 2**0.3
+    last_stopband: PositiveWeight = 2**0.3
     """The same of the last layer, as a multiple of its cutoff."""
-    margin: int = 10
+    margin: Few = 10
     """Samples around the image in every layer but the last two."""
-    filter_size: int = 6
+    filter_size: Depth = 6
     """Taps of the filters, for each sample of the lower rate."""
-    conv_clamp: float | None = 256.0
+    conv_clamp: PositiveWeight | None = 256.0
     """Bound of activations (training with 16 bits); null: none."""
-    magnitude_halflife_nimg: float = 20_000
+    magnitude_halflife_nimg: Halflife = 20_000
     """Half-life of the mean squares that the generator's layers divide their inputs by."""
-    d_channel_base: int | None = None
+    d_channel_base: Base | None = None
     """The discriminator's feature maps are this over the resolution; null: 32768 from 512 pixels
     on, else 16384."""
-    d_channel_max: int = 512
+    d_channel_max: Width = 512
     """At most so many feature maps in the discriminator."""
-    mbstd_group: int = 4
+    mbstd_group: Depth = 4
     """Images whose standard deviation the discriminator sees together."""
     conditional: bool = True
     """Use the classes when the data have them."""
-    r1_gamma: float | None = None
+    r1_gamma: Weight | None = None
     """Weight of the gradient penalty; null: 0.001 height width / batch, as all published ones."""
-    r1_every: int = 16
+    r1_every: Interval = 16
     """Iterations between gradient penalties."""
-    g_lr: float = 0.0025
+    g_lr: LearningRate = 0.0025
     """Adam's learning rate of the generator."""
-    d_lr: float = 0.002
+    d_lr: LearningRate = 0.002
     """Adam's learning rate of the discriminator."""
-    ema_halflife_nimg: float | None = None
+    ema_halflife_nimg: Halflife | None = None
     """Half-life of the averaged generator, in images; null: 312.5 batches."""
-    ema_rampup: float | None = 0.05
+    ema_rampup: Halflife | None = 0.05
     """The half-life is at most this part of the images seen; null: no ramp-up."""
-    blur_sigma: float | None = None
+    blur_sigma: Weight | None = None
     """How far D's images are blurred at first, in pixels; null: 10 for "r", else 0."""
-    blur_fade_nimg: float | None = None
+    blur_fade_nimg: Halflife | None = None
     """Images in which the blur fades; null: 6250 batches."""
     augment: Literal["ada", "diffaugment", "none"] = "ada"
     """What the discriminator sees images through; "ada" adapts its probability p."""
     ada_transforms: Transforms = "bgc"
     """Which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc."""
-    ada_target: float | None = 0.6
+    ada_target: Fraction | None = 0.6
     """How sure of real images the discriminator should be; null: p stays."""
-    ada_nimg_to_full: int = 500_000
+    ada_nimg_to_full: Images = 500_000
     """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
-    ada_p: float = 0.0
+    ada_p: Fraction = 0.0
     """P at the start."""
-    freeze_d: int = 0
+    freeze_d: Few = 0
     """Fine-tuning leaves so many layers of the discriminator as they are (Mo et al., 2020)."""
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
+from largegan.ranges import Halflife, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Progress, Recipe
 
 MEAN, STD = 4.0, 1.25
@@ -17,13 +18,13 @@ MEAN, STD = 4.0, 1.25
 class ToyOptions:
     """Options that every toy has."""
 
-    z_dim: int = 16
+    z_dim: Width = 16
     """Uniform numbers that one example is made from."""
-    width: int = 64
+    width: Width = 64
     """Units of a hidden layer."""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
     """Adam's learning rate, all players."""
-    ema_halflife_nimg: float = 50_000
+    ema_halflife_nimg: Halflife = 50_000
     """Half-life of the averaged generator, in examples."""
 
 
@@ -59,7 +60,8 @@ class Toy(Recipe):
         found = self.measure(generator)
         title = "  ".join(f"{k} {v:.2f} ({self.targets[k]:g})" for k, v in found.items())
         samples = {"generated": self.sample(100_000, generator)}
-        return histograms(noise, samples, title=f"found (wanted): {title}")
+        name = type(self).__name__
+        return histograms(noise, samples, title=f"{name}\nfound (wanted): {title}")
 
 
 def refuse_images(data: DataSpec, recipe: str) -> None:

@@ -9,6 +9,7 @@ from largegan.ema import Ema
 from largegan.layers.plain_norm import use_own_statistics
 from largegan.nets.patchgan import discriminator
 from largegan.nets.translators import translator
+from largegan.ranges import Depth, Halflife, Images, ImagesOrNone, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Recipe, adam, linear_decay
 
 
@@ -16,11 +17,11 @@ from largegan.recipe import Batch, DataSpec, Player, Progress, Recipe, adam, lin
 class TranslationOptions:
     """Options of every such recipe."""
 
-    g_channels: int = 64
+    g_channels: Width = 64
     """Width of a generator's first layer."""
-    d_channels: int = 64
+    d_channels: Width = 64
     """Width of a discriminator's first layer."""
-    d_layers: int = 3
+    d_layers: Depth = 3
     """Halvings in a discriminator; 3 sees 70 x 70 patches, 0 single pixels."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """In all networks."""
@@ -35,13 +36,13 @@ class TranslationOptions:
     """0.5 in a generator's blocks, or in a U-Net's inner levels."""
     gan_loss: Literal["lsgan", "vanilla", "hinge"] = "lsgan"
     """Least squares, cross entropy or hinge."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
-    constant_nimg: int | None = None
+    constant_nimg: ImagesOrNone | None = None
     """Images before the learning rate begins to fall; null: it never does."""
-    decay_nimg: int = 100_000
+    decay_nimg: Images = 100_000
     """Images over which it falls to 0."""
-    ema_halflife_nimg: float = 1_000
+    ema_halflife_nimg: Halflife = 1_000
     """Half-life of an averaged generator, in images."""
 
 
@@ -51,7 +52,7 @@ class ArchitectureOptions(TranslationOptions):
 
     architecture: Literal["resnet", "unet"] = "resnet"
     """Of a generator."""
-    depth: int | None = None
+    depth: Depth | None = None
     """Residual blocks, or U-Net levels; null: as published for the size."""
 
 

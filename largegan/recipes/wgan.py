@@ -17,6 +17,7 @@ from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.dcgan import Discriminator, Generator
+from largegan.ranges import Depth, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
@@ -25,17 +26,17 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class WGANOptions(NoiseToImageOptions):
     """Options of `wgan`."""
 
-    z_dim: int = 100
+    z_dim: Width = 100
     """Numbers in a latent vector, standard normal."""
-    channels: int = 128
+    channels: Width = 128
     """Width next to the image; it doubles at every halving of the size."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in both networks."""
-    n_critic: int = 5
+    n_critic: Depth = 5
     """Critic steps per generator step."""
-    clip: float = 0.01
+    clip: PositiveWeight = 0.01
     """The critic's weights stay in [-clip, clip]."""
-    lr: float = 5e-5
+    lr: LearningRate = 5e-5
     """RMSprop's learning rate, both players."""
 
 

@@ -14,6 +14,7 @@ from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.resnet_sn import Discriminator, Generator
+from largegan.ranges import Depth, Images, LearningRate, Weight, Width
 from largegan.recipe import (
     Batch,
     DataSpec,
@@ -32,21 +33,21 @@ from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, s
 class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions):
     """Options of `wgan_gp`."""
 
-    z_dim: int = 128
+    z_dim: Width = 128
     """Numbers in a latent vector, standard normal."""
-    g_channels: int = 32
+    g_channels: Width = 32
     """Unit of the generator's widths (4 of them at 32 pixels)."""
-    d_channels: int = 64
+    d_channels: Width = 64
     """Unit of the critic's widths (2 of them at 32 pixels)."""
     g_norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
-    n_critic: int = 5
+    n_critic: Depth = 5
     """Critic steps per generator step."""
-    gp: float = 10.0
+    gp: Weight = 10.0
     """Weight of the gradient penalty (the paper's lambda)."""
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     """Adam's learning rate at the start, both players."""
-    decay_nimg: int | None = None
+    decay_nimg: Images | None = None
     """Images after which the learning rate has come down to 0; null: constant."""
 
 

@@ -9,11 +9,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import yaml
 from jsonargparse import Namespace
 
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.errors import ConfigError, EnvironmentFault
+from largegan.files.output import check_folder, reason, write_text
 from largegan.run.lock import RunLock
 
 LOGS = ("metrics.jsonl", "health.jsonl")
@@ -30,18 +32,21 @@ def decide_start(
     already holds a run and nobody said what to do, or when there is nothing to resume from and
     somebody insisted.
     """
-    folder = Path(config.run.dir) if config.run.dir else fresh_name(config)
+    folder = Path(config.run.dir).expanduser() if config.run.dir else fresh_name(config)
     resume = config.run.resume
     if resume == "never" and is_run(folder):
         raise ConfigError(
             f"{folder} already holds a run; continue it with --run.resume auto, or choose another "
             "--run.dir"
         )
+    refuse_strangers(folder)
+    check_folder(folder)
     if lock:
         lock.acquire(folder)
     if resume == "never":
         return str(folder), None, []
     if resume in ("auto", "must"):
+        checkpoint.sweep(folder / "checkpoints")
         found, notes = checkpoint.newest(folder / "checkpoints")
         if found is None and resume == "must":
             why = f" ({'; '.join(notes)})" if notes else ""
@@ -49,7 +54,7 @@ def decide_start(
         if found is None and is_run(folder):
             notes.append(f"{folder} has no complete checkpoint: starting from zero")
         return str(folder), str(found) if found else None, notes
-    start = checkpoint.resolve(Path(resume))
+    start = checkpoint.resolve(Path(resume).expanduser())
     own = folder / "checkpoints"
     ours = start.resolve().parent == own.resolve() or checkpoint.is_left(start, own)
     if is_run(folder) and not ours:
@@ -58,6 +63,12 @@ def decide_start(
             "--run.dir"
         )
     return str(folder), str(start), []
+
+
+WRITTEN = (
+    "config.yaml", "env.json", "metrics.jsonl", "health.jsonl", "samples", "checkpoints",
+    "scores.json", "scores.png", "snapshots", "report.html",
+)  # fmt: skip
 
 
 def follow(folder: Path, start: Path) -> list[str]:
@@ -84,8 +95,24 @@ def follow(folder: Path, start: Path) -> list[str]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a directory holds anything that a run would write."""
-    return any((folder / name).exists() for name in ("config.yaml", "metrics.jsonl", "checkpoints"))
+    """Whether a directory holds a run: the configuration that every run begins with, or more."""
+    if any(checkpoint.numbered(folder / "checkpoints")):
+        return True
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_text())
+        return {"run", "data", "train"} <= set(content) and "name" in content["recipe"]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
+        return False
+
+
+def refuse_strangers(folder: Path) -> None:
+    """A directory that holds somebody else's files of the names of a run's. Raises ConfigError."""
+    found = [name for name in WRITTEN if (folder / name).exists()]
+    if found and not is_run(folder):
+        raise ConfigError(
+            f"{folder} holds no run, and a {found[0]} that a run would write over; choose another "
+            "--run.dir"
+        )
 
 
 def fresh_name(config: Namespace) -> Path:
@@ -99,18 +126,19 @@ def fresh_name(config: Namespace) -> Path:
 def describe_run(folder: Path, config: Namespace, *, nimg: int, world: int, device: str) -> None:
     """Writes config.yaml and env.json; keeps the previous configuration when it differs."""
     try:
-        (folder / "samples").mkdir(parents=True, exist_ok=True)
         text, path = resolved_yaml(config), folder / "config.yaml"
-        if path.exists() and path.read_text() != text:
-            path.rename(folder / f"config.before-{nimg:09d}.yaml")
-        checkpoint.write_text(path, text)
+        if path.exists() and (before := path.read_text()) != text:
+            write_text(folder / f"config.before-{nimg:09d}.yaml", before)
+        write_text(path, text)  # before anything else: by this a directory is known as a run's
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
         facts = json.dumps(environment(world, device), indent=1)
-        checkpoint.write_text(folder / "env.json", facts)
+        write_text(folder / "env.json", facts)
         for log in LOGS:
             forget_after(folder / log, nimg)
-    except OSError as fault:
+    except (OSError, EnvironmentFault) as fault:
+        why = reason(fault) if isinstance(fault, OSError) else fault
         raise EnvironmentFault(
-            f"cannot write run directory {folder}: {fault.strerror or fault}; choose a writable "
+            f"cannot write run directory {folder}: {why}; choose a writable "
             "--run.dir with free space"
         ) from fault
 
@@ -126,7 +154,7 @@ def forget_after(path: Path, nimg: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # the line that was being written when the run was killed
-    checkpoint.write_text(path, "".join(kept))
+    write_text(path, "".join(kept))
 
 
 def differences(saved: dict, config: Namespace) -> list[str]:

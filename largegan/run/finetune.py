@@ -34,6 +34,7 @@ def starting_weights(
     """
     path = checkpoint.resolve(path)
     content = checkpoint.load(path)
+    checkpoint.check_state(path, content.state)
     model = without_powers(content.model)
     before, then = DataSpec(**content.state["spec"]), content.state["config"]["recipe"]["name"]
     if then in recipe.begins_from:

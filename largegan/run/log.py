@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -213,6 +214,16 @@ class Trackers:
     def close(self) -> None:
         if self.accelerator is not None:
             self.accelerator.end_training()
+
+
+def missing_trackers(names: list[str]) -> set[str]:
+    """Those of Accelerate's trackers whose packages are not installed; nothing is begun in any."""
+    from accelerate.tracking import filter_trackers
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own word for what is returned here
+        found = filter_trackers(list(names), logging_dir=".")
+    return set(names) - {str(getattr(name, "value", name)) for name in found}
 
 
 def plain_setting(value: object) -> object:

@@ -10,6 +10,7 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import Requeue
+from largegan.files.output import write_text
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
@@ -160,7 +161,7 @@ class Session:
         )
         if self.world.rank == 0:
             protocol = json.dumps(self.scores.protocol(), indent=1)
-            checkpoint.write_text(self.folder / "scores.json", protocol)
+            write_text(self.folder / "scores.json", protocol)
 
     def evaluate(self, done: bool) -> bool:
         """Whether scores were due; then they are in metrics.jsonl, the trackers and scores.png."""

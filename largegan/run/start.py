@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psutil
 import torch
 from jsonargparse import Namespace
 
@@ -15,6 +16,7 @@ from largegan.data import Domains, open_stream
 from largegan.data.source import Source
 from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError
+from largegan.files.output import shown
 from largegan.parallel.alike import check_shared, check_versions
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
@@ -50,7 +52,7 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     spec, framing = spec_of(config.data, source), framing_of(config.data)
     check_latents(name, recipes.recipe_class(name), spec)
     torch.manual_seed(config.train.seed)
-    recipe = recipes.build(name, spec, recipe_options(config))
+    recipe = make_recipe(config, spec, world)
     parallel = config.parallel
     shares = choose(
         parallel.engine,
@@ -71,6 +73,48 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     if start is not None:
         say(world.rank, *agree(world, lambda: directory.follow(folder, Path(start))))
     return Start(folder, source, framing, spec, trainer)
+
+
+def make_recipe(config: Namespace, spec: DataSpec, world: World) -> Recipe:
+    """Networks with new weights. Raises ConfigError for options that no network, or no memory,
+    can follow."""
+    name, options = config.recipe.name, recipe_options(config)
+    make = partial(recipes.build, name, spec, options)
+    try:
+        with torch.device("meta"):
+            plan = make()
+        check_memory(plan, spec, config, world)
+        return make()
+    except NOT_BUILT as fault:
+        first = next(iter(str(fault).splitlines()), "")
+        raise ConfigError(
+            f"recipe {name} cannot be built with these options for images of {spec.channels}x"
+            f"{spec.height}x{spec.width} ({type(fault).__name__}: {shown(first)}); change its "
+            "widths, depths or other options"
+        ) from fault
+
+
+# What torch and arithmetic raise when sizes do not fit together.
+NOT_BUILT = (ValueError, RuntimeError, ArithmeticError, IndexError, AssertionError, MemoryError)
+COPIES = 4  # of the weights: themselves, their gradients, and Adam's two moments
+
+
+def check_memory(plan: Recipe, spec: DataSpec, config: Namespace, world: World) -> None:
+    """Refuses, before anything is allocated, what a machine cannot hold. Raises ConfigError."""
+    here = world.device.type == "cpu"
+    weights = sum(t.numel() * t.element_size() for t in (*plan.parameters(), *plan.buffers()))
+    images = config.train.batch_size // world.size
+    if config.train.micro_batch_size:
+        images = min(images, config.train.micro_batch_size)
+    pixels = images * (spec.channels + spec.channels_b) * spec.height * spec.width
+    need = weights * (COPIES if here else 1) + pixels * (5 if here else 1)  # bytes and floats
+    free = psutil.virtual_memory().available
+    if need > free:
+        raise ConfigError(
+            f"recipe {config.recipe.name} with these options needs {need / 2**30:.3g} GiB for its "
+            f"weights and one micro-batch, and {free / 2**30:.3g} GiB are free; make it narrower "
+            "or train.micro_batch_size smaller"
+        )
 
 
 def claim(config: Namespace, world: World, lock: RunLock) -> tuple[Path, str | None]:
@@ -106,12 +150,18 @@ def load(start: str | None, config: Namespace, engine: Engine) -> dict | None:
         return None
     path = Path(start)
     content = checkpoint.load(path)
+    checkpoint.check_resumable(path, content.state)
     if content.state["config"]["recipe"]["name"] != config.recipe.name:
         raise ConfigError(
             f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
             f"configuration asks for {config.recipe.name}; start a new --run.dir"
         )
     checkpoint.check_model(path, content.model, engine.layout)
+    wanted = {
+        player: {name: engine.layout[name] for name in names}
+        for player, names in engine.names.items()
+    }
+    checkpoint.check_optimizer(path, content.optimizer, wanted)
     engine.load_model_state(content.model)
     engine.load_optimizer_state(content.optimizer)
     say(engine.rank, f"resuming from {path}")

@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from largegan.data.decode import BadImage
+from largegan.files import photos
 from largegan.sampler import to_uint8
-from largegan.translation import images
 from largegan.translation.sources import Item
 from largegan.viz.layout import fill, sheet
 
@@ -49,7 +49,7 @@ def side_by_side(
     cells: list[Tensor] = []
     for name in (names[i] for i in picks):
         try:
-            cells += [_cell(images.read(read(name)), window) for read in columns.values()]
+            cells += [_cell(photos.read(read(name)), window) for read in columns.values()]
         except (BadImage, OSError):  # reported by whoever made or scores them
             continue
     return _arranged(cells, list(columns)) if cells else None
@@ -62,11 +62,11 @@ def _arranged(cells: Sequence[Tensor], titles: Sequence[str]) -> Tensor:
     return sheet(grid, column_names=list(titles) * across)
 
 
-def _cell(photo: images.Photo, window: tuple[float, float] | None) -> Tensor:
+def _cell(photo: photos.Photo, window: tuple[float, float] | None) -> Tensor:
     """uint8 `[3, SIDE, SIDE]`: the photo, over white, fitted into a white square."""
-    pixels = images.for_network(photo, 3, (255, 255, 255))
+    pixels = photos.for_network(photo, 3, (255, 255, 255))
     step = max(1, max(photo.size) // (4 * SIDE))  # huge ones need no fine filter
-    unit = images.scale_for(pixels.dtype, window).to_unit(pixels[::step, ::step])
+    unit = photos.scale_for(pixels.dtype, window).to_unit(pixels[::step, ::step])
     shown = to_uint8(torch.from_numpy(unit)[None])[0].numpy()
     fitted = ImageOps.pad(Image.fromarray(shown), (SIDE, SIDE), color="white")
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)

@@ -9,12 +9,18 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from largegan.errors import ConfigError
+from largegan.files.documents import LARGEST, Count, Sha256, read_bounded
 from largegan.interop.exported import sha256_of
 
 NAME = "manifest.jsonl"
+BEGINNING = b'{"output": "'
 
 
 class Manifest:
@@ -24,10 +30,7 @@ class Manifest:
         self.folder, self.path = folder, folder / NAME
         self.records: dict[str, dict] = {}
         if self.path.exists():
-            for line in self.path.read_text().splitlines():
-                with contextlib.suppress(ValueError, KeyError):  # cut off by a kill
-                    record = json.loads(line)
-                    self.records[record["output"]] = record
+            self.records = read_records(self.path)
 
     def append(self, record: dict) -> None:
         line = (json.dumps(record) + "\n").encode()
@@ -39,6 +42,16 @@ class Manifest:
                 line = b"\n" + line
             file.write(line)
 
+    def refuse_strangers(self, outputs: Iterable[str]) -> None:
+        """Raises ConfigError for a file that is there and that no earlier start made."""
+        for output in outputs:
+            path = self.folder / output
+            if os.path.lexists(path) and output not in self.records:
+                raise ConfigError(
+                    f"{path} exists, and {self.path} does not know it, so it is not replaced; move "
+                    "it away or choose another OUT"
+                )
+
     def is_done(self, output: str, how: dict) -> bool:
         """Whether a translation is there, whole, and by the same checkpoint and options.
 
@@ -46,12 +59,12 @@ class Manifest:
         replace.
         """
         path, record = self.folder / output, self.records.get(output)
-        if not path.exists():
+        if not os.path.lexists(path):
             return False
         if record is None:
             raise ConfigError(
-                f"{path} exists, and {self.path} does not know it; choose another OUT, or "
-                "--overwrite"
+                f"{path} exists, and {self.path} does not know it; move it away or choose another "
+                "OUT"
             )
         for name, value in how.items():
             if record.get(name) != value:
@@ -59,7 +72,36 @@ class Manifest:
                     f"{path} was translated with another {name} ({record.get(name)}, now {value}); "
                     "choose another OUT, or --overwrite"
                 )
-        return path.stat().st_size == record["bytes"] and sha256_of(path) == record["sha256"]
+        if not path.is_file() or path.stat().st_size != record["bytes"]:
+            return False
+        return sha256_of(path) == record["sha256"]
+
+
+class Record(msgspec.Struct):
+    """What has to be in a line; the rest says how the translation was made."""
+
+    output: str
+    bytes: Count
+    sha256: Sha256
+
+
+def read_records(path: Path) -> dict[str, dict]:
+    """The lines by the file that they are about. Raises ConfigError for somebody else's file."""
+    found: dict[str, dict] = {}
+    strange = 0
+    remedy = "move it away or choose another OUT"
+    for line in read_bounded(path, LARGEST, remedy).splitlines():
+        try:
+            record = msgspec.convert(json.loads(line), dict[str, Any])
+            found[msgspec.convert(record, Record).output] = record
+        except msgspec.MsgspecError:
+            strange += 1
+        except (ValueError, RecursionError):
+            # Cut off by a kill, if it is one of ours.
+            strange += not line.startswith(BEGINNING[: len(line)])
+    if strange:
+        raise ConfigError(f"{path} is not what translate.py writes; {remedy}")
+    return found
 
 
 def _ends_mid_line(path: Path) -> bool:

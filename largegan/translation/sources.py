@@ -5,12 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from largegan.data.account import Account
 from largegan.data.decode import IMAGE_EXTENSIONS
-from largegan.data.originals import IGNORED
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand
+from largegan.data.scan import opened
 from largegan.data.tar import TarDamage, walk
+from largegan.data.tree import files_below, images_among
 from largegan.errors import ConfigError, DataError
+from largegan.files.archives import open_zip, read_member, refuse_locked
+from largegan.files.documents import LARGEST, read_bounded, text_of
+from largegan.files.output import shown
 
 
 @dataclass(frozen=True)
@@ -23,24 +28,29 @@ class Item:
     path: Path | None = None  # of a plain file
 
 
-def find_items(source: str, *, out: Path | None = None) -> list[Item]:
+def find_items(
+    source: str, *, out: Path | None = None, account: Account | None = None
+) -> list[Item]:
     """The images behind IN, sorted by name. What lies below `out` is not among them.
+
+    `account` takes what is left out.
 
     Raises ConfigError where nothing is, DataError where nothing can be read.
     """
-    path = Path(source)
+    path, account = Path(source).expanduser(), account or Account()
+    ending = path.suffix.lower()
     if path.is_dir():
-        items = _from_folder(path, out)
+        items = _from_folder(path, out, account)
         if not items and any(path.glob("*.tar")):
-            items = _from_shards(source)
-    elif path.suffix == ".zip" and path.is_file():
-        items = _from_zip(path)
-    elif path.suffix in (".txt", ".lst") and path.is_file():
+            items = _from_shards(source, account)
+    elif ending == ".zip" and path.is_file():
+        items = _from_zip(path, account)
+    elif ending in (".txt", ".lst") and path.is_file():
         items = _from_list(path)
-    elif path.is_file() and path.suffix not in (".tar", ".json"):
+    elif path.is_file() and ending not in (".tar", ".json"):
         items = [_of_file(path, path.name)]
-    elif path.suffix in (".tar", ".json") or any(c in source for c in "{*?["):
-        items = _from_shards(source)
+    elif ending in (".tar", ".json") or any(c in source for c in "{*?["):
+        items = _from_shards(source, account)
     else:
         raise ConfigError(
             f"{source} does not exist; give a folder, an image, a .txt list of images, a .zip or "
@@ -53,36 +63,32 @@ def find_items(source: str, *, out: Path | None = None) -> list[Item]:
     return sorted(items, key=lambda item: item.name)
 
 
-def is_image(name: str) -> bool:
-    """By its ending; files hidden or left behind by a Mac are none."""
-    place = PurePosixPath(name)
-    if any(part.startswith(IGNORED) and part != ".." for part in place.parts):
-        return False
-    return place.suffix[1:].lower() in IMAGE_EXTENSIONS
-
-
 def _of_file(path: Path, name: str) -> Item:
     return Item(name, path.stat().st_size, path.read_bytes, path)
 
 
-def _from_folder(folder: Path, out: Path | None) -> list[Item]:
-    items, away = [], out and out.resolve()
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if is_image(name) and path.is_file() and away not in path.resolve().parents:
-            items.append(_of_file(path, name))
-    return items
+def _from_folder(folder: Path, out: Path | None, account: Account) -> list[Item]:
+    away = out and out.resolve()
+    names = files_below(folder, account)
+    if away and away.is_relative_to(folder.resolve()):
+        names = [name for name in names if away not in (folder / name).resolve().parents]
+    return [_of_file(folder / name, name) for name in images_among(names, account)]
 
 
 def _from_list(listing: Path) -> list[Item]:
     """A path a line, relative to the list or to the working directory; # begins a comment."""
-    lines = [line.strip() for line in listing.read_text().splitlines()]
-    given = [Path(line) for line in lines if line and not line.startswith("#")]
+    text = text_of(read_bounded(listing, LARGEST, "split the list"))
+    lines = [line.strip() for line in text.splitlines()]
+    if "\0" in text:
+        raise DataError(f"{listing} is no list: it holds bytes of 0; give a path a line")
+    given = [Path(line).expanduser() for line in lines if line and not line.startswith("#")]
     found = []
     for path in given:
         beside = listing.parent / path
         if not beside.is_file() and not path.is_file():
-            raise DataError(f"{listing} names {path}, which does not exist; correct the list")
+            raise DataError(
+                f"{listing} names {shown(path)}, which does not exist; correct the list"
+            )
         found.append((beside if beside.is_file() else path).resolve())
     names = [path.as_posix() for path in given]
     if any(path.is_absolute() or ".." in path.parts for path in given):
@@ -97,12 +103,11 @@ def _below_common_folder(paths: list[Path]) -> list[str]:
     return [path.relative_to(common).as_posix() for path in paths]
 
 
-def _from_zip(path: Path) -> list[Item]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} cannot be read as a zip ({error}); fetch it again") from error
-    entries = [entry for entry in archive.infolist() if is_image(entry.filename)]
+def _from_zip(path: Path, account: Account) -> list[Item]:
+    archive = open_zip(path)
+    files = {e.filename: e for e in archive.infolist() if not e.is_dir()}
+    entries = [files[name] for name in images_among(list(files), account)]
+    refuse_locked(path, entries)
     for entry in entries:
         _refuse_escape(entry.filename, path)
     return [Item(e.filename, e.file_size, _Member(archive, e.filename)) for e in entries]
@@ -114,30 +119,33 @@ class _Member:
     name: str
 
     def __call__(self) -> bytes:
-        try:
-            return self.archive.read(self.name)
-        except (zipfile.BadZipFile, zipfile.zlib.error, RuntimeError) as error:
-            raise OSError(f"is damaged in the zip ({error})") from error
+        return read_member(self.archive, self.name)
 
 
-def _from_shards(source: str) -> list[Item]:
+def _from_shards(source: str, account: Account) -> list[Item]:
     """SHARD/MEMBER for every image of every shard."""
     items = []
     for shard in _shards(source):
         try:
-            with shard.open("rb") as file:
+            with opened(shard) as file:
                 length = shard.stat().st_size
-                members = list(walk(file, want=lambda _: False, length=length))
+                walked = walk(file, want=lambda _: False, length=length, leave=account.leave)
+                members = {member.name: member for member in walked}
         except TarDamage as damage:
             raise DataError(
-                f"{shard} is damaged after {damage.member or 'its start'}: {damage}; fetch it again"
+                f"{shown(shard)} is damaged after {shown(damage.member) or 'its start'}: {damage}; "
+                "fetch it again"
             ) from damage
-        for member in members:
-            if is_image(member.name):
-                _refuse_escape(member.name, shard)
-                name = f"{shard.stem}/{member.name}"
-                items.append(Item(name, member.size, _Slice(shard, member.offset, member.size)))
+        for member in map(members.get, images_among(list(members), account)):
+            _refuse_escape(member.name, shard)
+            name = f"{_folder_of(shard)}/{member.name}"
+            items.append(Item(name, member.size, _Slice(shard, member.offset, member.size)))
     return items
+
+
+def _folder_of(shard: Path) -> str:
+    """The name of a shard without its ending; without dots where those would lead elsewhere."""
+    return shard.stem.strip(".") or "shard"
 
 
 def _shards(source: str) -> list[Path]:
@@ -166,5 +174,5 @@ class _Slice:
 def _refuse_escape(name: str, archive: Path) -> None:
     """An archive must not name files outside of OUT."""
     place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts:
-        raise DataError(f"{archive} holds {name}, which would be written outside of OUT; repack it")
+    if place.is_absolute() or ".." in place.parts or "\0" in name:
+        raise DataError(f"{shown(archive)} holds {shown(name)}, which is outside of OUT; repack it")

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from largegan.files import output
+from largegan.files.photos import HUGE, TIFF_ENDINGS, Photo, Scale
 from largegan.interop.exported import sha256_of
-from largegan.translation.images import HUGE, TIFF_ENDINGS, Photo, Scale, encode, tiff_layout
+from largegan.translation.images import encode, tiff_layout
 from largegan.translation.manifest import Manifest
 from largegan.translation.tiling import Box
 
@@ -25,9 +27,9 @@ class Target:
 
     def __init__(self, path: Path, photo: Photo, scale: Scale, *, times: int = 1):
         self.path, self.photo, self.scale, self.times = path, photo, scale, times
-        self.partial = path.with_name(f".{path.name}.partial")
-        self.scratch = path.with_name(f".{path.name}.pixels")
         self.ending = path.suffix.lower()
+        self.partial = output.reserve(path, self.ending)
+        self.scratch = output.reserve(path)
         self.pixels: np.ndarray | None = None  # [H, W, C], made when C is known
 
     def put(self, box: Box, part: Tensor) -> None:
@@ -81,8 +83,8 @@ class Target:
     def clean_up(self) -> None:
         """Nothing of an unfinished file stays behind."""
         self.pixels = None
-        self.partial.unlink(missing_ok=True)
-        self.scratch.unlink(missing_ok=True)
+        output.release(self.partial)
+        output.release(self.scratch)
 
 
 def enlarged(alpha: np.ndarray, times: int) -> np.ndarray:

@@ -4,6 +4,7 @@ Every process takes each world-th image of the sorted list, done or not: so none
 twice, and nobody waits for anybody. What is wrong with one image is reported, and the others go on.
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +14,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from largegan.data.decode import BadImage
 from largegan.errors import ConfigError, EnvironmentFault
+from largegan.files import photos
+from largegan.files.output import reason, shown
+from largegan.files.photos import BadImage, Photo, Scale
 from largegan.translation import images, memory
-from largegan.translation.images import Photo, Scale
 from largegan.translation.manifest import Manifest
 from largegan.translation.sources import Item
 from largegan.translation.target import Target
@@ -176,15 +178,15 @@ class Job:
     def load(self, out: str, item: Item) -> Loaded:
         """Reads and prepares one image; raises BadImage with its name."""
         try:
-            photo = images.map_tiff(item.path) if item.path else None
-            photo = photo or images.read(item.read())
+            photo = photos.map_tiff(item.path) if item.path else None
+            photo = photo or photos.read(item.read())
             dtype = photo.pixels.dtype
             images.check_format(PurePosixPath(out).suffix.lower(), dtype)
-            scale = images.scale_for(dtype, self.how.window)
-            pixels = images.for_network(photo, self.translator.channels, self.how.background)
+            scale = photos.scale_for(dtype, self.how.window)
+            pixels = photos.for_network(photo, self.translator.channels, self.how.background)
         except (BadImage, OSError, MemoryError) as fault:
             why = fault if isinstance(fault, BadImage) else f"cannot be read ({fault})"
-            raise BadImage(f"{item.name} {why}") from fault
+            raise BadImage(f"{shown(item.name)} {why}") from fault
         return Loaded(out, item, photo, pixels, scale)
 
     def sorted_in(self, loaded: Loaded) -> Iterator[list[Loaded]]:
@@ -275,7 +277,13 @@ class Job:
         try:
             target.finish(self.manifest, facts)
         except BadImage as fault:
-            raise BadImage(f"{loaded.item.name} {fault}") from fault
+            raise BadImage(f"{shown(loaded.item.name)} {fault}") from fault
+        except OSError as fault:
+            if fault.errno != errno.ENAMETOOLONG:
+                raise
+            raise BadImage(
+                f"{shown(loaded.item.name)} has too long a name to be written"
+            ) from fault
         finally:
             target.clean_up()
         return loaded.out
@@ -296,6 +304,6 @@ class Job:
 
 def cannot_write(place: Path, fault: OSError) -> EnvironmentFault:
     return EnvironmentFault(
-        f"cannot write below {place}: {fault.strerror or fault}; make room, and start the same "
+        f"cannot write below {place}: {reason(fault)}; make room, and start the same "
         "command again: it goes on where it stopped"
     )

@@ -1,13 +1,15 @@
-"""Images for people: grids as PNG files, written in one step."""
+"""Images for people: grids as picture files, written in one step."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from largegan.errors import EnvironmentFault
+from largegan.errors import ConfigError
+from largegan.files import output
 from largegan.sampler import to_uint8
 
+SOFTWARE = 305  # the EXIF tag
 LEGIBLE = 64  # pixels: smaller images are enlarged for the eye, each pixel into a square
 
 
@@ -44,28 +46,50 @@ def of_figure(figure) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
-def write_picture(
-    path: Path, picture: Tensor, *, remedy: str = "choose a writable place with free space"
-) -> None:
-    """uint8 `[C, H, W]` -> PNG or JPEG by the ending of `path`, never seen half-written.
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def write_picture(path: Path, picture: Tensor, *, remedy: str = output.ROOM) -> None:
+    """uint8 `[C, H, W]` -> PNG, JPEG or WebP by the ending of `path`, never seen half-written.
 
     Transparent pixels of a JPEG become white. Raises `EnvironmentFault`, whose sentence ends with
     `remedy`, when it cannot be written.
     """
+    image = as_image(picture)
+    ending = path.suffix.lower()
+    if ending in (".jpg", ".jpeg") and image.mode == "RGBA":
+        image = over_white(image)
+    with output.writing(path, remedy=remedy) as partial:
+        image.save(partial, **saved_as(ending, image.size))
+
+
+def over_white(image):
+    """A PIL image without its transparency."""
     from PIL import Image
 
-    image = as_image(picture)
-    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    if jpeg and image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    options = {"format": "JPEG", "quality": 95} if jpeg else {"format": "PNG"}
-    partial = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(partial, **options)
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(
-            f"cannot write {path}: {fault.strerror or fault}; {remedy}"
-        ) from fault
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def saved_as(ending: str, size: tuple[int, int]) -> dict:
+    """Options of PIL for an ending; every file says who made it, see `output.MARK`.
+
+    Raises `ConfigError` where the format cannot hold so many pixels.
+    """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    longest = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}.get(ending, 1 << 31)
+    if max(size) > longest:
+        raise ConfigError(
+            f"a picture of {size[0]}x{size[1]} pixels is too large for {ending}; choose .png"
+        )
+    if ending in (".jpg", ".jpeg"):
+        return {"format": "JPEG", "quality": 95, "comment": output.MARK}
+    if ending == ".webp":
+        exif = Image.Exif()
+        exif[SOFTWARE] = output.MARK
+        return {"format": "WEBP", "lossless": True, "exif": exif}
+    about = PngInfo()
+    about.add_text("Software", output.MARK)
+    return {"format": "PNG", "pnginfo": about}

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from largegan.errors import ConfigError, EnvironmentFault
+from largegan.files import output
 from largegan.viz.pictures import as_image
 
 ENDINGS = (".gif", ".mp4")
@@ -43,25 +44,17 @@ def write_film(path: Path, frames: Sequence[Tensor], *, fps: int = 24) -> None:
     Raises `EnvironmentFault` when it cannot be encoded or written.
     """
     check_film(path)
-    partial = path.with_name(f".{path.name}")
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with output.writing(path) as partial:
         write(partial, frames, fps)
-        partial.replace(path)
-    except OSError as fault:
-        raise EnvironmentFault(
-            f"cannot write {path}: {fault.strerror or fault}; choose a writable place with space"
-        ) from fault
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_gif(path: Path, frames: Sequence[Tensor], fps: int) -> None:
     first, *others = (as_image(frame).convert("RGB") for frame in frames)
     # GIF counts hundredths of a second, and players slow down what is below two of them.
     duration = max(20, round(1000 / fps, -1))
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
+    how = {"format": "GIF", "duration": duration, "loop": 0, "comment": output.MARK}
+    first.save(path, save_all=True, append_images=others, **how)
 
 
 def write_mp4(path: Path, frames: Sequence[Tensor], fps: int) -> None:
@@ -70,7 +63,8 @@ def write_mp4(path: Path, frames: Sequence[Tensor], fps: int) -> None:
     command = [encoder(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     command += ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p"]
-    command += ["-c:v", "libx264", "-f", "mp4", str(path)]
+    about = ["-metadata", f"comment={output.MARK}", "-movflags", "faststart"]  # said first
+    command += ["-c:v", "libx264", *about, "-f", "mp4", str(path)]
     pixels = b"".join(as_image(frame).convert("RGB").tobytes() for frame in frames)
     done = subprocess.run(command, input=pixels, capture_output=True, check=False)
     if done.returncode:

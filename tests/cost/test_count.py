@@ -72,6 +72,7 @@ def test_sizes():
         assert found.parameters[name] == sum(p.numel() for p in player.parameters())
     assert found.moments == {"D": 2, "G": 2}
     assert found.averages == (found.parameters["G"] if hasattr(recipe, "G_ema") else 0)
+    assert found.averages == sum(found.followed.values())
 
 
 def test_activations_grow_with_the_batch_and_weights_do_not_count():

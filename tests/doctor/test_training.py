@@ -18,9 +18,10 @@ def test_data_of_another_kind(examined):
 
 
 def test_loss_that_is_not_finite(examined, monkeypatch):
-    monkeypatch.setattr(training, "try_phase", lambda trainer, phase, micro: float("nan"))
+    monkeypatch.setattr(training, "try_phase", lambda *_: "loss term 'adv' = nan")
     failures, found = examined()
-    assert failures == [2, 2] and "gives a loss of nan at the start" in found["networks"][1]
+    assert failures == [2, 2] and "is not finite: loss term 'adv' = nan" in found["phases"][0]
+    assert "checkpoint" not in found
 
 
 def test_phases_run_in_the_precision_of_training(examined, monkeypatch):
@@ -32,7 +33,7 @@ def test_phases_run_in_the_precision_of_training(examined, monkeypatch):
 
 
 def test_memory_that_does_not_suffice(examined, monkeypatch):
-    def explode(visit):
+    def explode(visit, engine):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(training, "run_phases", explode)

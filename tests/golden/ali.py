@@ -84,7 +84,7 @@ class Run:
     def drawing(self, noise: Tensor):
         """Within it, the recipe draws the case's z, then the noise of the codes."""
         drawn = iter([self.z, noise])
-        with mock.patch.object(torch, "randn", lambda *shape, device=None: next(drawn)):
+        with mock.patch.object(torch, "randn", lambda *shape, **_: next(drawn)):
             yield
 
     def noise(self, name: str) -> Tensor:

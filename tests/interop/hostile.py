@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import struct
+import tarfile
 import zipfile
 
 import torch
@@ -120,6 +121,31 @@ def shape_pickle(shape: bytes, stride: bytes, *, numel: int = 12) -> bytes:
     )
 
 
+def tar_file(tensors: dict[str, torch.Tensor]) -> bytes:
+    """A state dictionary in torch's first format, which torch no longer writes."""
+    storages, described = pickle.dumps(len(tensors), 2), pickle.dumps(len(tensors), 2)
+    content = b"\x80\x02}("
+    for i, (name, tensor) in enumerate(tensors.items()):
+        flat = tensor.contiguous().flatten()
+        storages += pickle.dumps((i, "cpu", torch.FloatStorage), 2)
+        storages += struct.pack("<q", len(flat)) + flat.numpy().tobytes()
+        described += pickle.dumps((100 + i, i, torch.FloatTensor), 2)
+        described += struct.pack("<ii", tensor.dim(), 0)
+        described += struct.pack(f"<{tensor.dim()}q", *tensor.shape)
+        described += struct.pack(f"<{tensor.dim()}qq", *tensor.contiguous().stride(), 0)
+        content += b"X" + struct.pack("<I", len(name)) + name.encode()
+        content += f"P{100 + i}\n".encode()
+    parts = {"sys_info": pickle.dumps({}, 2), "storages": storages + pickle.dumps([], 2)}
+    parts |= {"tensors": described, "pickle": content + b"u."}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, data in parts.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return made.getvalue()
+
+
 def _with_tensor(*push: bytes, numel: int = 12) -> bytes:
     """An archive whose tensor has an odd shape and stride."""
     return tensor_file(**{"data.pkl": shape_pickle(*push, numel=numel)})
@@ -178,4 +204,5 @@ def seeds() -> list[bytes]:
     torch.save(content, zipped)
     torch.save(content, rows, _use_new_zipfile_serialization=False)
     plain = pickle.dumps({"G": [1, 2.5, None, True, b"bytes", "text", (1, (2, 3)), {1, 2}]})
-    return [zipped.getvalue(), rows.getvalue(), plain, pickle.dumps(content["state"], 2)]
+    tarred = tar_file({"a.weight": torch.randn(3, 4), "a.bias": torch.zeros(3)})
+    return [zipped.getvalue(), rows.getvalue(), plain, pickle.dumps(content["state"], 2), tarred]

@@ -4,6 +4,7 @@ The published files carry their codes' source, so none of them is kept here: the
 structure, and modules of the same names that exist only while they are written.
 """
 
+import json
 import pickle
 import sys
 import types
@@ -131,8 +132,23 @@ def snapshot(case: Case, built: dict, attributes: dict) -> dict:
 
 def r3gan(case: Case) -> dict:
     """A snapshot's content for a case of R3GAN, whose networks are pickled by reference."""
-    nets = {net: tree(case.state(net), Module, {}) for net in "GD"}
-    return nets | {"G_ema": nets["G"], "cur_nimg": 4096, "augment_pipe": None}
+    content = {"cur_nimg": 4096, "augment_pipe": None}
+    for net in "GD":
+        state = case.state(net)
+        order = case.meta["names"][net]
+        content[net] = tree({name: state[name] for name in order} | state, Module, {})
+        content[f"{net}_opt_state"] = stepped([state[name] for name in order])
+    return content | {"G_ema": content["G"]}
+
+
+def stepped(tensors: list[Tensor]) -> dict:
+    """Adam's state after a step in which parameter i had a gradient of i + 1 everywhere."""
+    parameters = [torch.nn.Parameter(tensor.clone()) for tensor in tensors]
+    adam = torch.optim.Adam(parameters, 1e-4)
+    for i, p in enumerate(parameters):
+        p.grad = torch.full_like(p, i + 1.0)
+    adam.step()
+    return adam.state_dict()
 
 
 def biggan(case: Case, folder: Path, *, config: bool) -> Path:
@@ -142,12 +158,8 @@ def biggan(case: Case, folder: Path, *, config: bool) -> Path:
         state = case.state(net)
         state = {name: state[name] for name in case.meta["names"][net]} | state  # torch's order
         torch.save(state, folder / f"{net}.pth")
-        parameters = [torch.nn.Parameter(state[n].clone()) for n in case.meta["names"][net]]
-        adam = torch.optim.Adam(parameters, 1e-4)
-        for i, p in enumerate(parameters):
-            p.grad = torch.full_like(p, i + 1.0)
-        adam.step()
-        torch.save(adam.state_dict(), folder / f"{net}_optim.pth")
+        optimizer = stepped([state[name] for name in case.meta["names"][net]])
+        torch.save(optimizer, folder / f"{net}_optim.pth")
     torch.save(case.state("G"), folder / "G_ema.pth")
     if config:
         build = case.meta["build"]["G_and_D"]
@@ -172,3 +184,111 @@ def studiogan(case: Case, folder: Path) -> Path:
         content = {"state_dict": case.state(net), "step": 10, "seed": 3, "best_fid": None}
         torch.save(content, folder / f"model={net}-current-weights-step=10.pth")
     return folder
+
+
+HF_LAYERS = [(False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (False, 8, 8),
+             (True, 8, 4), (False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1)]  # fmt: skip
+
+
+class HfNorm(torch.nn.Module):
+    """The port's batch norm: statistics for 51 truncations, and a gain and bias of a condition."""
+
+    def __init__(self, features: int, condition: int):
+        super().__init__()
+        self.register_buffer("running_means", 0.2 * torch.randn(51, features))
+        self.register_buffer("running_vars", torch.rand(51, features) + 0.5)
+        if condition:
+            self.scale, self.offset = (
+                normalized(torch.nn.Linear(condition, features, bias=False)) for _ in range(2)
+            )
+        else:
+            self.weight = torch.nn.Parameter(1 + 0.2 * torch.randn(features))
+            self.bias = torch.nn.Parameter(0.2 * torch.randn(features))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        mean, var = (s[-1][:, None, None] for s in (self.running_means, self.running_vars))
+        x = (x - mean) / (var + 1e-4).sqrt()
+        if condition is None:
+            return x * self.weight[:, None, None] + self.bias[:, None, None]
+        return (
+            x * (1 + self.scale(condition)[..., None, None])
+            + self.offset(condition)[..., None, None]
+        )
+
+
+def normalized(layer: torch.nn.Module) -> torch.nn.Module:
+    return torch.nn.utils.spectral_norm(layer, eps=1e-4)
+
+
+class HfBlock(torch.nn.Module):
+    def __init__(self, up: bool, inputs: int, outputs: int, condition: int):
+        super().__init__()
+        hidden, self.up, self.outputs = inputs // 4, up, outputs
+        for i, (a, b, k) in enumerate(
+            [(inputs, hidden, 1), (hidden, hidden, 3), (hidden, hidden, 3), (hidden, outputs, 1)]
+        ):
+            self.add_module(f"bn_{i}", HfNorm(a, condition))
+            self.add_module(f"conv_{i}", normalized(torch.nn.Conv2d(a, b, k, padding=k // 2)))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = x
+        for i in range(4):
+            h = getattr(self, f"bn_{i}")(h, condition).relu()
+            h = h.repeat_interleave(2, 2).repeat_interleave(2, 3) if self.up and i == 1 else h
+            h = getattr(self, f"conv_{i}")(h)
+        x = x[:, : self.outputs]
+        return h + (x.repeat_interleave(2, 2).repeat_interleave(2, 3) if self.up else x)
+
+
+class HfAttention(torch.nn.Module):
+    def __init__(self, c: int):
+        super().__init__()
+        sizes = {"theta": (c, c // 8), "phi": (c, c // 8), "g": (c, c // 2), "o_conv": (c // 2, c)}
+        for name, (a, b) in sizes.items():
+            conv = torch.nn.Conv2d(a, b, 1, bias=False)
+            self.add_module(f"snconv1x1_{name}", normalized(conv))
+        self.gamma = torch.nn.Parameter(torch.tensor([0.7]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = torch.nn.functional.max_pool2d
+        theta = self.snconv1x1_theta(x).flatten(2)
+        phi = pool(self.snconv1x1_phi(x), 2).flatten(2)
+        g = pool(self.snconv1x1_g(x), 2).flatten(2)
+        found = g @ (theta.mT @ phi).softmax(-1).mT
+        return x + self.gamma * self.snconv1x1_o_conv(found.view(len(x), -1, *x.shape[2:]))
+
+
+class HfBigGAN(torch.nn.Module):
+    """BigGAN-deep as the port computes it: the layouts that came from TensorFlow, written anew."""
+
+    def __init__(self, *, ch: int = 4, z_dim: int = 10, classes: int = 7, attention: int = 8):
+        super().__init__()
+        self.ch, inner = ch, torch.nn.Module()
+        self.embeddings, self.generator = torch.nn.Linear(classes, z_dim, bias=False), inner
+        inner.gen_z = normalized(torch.nn.Linear(2 * z_dim, 256 * ch))
+        layers = [HfBlock(up, i * ch, o * ch, 2 * z_dim) for up, i, o in HF_LAYERS]
+        layers.insert(attention, HfAttention(HF_LAYERS[attention][1] * ch))
+        inner.layers = torch.nn.ModuleList(layers)
+        inner.bn = HfNorm(ch, 0)
+        inner.conv_to_rgb = normalized(torch.nn.Conv2d(ch, ch, 3, padding=1))
+
+    def forward(self, z: Tensor, classes: Tensor) -> Tensor:
+        condition, inner = torch.cat([z, self.embeddings(classes)], 1), self.generator
+        x = inner.gen_z(condition).view(-1, 4, 4, 16 * self.ch).permute(0, 3, 1, 2)
+        for layer in inner.layers:
+            x = layer(x, condition) if isinstance(layer, HfBlock) else layer(x)
+        return inner.conv_to_rgb(inner.bn(x).relu())[:, :3].tanh()
+
+
+def hf_folder(folder: Path) -> HfBigGAN:
+    """Writes the port's two files; returns the network, evaluating."""
+    torch.manual_seed(0)
+    net = HfBigGAN()
+    with torch.no_grad():
+        for _ in range(3):
+            net.train()(torch.randn(2, 10), torch.eye(7)[:2])
+    folder.mkdir()
+    torch.save(net.state_dict(), folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    config = {"layers": HF_LAYERS, "attention_layer_position": 8, "eps": 1e-4, "z_dim": 10}
+    (folder / "config.json").write_text(json.dumps(config))
+    return net.eval()

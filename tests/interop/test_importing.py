@@ -1,6 +1,8 @@
 """Every importer: the peer's images and logits, from its formats; runs that sample and train on."""
 
 import os
+import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from safetensors.torch import load_file
 from largegan import checkpoint, train
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
-from largegan.errors import DataError
+from largegan.errors import DataError, UserError
 from largegan.interop import importing
 from largegan.interop.peers import build
 from largegan.restore import restore
@@ -108,6 +110,12 @@ def test_r3gan_snapshots(name, tmp_path):
     compare(case, "img", image)
     compare(case, "logits_fake", recipe.D(image, c))
     assert not case.failures, case.failures
+    state, remarks = importing.moments(found, recipe)
+    assert not remarks
+    assert len(state) == 3 * sum(1 for _ in [*recipe.G.parameters(), *recipe.D.parameters()])
+    number = case.meta["names"]["G"].index("Model.AggregationLayer.Layer.weight")
+    moment = state["G/G.to_image.weight/exp_avg"]
+    torch.testing.assert_close(moment, torch.full_like(moment, 0.1 * (number + 1)))
 
 
 @pytest.mark.parametrize("config", [True, False], ids=["with config", "without"])
@@ -139,7 +147,10 @@ def test_translators(name, tmp_path):
     assert not case.failures, case.failures
 
 
-@pytest.mark.parametrize("name", cases("studiogan", "sngan"))
+STUDIOGAN = [name for name in cases("studiogan") if not name.startswith(("dcgan", "wgangp"))]
+
+
+@pytest.mark.parametrize("name", STUDIOGAN)
 def test_studiogan_folders(name, tmp_path):
     case = golden(name)
     recipe = imported(peers.studiogan(case, tmp_path / "checkpoints"))
@@ -148,6 +159,27 @@ def test_studiogan_folders(name, tmp_path):
     compare(case, "img_eval", image)
     compare(case, "logits_eval_fake", recipe.D(image, y))
     assert not case.failures, case.failures
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("dcgan_r32", "standard CNN"), ("wgangp_resnet_r32", "spectral norm")]
+)
+def test_studiogan_networks_without_a_recipe_are_refused(name, sentence, tmp_path):
+    with pytest.raises(DataError, match=sentence):
+        imported(peers.studiogan(golden(name), tmp_path / "checkpoints"))
+
+
+def test_biggan_deep_of_the_port(tmp_path):
+    net = peers.hf_folder(tmp_path / "biggan-deep")
+    recipe = imported(tmp_path / "biggan-deep")
+    z, y = torch.randn(3, 10), torch.tensor([0, 3, 6])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            recipe.G_ema.net(z, y), net(z, torch.eye(7)[y]), rtol=0, atol=1e-5
+        )
+    (tmp_path / "biggan-deep" / "config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"config\.json"):
+        imported(tmp_path / "biggan-deep")
 
 
 SOURCES = sorted(
@@ -309,3 +341,47 @@ def test_an_option_that_is_not_built_is_named(tmp_path):
     content["G_ema"].__dict__["_init_kwargs"]["synthesis_kwargs"]["resample_filter"] = [1, 2, 1]
     with pytest.raises(DataError, match="resample_filter"):
         imported(write(tmp_path / "a.pkl", content, persistent=True))
+
+
+HUGE = {
+    "img_resolution": 1 << 30,
+    "img_channels": 1 << 40,
+    "c_dim": 1 << 23,
+    "z_dim": 1 << 23,
+    "w_dim": 1 << 23,
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_sizes_that_the_file_does_not_have_are_not_allocated(name, tmp_path):
+    content = peers.stylegan2(golden("sg2ada_r32_uncond_resnet"))
+    for net in ("G", "D"):
+        if name in content[net]._init_kwargs:
+            content[net]._init_kwargs[name] = HUGE[name]
+    with pytest.raises(DataError):
+        imported(write(tmp_path / "a.pkl", content, persistent=True))
+
+
+def test_a_million_layers_are_not_built(tmp_path):
+    content = peers.stylegan2(golden("sg2ada_r32_uncond_resnet"))
+    content["G"]._modules["mapping"].num_layers = 1_000_000
+    with pytest.raises(DataError, match="mapping_layers is 1000000"):
+        imported(write(tmp_path / "a.pkl", content, persistent=True))
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2_000, marks=pytest.mark.slow)])
+def test_damaged_snapshots_and_folders_give_a_run_or_a_sentence(count, snapshot, folder, tmp_path):
+    random_, path = random.Random(1), tmp_path / "changed.pkl"
+    for i in range(count):
+        source = path
+        if i % 2:
+            path.write_bytes(hostile.mutate(snapshot.read_bytes(), random_))
+        else:
+            source = tmp_path / f"folder{i}"
+            shutil.copytree(folder, source)
+            victim = random_.choice(sorted(source.iterdir()))
+            victim.write_bytes(hostile.mutate(victim.read_bytes(), random_))
+        try:
+            build(importing.find(source))
+        except UserError as fault:
+            assert "\n" not in str(fault)

@@ -27,6 +27,17 @@ def moment_bytes(trainer: Trainer) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
+def average_bytes(trainer: Trainer) -> int:
+    """What this rank holds of averaged weights between phases."""
+    whole = sum(p.nbytes for p in trainer.recipe.G_ema.parameters())
+    return whole + sum(flat.nbytes for a in trainer.engine.averages for flat in a.flats)
+
+
+def weight_bytes(trainer: Trainer) -> int:
+    """What the networks themselves hold between phases."""
+    return sum(p.nbytes for params in trainer.engine.params.values() for p in params)
+
+
 def skip_two(trainer: Trainer, world: World) -> bool:
     """Both on rank 1 only, a loss that is NaN, and an infinite term of which no gradient tells: no
     engine may step, nor forget what it knew.
@@ -66,6 +77,8 @@ def run_toy(engine: str, world: World) -> dict:
             trainer.recipe.G(torch.ones(1, 4))
     return {
         "moment_bytes": moment_bytes(trainer),
+        "average_bytes": average_bytes(trainer),
+        "weight_bytes": weight_bytes(trainer),
         "picture": picture,
         "skipped": skip_two(trainer, world),
     }

@@ -61,4 +61,6 @@ def main(world: int, name: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    code = main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    sys.stdout.flush()
+    os._exit(code)  # what was imported would say a page while it is tidied up

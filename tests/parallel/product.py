@@ -27,8 +27,8 @@ NAMES = [*common.NAMES, "toy"]
 # "deepspeed" is the name of one of the others, with a file.
 CUT = [name for name in ENGINE_TABLE if name not in ("replicated", "deepspeed")]
 ENGINES = ["replicated", "without overlap", *CUT, "mixed"]
-BEFORE = 2  # iterations to the checkpoint
-AFTER = 1  # and from another engine's
+BEFORE = 1  # iterations of one process, to a checkpoint
+AFTER = 2  # and from there, under each engine
 ALONE = World(0, 1, torch.device("cpu"))
 
 
@@ -133,26 +133,26 @@ def snapshot(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def run_alone(name: str, folder: Path, ranks: int) -> list[dict[str, float]]:
-    """The history of one process that does what `ranks` shall do; what it saved on the way and at
-    its end is in `folder/name`.
+    """The history of one process after its first checkpoint, doing what `ranks` shall do; what it
+    saved there and at its end is in `folder/name`.
     """
     trainer = make(name, "", ALONE, ranks=ranks)
-    history = train(trainer, BEFORE)
+    train(trainer, BEFORE)
     save(trainer, folder / name / "before", ALONE)
-    history += train(trainer, AFTER)
+    history = train(trainer, AFTER)
     save(trainer, folder / name / "alone", ALONE)
     return history
 
 
 def run_cell(name: str, engine: str, folder: Path, world: World) -> dict:
-    """Trains, then goes on from what one process saved, and saves."""
+    """Goes on from what one process saved, and saves."""
     # Differently seeded on purpose: the engine must make the ranks start alike.
     trainer = make(name, engine, world, seed=world.rank)
-    history = train(trainer, BEFORE)
+    alike = ranks_agree(trainer, world)
     restore(trainer, saved(folder / name / "before"))
-    history += train(trainer, AFTER)
+    history = train(trainer, AFTER)
     save(trainer, folder / name / engine, world)
-    return {"history": history, "ranks_agree": ranks_agree(trainer, world)}
+    return {"history": history, "ranks_agree": alike and ranks_agree(trainer, world)}
 
 
 def saved(folder: Path) -> Path:
@@ -162,7 +162,7 @@ def saved(folder: Path) -> Path:
 
 
 def run_everything(name: str, engine: str, world: World) -> dict[str, torch.Tensor]:
-    """Where one iteration ends with everything on, on rank 0."""
+    """Where the first iteration ends with everything on, on rank 0."""
     trainer = make(name, engine, world, everything=True, seed=world.rank)
     train(trainer, 1)
     return snapshot(trainer)

@@ -38,6 +38,22 @@ def test_optimizer_memory_shrinks(ranks):
     assert held["fsdp2"] == [first, whole - first] and first < 0.52 * whole
 
 
+def test_weights_and_averages_are_cut_between_phases(ranks):
+    """Networks hold none of a player that is cut; of averages each rank has its pieces."""
+    torch.manual_seed(0)
+    toy = Toy(IMAGES)
+    averaged = [p.numel() for p in toy.G.parameters()]
+    weights = 4 * sum(p.numel() for player in toy.players.values() for p in player.parameters())
+    first = 4 * sum(math.ceil(n / 2) for n in averaged)
+    for engine in ENGINES:
+        held = [rank[engine]["average_bytes"] for rank in ranks]
+        of_networks = {rank[engine]["weight_bytes"] for rank in ranks}
+        if engine in ("zero3", "fsdp2"):
+            assert held == [first, 4 * sum(averaged) - first] and of_networks == {0}
+        elif engine != "mixed":
+            assert held == [4 * sum(averaged)] * 2 and of_networks == {weights}
+
+
 @each_engine
 def test_a_bad_step_is_skipped_without_a_trace(ranks, engine):
     assert all(result[engine]["skipped"] for result in ranks)

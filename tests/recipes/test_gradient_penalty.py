@@ -32,7 +32,7 @@ def test_nothing_differentiates_twice_for_a_finite_difference(name, monkeypatch)
         return grad(*args, create_graph=create_graph, **kwargs)
 
     monkeypatch.setattr(torch.autograd, "grad", spy)
-    micro = trainer.draw()
+    micro = trainer.next_micro_batches()
     for index, phase in enumerate(trainer.recipe.phases):
         if phase.player != "D":
             continue
@@ -91,5 +91,5 @@ def test_lazy_penalty_of_a_difference_weighs_its_interval():
     recipe = made("stylegan3", "finite_difference", r1_every=16)
     assert [p.every for p in recipe.phases] == [1, 1, 16]
     recipe.batch_size = 8
-    batch = make_trainer(recipe, "stylegan3").draw()[0]
+    batch = make_trainer(recipe, "stylegan3").next_micro_batches()[0]
     assert recipe.r1(batch, Progress())["r1"] > 0

@@ -97,3 +97,24 @@ def test_sgd_is_torch_7s():
     before = recipe.G.generators[1].conv1.weight.detach().clone()
     iterate(make_trainer(recipe, "lapgan"), 1)
     assert not torch.equal(recipe.G.generators[1].conv1.weight, before)
+
+
+def test_losses_of_a_level():
+    """Binary cross entropy: D's is the mean over reals and fakes, G wants its fakes to be real."""
+    recipe = make_recipe("lapgan", exact=True)
+    level = recipe.levels[1]
+    images, labels = torch.rand(4, 3, 16, 16) * 2 - 1, torch.arange(4) % 3
+    noise = torch.rand(4, 1, 16, 16) * 2 - 1
+    level.noise = lambda like: noise
+    detail, coarse = level.split(images)
+    on_real = level.D(detail, coarse, labels)
+    on_fake = level.D(level.G(noise, coarse, labels), coarse, labels)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    logits = torch.cat([on_real, on_fake])
+    batch = {"image": images, "label": labels}
+    targets = torch.cat([torch.ones(4), torch.zeros(4)])
+    for loss, wanted in (
+        (level.discriminator, entropy(logits, targets)),
+        (level.generator, entropy(on_fake, torch.ones(4))),
+    ):
+        torch.testing.assert_close(loss(batch, Progress())["adv"], wanted)

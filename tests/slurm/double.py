@@ -1,4 +1,6 @@
-"""Real training for jobs, with a recipe of one's own: `MODULE=tests.slurm.double`.
+"""Real training for jobs that stand still when asked to: `MODULE=tests.slurm.double`.
+
+It has a recipe of its own besides.
 
 The recipe is the engines' toy: spectral norm, averages, and first- and second-order phases of both
 players. It is smooth and its Adam has a large eps, so that the order in which numbers are added
@@ -11,31 +13,45 @@ import os
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from largegan.recipe import Batch, Progress, Terms
+from largegan.recipe import DataSpec
 from largegan.recipes import TABLE
+from largegan.trainer import Trainer
 from tests.parallel.toy import Toy
 
 HOLD_AT = 12
 
 
-class Double(Toy):
-    """The toy, which stops in the middle of an iteration when a test asks for it."""
+@dataclass(frozen=True, kw_only=True)
+class DoubleOptions:
+    """Options of `double`: it has none."""
 
-    def generator(self, batch: Batch, at: Progress) -> Terms:
-        if at.step == HOLD_AT:
+
+class Double(Toy):
+    """The toy, as a recipe of the table."""
+
+    def __init__(self, data: DataSpec, options: DoubleOptions):
+        super().__init__(data)
+
+
+class Holding(Trainer):
+    """Stops in the middle of an iteration, of any recipe, when a test asks for it."""
+
+    def run_phase(self, phase, micro, turn):
+        if turn == (1, 0) and self.at.step == HOLD_AT:
             hold()
-        if at.step >= HOLD_AT and "TROUBLE" in os.environ:  # a signal's number, in every start
-            os.kill(os.getpid(), int(os.environ["TROUBLE"]))
-        return super().generator(batch, at)
+        if turn == (1, 0) and self.at.step >= HOLD_AT and "TROUBLE" in os.environ:
+            os.kill(os.getpid(), int(os.environ["TROUBLE"]))  # a signal, in every start
+        return super().run_phase(phase, micro, turn)
 
 
 def hold() -> None:
     """HOLD=FOLDER: in the job's first start, the last rank waits for FOLDER/go.
 
-    It does so on the second node, after D's step and before G's, while the others wait for it. Who
-    and where it is stands in FOLDER/held.
+    It does so on the second node, after the first player's step and before the second's, while the
+    others wait for it. Who and where it is stands in FOLDER/held.
     """
     last = os.environ.get("RANK") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
     if "HOLD" not in os.environ or not last or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
@@ -50,6 +66,9 @@ def hold() -> None:
 def register() -> None:
     sys.modules["largegan.recipes.double"] = sys.modules[__name__]
     TABLE["double"] = ("double:Double", "spectral norm, second-order phases")
+    from largegan.run import start
+
+    start.Trainer = Holding
 
 
 def program(arguments: list[str], log: str, env: dict[str, str]) -> None:

@@ -162,7 +162,7 @@ def test_without_a_name_every_job_is_a_run_of_its_own(start, tmp_path):
 
 
 def clone(tmp_path: Path) -> Path:
-    """What a person has who follows the README, with a stand-in for the tool that scores."""
+    """What a person has who follows docs/cluster.md, with a stand-in for the tool that scores."""
     folder = tmp_path / "clone"
     (folder / "tools").mkdir(parents=True)
     for name in ("slurm", "largegan", "tests", "configs"):
@@ -174,7 +174,7 @@ def clone(tmp_path: Path) -> Path:
 
 def test_the_commands_of_the_readme(cluster, tmp_path):
     """One after the other, as they stand there: submit, watch, preempt, stop, sweep, score."""
-    section = (ROOT / "README.md").read_text().split("## On a cluster")[1].split("```")[1]
+    section = (ROOT / "docs/cluster.md").read_text().split("```")[1]
     folder, jobs = clone(tmp_path), []
     (folder / "data/mine").mkdir(parents=True)
     path = f"{ROOT}/tests/slurm/bin:{Path(sys.executable).parent}:{cluster.env['PATH']}"

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.parallel.launching import ROOT
+from tests.recipes.common import TINY
 from tests.slurm import double
 from tests.slurm.cluster import Job
 from tests.slurm.conftest import open_cluster
@@ -63,6 +64,36 @@ def test_two_nodes_are_one_process_also_when_preempted(
     for want, line in zip(expected, got, strict=True):
         assert line == pytest.approx(want, rel=1e-5, abs=1e-5)
     same_bytes(job.run, four)
+
+
+NETWORKS = {
+    "stylegan2": {"r1_every": 4},
+    "biggan": {},
+    "cyclegan": {"data.path_b": "bundled:noto32"},
+}
+
+
+@slow
+@pytest.mark.parametrize("engine", ["zero2", "fsdp2"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_networks_that_are_shared_out_are_preempted(cluster, name, engine, tmp_path):
+    """2 x 2 ranks, a signal in mid-step, another start: the bytes of four undisturbed ranks."""
+    words = options(**recipe_words(name), **{"parallel.engine": engine})
+    job = submit(cluster, tmp_path / "job", *words, LAUNCHER="torchrun")
+    four = without_slurm(tmp_path / "four", 4, *words)
+    held(job)
+    job.signal("--batch", "--signal=USR1")
+    go_on(job)
+    job.complete()
+    assert job.restarts() == 1 and f"resuming from {job.run}" in job.said(), job.report()
+    same_bytes(job.run, four)
+
+
+def recipe_words(name: str) -> dict[str, object]:
+    """The options of a small recipe of the table, and the data it needs."""
+    given = TINY[name] | NETWORKS[name]
+    words = {k if k.startswith("data.") else f"recipe.{k}": v for k, v in given.items()}
+    return {"recipe.name": name, **words}
 
 
 @pytest.fixture(scope="module")

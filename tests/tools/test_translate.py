@@ -171,7 +171,7 @@ def test_places_that_cannot_be(tool, photos, tmp_path):
     assert code == 2 and "neither a checkpoint nor a run directory" in said
     (tmp_path / "file").write_text("")
     code, said = tool(out="file/below")
-    assert code == 4 and "cannot write below" in said
+    assert code == 4 and "file/below: a file stands where a folder should" in said
 
 
 def test_a_recipe_that_draws_does_not_translate(tool, tmp_path):

@@ -8,8 +8,10 @@ import tifffile
 from PIL import Image
 
 from largegan.data.decode import BadImage
+from largegan.files import photos
+from largegan.files.photos import Photo, Scale, for_network, read, scale_for
 from largegan.translation import images
-from largegan.translation.images import Photo, Scale, encode, for_network, read, scale_for
+from largegan.translation.images import encode
 
 WHITE = (255, 255, 255)
 
@@ -88,12 +90,12 @@ def test_orientation_is_baked_in(orientation):
 
     pixels = noise(5, 8, 3)
     exif = Image.Exif()
-    exif[images.ORIENTATION] = orientation
+    exif[photos.ORIENTATION] = orientation
     tagged = saved(Image.fromarray(pixels), "TIFF", exif=exif)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(tagged))))
     assert np.array_equal(read(tagged).pixels, upright)
     file = io.BytesIO()
-    tag = (images.ORIENTATION, "H", 1, orientation, True)
+    tag = (photos.ORIENTATION, "H", 1, orientation, True)
     deep = pixels.astype(np.uint16) * 257
     tifffile.imwrite(file, deep, photometric="rgb", extratags=[tag])
     assert np.array_equal(read(file.getvalue()).pixels, upright.astype(np.uint16) * 257)
@@ -176,10 +178,10 @@ def test_windows_that_cannot_be():
 
 
 def test_huge_tiff_is_mapped(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "HUGE", 100)
+    monkeypatch.setattr(photos, "HUGE", 100)
     pixels = noise(20, 30, 3)
     tifffile.imwrite(tmp_path / "plain.tif", pixels, photometric="rgb")
-    photo = images.map_tiff(tmp_path / "plain.tif")
+    photo = photos.map_tiff(tmp_path / "plain.tif")
     assert isinstance(photo.pixels, np.memmap) and np.array_equal(photo.pixels, pixels)
     tifffile.imwrite(tmp_path / "packed.tif", pixels, photometric="rgb", compression="zlib")
-    assert images.map_tiff(tmp_path / "packed.tif") is None
+    assert photos.map_tiff(tmp_path / "packed.tif") is None

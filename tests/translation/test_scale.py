@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from largegan.files import photos
+from largegan.files.photos import Photo
 from largegan.nets.upscalers import Upscaler, upscaler
 from largegan.translation import images, target
-from largegan.translation.images import Photo
 from largegan.translation.manifest import Manifest
 from largegan.translation.sources import find_items
 from largegan.translation.tiling import Box, Tiler
@@ -94,7 +95,7 @@ def run(tmp_path: Path, photo: Photo, name: str, *, scale: int, **how) -> tuple[
     outcome = Job(translator, out, How(background=(0, 0, 0), **how)).run(share)
     assert outcome.written == [name] and not outcome.faults
     facts = Manifest(out).records[name]
-    return images.read((out / name).read_bytes()), facts
+    return photos.read((out / name).read_bytes()), facts
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -105,7 +106,7 @@ def test_files(tmp_path, name, dtype, channels, alpha, how, scale):
     made, facts = run(tmp_path, photo, name, scale=scale, **how)
     assert made.pixels.dtype == dtype and made.pixels.shape == (9 * scale, 14 * scale, 3)
     assert (made.alpha is not None) == alpha
-    seen = images.for_network(photo, 3, (0, 0, 0))
+    seen = photos.for_network(photo, 3, (0, 0, 0))
     wanted = seen.repeat(scale, 0).repeat(scale, 1)
     assert np.abs(made.pixels.astype(int) - wanted.astype(int)).max() <= 1
     if alpha:

@@ -1,0 +1,184 @@
+#!/usr/bin/env python
+"""Bytes that each process holds under each engine: weights, gradients, moments, averages, peak.
+
+    python benchmarks/memory.py --machine "NAME OF THE CPU" [--ranks 1 2 4] [--recipes biggan ...]
+
+Networks of published size. Every phase of training is gone through but for the losses: gradients
+are there as a backward pass leaves them, then they are reduced, stepped, and averaged. So nothing
+here depends on a batch, and activations, which no engine touches, are not counted. Bytes are those
+of every tensor that is alive on the rank with most; "peak" is what the system says the process
+grew by at the worst moment, transfers included. Each engine has processes of its own.
+"""
+
+import argparse
+import gc
+import json
+import os
+import socket
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+from largegan.parallel.alike import gather
+from largegan.parallel.choose import choose
+from largegan.parallel.engine import Engine
+from largegan.parallel.launch import World, connect, disconnect
+from largegan.recipe import DataSpec, Progress, Recipe
+from largegan.recipes import build
+
+RESULTS = Path(__file__).parent / "results"
+NETWORKS = {
+    "biggan": ("BigGAN-128, ch 96", DataSpec(3, 128, 128, 1000), {}),
+    "stylegan2": ("StyleGAN2-256", DataSpec(3, 256, 256), {}),
+    "cyclegan": ("CycleGAN-256", DataSpec(3, 256, 256, channels_b=3), {}),
+}
+ENGINES = ("replicated", "zero1", "zero2", "zero3", "fsdp2")
+PRELOADED = ("deepspeed", "torch._inductor.compile_fx", "torch.distributed.fsdp")
+
+
+def storages(tensors) -> dict[int, int]:
+    """Bytes by address: views share theirs."""
+    kept = (
+        t.untyped_storage() for t in tensors if isinstance(t, Tensor) and t.device.type != "meta"
+    )
+    return {s.data_ptr(): s.nbytes() for s in kept if s.nbytes()}
+
+
+def alive() -> dict[int, int]:
+    return storages(o for o in gc.get_objects() if isinstance(o, Tensor))
+
+
+def moments(engine: Engine) -> dict[int, int]:
+    states = (s for o in engine.optimizers.values() for s in o.state.values())
+    return storages(value for fields in states for value in fields.values())
+
+
+def averages(recipe: Recipe, engine: Engine) -> dict[int, int]:
+    whole = [p for m in recipe.modules() if hasattr(m, "follows") for p in m.parameters()]
+    return storages([*whole, *(flat for average in engine.averages for flat in average.flats)])
+
+
+def one_step(recipe: Recipe, engine: Engine, player: str) -> int:
+    """Bytes that are alive when a phase's gradients are there."""
+    engine.begin(player, second_order=False)
+    for p in engine.params[player]:
+        p.grad = torch.zeros_like(p)
+    within = sum(alive().values())
+    engine.finish(player, Progress(), terms={"": torch.zeros(())}, max_grad_norm=None)
+    return within
+
+
+def measure(name: str, engine_name: str, world: World) -> dict[str, float]:
+    _, spec, options = NETWORKS[name]
+    torch.manual_seed(0)
+    before = sum(alive().values())
+    recipe = build(name, spec, options)
+    engine = Engine(world, choose(engine_name, recipe, world, env={}))
+    engine.setup(recipe)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+    at_rest = psutil.Process().memory_info().rss
+    within = max(one_step(recipe, engine, player) for player in recipe.players for _ in range(2))
+    with engine.weights():
+        recipe.after_iteration(Progress(1, 64), 64)
+    peak = high_water() - at_rest
+    held = {"optimizer": moments(engine), "averages": averages(recipe, engine)}
+    held["gradients"] = storages(gradients(engine))
+    total = sum(alive().values()) - before
+    found = {what: sum(parts.values()) for what, parts in held.items()}
+    found["buffers"] = sum(storages(recipe.buffers()).values())
+    found["weights"] = total - sum(found.values())
+    return found | {"between phases": total, "within a phase": within - before, "growth": peak}
+
+
+def gradients(engine: Engine):
+    for share in engine.shares.values():
+        yield from (p.grad for p in share.params)
+        yield from (p.grad for p in getattr(share, "stepped", ()))
+        zero = getattr(share, "zero", None)
+        if zero is not None:
+            yield from (p.grad for p in share._stepped())
+            yield from (g for group in zero.averaged_gradients.values() for g in group or ())
+
+
+def high_water() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def rank(number: int, world: int, port: int, name: str, engine: str, out: Path) -> None:
+    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(world)}
+    os.environ |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1"}
+    os.environ["MASTER_PORT"] = str(port)
+    me = connect(cpu_threads=1)
+    found = gather(me, measure(name, engine, me))
+    if number == 0:
+        out.write_text(json.dumps({key: max(f[key] for f in found) for key in found[0]}))
+    disconnect()
+
+
+def in_processes(world: int, name: str, engine: str) -> dict[str, float]:
+    """One start; forked, so that what was imported is there already."""
+    out = Path(f"/tmp/largegan-memory-{os.getpid()}.json")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    children = []
+    for number in range(world):
+        child = os.fork()
+        if child == 0:
+            try:
+                rank(number, world, port, name, engine, out)
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    found = json.loads(out.read_text())
+    out.unlink()
+    return found
+
+
+def table(results: dict) -> str:
+    """Markdown, in MiB."""
+    columns = ["weights", "gradients", "optimizer", "averages", "between phases", "within a phase"]
+    lines = ["| networks | ranks | engine | " + " | ".join(columns) + " | peak above that |"]
+    lines.append("|---" * (len(columns) + 4) + "|")
+    for title, by_ranks in results.items():
+        for ranks, by_engine in by_ranks.items():
+            for engine, found in by_engine.items():
+                extra = max(0, found["growth"] - found["within a phase"] + found["between phases"])
+                numbers = [*(found[c] for c in columns), extra]
+                cells = " | ".join(f"{n / 2**20:,.0f}" for n in numbers)
+                lines.append(f"| {title} | {ranks} | `{engine}` | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--machine", required=True)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--recipes", nargs="+", default=list(NETWORKS))
+    arguments = parser.parse_args()
+    for module in PRELOADED:
+        __import__(module)
+    torch.set_num_threads(1)
+    results: dict = {}
+    for name in arguments.recipes:
+        by_ranks = results.setdefault(NETWORKS[name][0], {})
+        for ranks in arguments.ranks:
+            for engine in ENGINES if ranks > 1 else ENGINES[:1]:
+                found = in_processes(ranks, name, engine)
+                by_ranks.setdefault(str(ranks), {})[engine] = found
+                print(NETWORKS[name][0], ranks, engine, found, flush=True)
+    file = RESULTS / "memory.json"
+    known = json.loads(file.read_text())["bytes"] if file.exists() else {}
+    results = {"machine": arguments.machine, "torch": torch.__version__, "bytes": known | results}
+    file.write_text(json.dumps(results, indent=1) + "\n")
+    (RESULTS / "memory.md").write_text(table(results["bytes"]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

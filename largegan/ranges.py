@@ -1,0 +1,72 @@
+"""Ranges of settings, as types of the configuration library: stated where a setting is declared.
+
+A range has one name only, as the library knows types by their limits. Floats are finite: the limits
+"""
+
+from jsonargparse.typing import ClosedUnitInterval, restricted_number_type, restricted_string_type
+
+LIMITS = {"ClosedUnitInterval": "at least 0 and at most 1"}  # by the name of a type, for people
+
+
+def whole(name: str, least: int, most: int) -> type:
+    """Whole numbers from `least` to `most`."""
+    LIMITS[name] = f"a whole number of at least {least} and at most {most}"
+    return restricted_number_type(name, int, [(">=", least), ("<=", most)])
+
+
+def real(name: str, least: float, most: float, *, above: bool = False, below: bool = False) -> type:
+    """Numbers from `least` to `most`; `above` and `below` leave the limits themselves out."""
+    LIMITS[name] = (
+        f"{'above' if above else 'at least'} {least:g} and {'below' if below else 'at most'} "
+        f"{most:g}"
+    )
+    limits = [(">" if above else ">=", least), ("<" if below else "<=", most)]
+    return restricted_number_type(name, float, limits)
+
+
+Width = whole("Width", 1, 1 << 14)  # channels, features: what makes weights wide
+Depth = whole("Depth", 1, 256)  # layers, blocks, steps in a row
+WholeNumber = whole("WholeNumber", 0, 1 << 20)
+Few = whole("Few", 0, 1 << 10)  # of something that may be left out
+Side = whole("Side", 1, 1 << 15)  # pixels
+Base = whole("Base", 1, 1 << 24)  # what is divided by a resolution
+Interval = whole("Interval", 1, 1 << 20)  # iterations
+Seed = whole("Seed", 0, (1 << 63) - 1)
+Images = whole("Images", 1, 10**12)
+ImagesOrNone = whole("ImagesOrNone", 0, 10**12)
+Batch = whole("Batch", 1, 10**7)
+Classes = whole("Classes", 1, 10**6)
+Count = whole("Count", 1, 10**9)
+Processes = whole("Processes", 1, 10**5)
+Threads = whole("Threads", 1, 4096)
+Workers = whole("Workers", 0, 256)
+Rows = whole("Rows", 1, 128)
+Scale = whole("Scale", 1, 64)
+
+LearningRate = real("LearningRate", 0, 1e3, above=True)
+Beta = real("Beta", 0, 1, below=True)
+Fraction = ClosedUnitInterval
+Weight = real("Weight", 0, 1e9)
+PositiveWeight = real("PositiveWeight", 0, 1e9, above=True)
+Halflife = real("Halflife", 0, 1e15)
+Seconds = real("Seconds", 1, 1e7)
+
+Name = restricted_string_type("Name", r"^[^\x00-\x1f\x7f/]{1,200}$")
+# No list or mapping by mistake; every part of a path is a possible name.
+LIMITS["Place"] = "a path: not empty, no list, no name longer than 255 letters"
+LIMITS["Name"] = "a name of at most 200 letters"
+NO_LIST, NO_MAPPING = r"(?!\s*\[[^\]]*\]\s*$)", r"(?!\s*\{[^}]*:[^}]*\}\s*$)"
+PARTS = r"(?=\s*\S)/*([^\x00-\x1f\x7f/]{1,255}(/+|$))*$"
+Place = restricted_string_type("Place", f"^{NO_LIST}{NO_MAPPING}{PARTS}")
+
+
+def plain(value: object) -> object:
+    """Numbers and texts of the types above as Python's own, at any depth."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(item) for item in value)
+    for kind in (int, float, str):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
+    return value
