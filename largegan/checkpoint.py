@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -277,8 +277,9 @@ def set_apart(folder: Path, nimg: int) -> Path | None:
     newer = [p for p in numbered(folder) if int(p.name) > nimg and (p / MARKER).exists()]
     if not newer:
         return None
-    names = (f"{LEFT}-{nimg:09d}{suffix}" for suffix in ("", *(f"-{i}" for i in count(2))))
-    target = next(folder / name for name in names if not (folder / name).exists())
+    name = f"{LEFT}-{nimg:09d}"
+    later = (folder / f"{name}-{i}" for i in count(2))
+    target = next(path for path in chain([folder / name], later) if not path.exists())
     target.mkdir()
     # The newest first: a kill on the way leaves what is there whole, and older.
     for path in sorted(newer, key=lambda p: int(p.name), reverse=True):
