@@ -71,10 +71,15 @@ class Ema(nn.Module):
         return 0.5 ** (batch_size / max(halflife, 1e-8))
 
     @torch.no_grad()
-    def update(self, net: nn.Module, at: Progress, batch_size: int) -> None:
-        """Moves the average towards `net`; `at` is the progress after the iteration."""
+    def update(
+        self, net: nn.Module, at: Progress, batch_size: int, *, ramp: Progress | None = None
+    ) -> None:
+        """Moves the average towards `net`; `at` is the progress after the iteration.
+
+        `ramp` is the progress that the ramp-up goes by, if it is another.
+        """
         with self.pieces():
-            self._move(net, 1 - self.beta(at, batch_size))
+            self._move(net, 1 - self.beta(ramp or at, batch_size))
             for power in self.powers:
                 power.update(net, at.nimg, batch_size)
 

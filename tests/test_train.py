@@ -90,7 +90,7 @@ ENDINGS = {
     "too many processes": ("gan", {"parallel.processes": 2}, 4, "asks for 2 processes"),
     "unknown tracker": ("gan", {"log.trackers": "[nosuchthing]"}, 4, "nosuchthing"),
     "missing tracker": ("gan", {"log.trackers": "[mlflow]"}, 4, "mlflow"),
-    "diverges": ("wgan_gp", {"recipe.lr": 1e30, "train.max_bad_steps": 2}, 5, "first bad tensor"),
+    "diverges": ("wgan_gp", {"recipe.lr": 1e3, "train.max_bad_steps": 2}, 5, "first bad tensor"),
 }
 
 
@@ -105,7 +105,7 @@ def test_it_ends_with_one_sentence_and_its_exit_code(kind, finished, tmp_path, c
 
 
 def test_divergence_leaves_a_record(tmp_path):
-    options = {"recipe.lr": 1e30, "train.max_bad_steps": 2}
+    options = {"recipe.lr": 1e3, "train.max_bad_steps": 2}
     assert main(arguments("wgan_gp", tmp_path / "a", 200, **options)) == 5
     events = [json.loads(e) for e in (tmp_path / "a/health.jsonl").read_text().splitlines()]
     assert len(events) == len({(e["step"], e["phase"], e["in_a_row"]) for e in events})
@@ -115,7 +115,7 @@ def test_divergence_leaves_a_record(tmp_path):
 def test_unwritable_directory(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(arguments("gan", tmp_path / "file" / "run", 64)) == 4
-    assert "cannot write run directory" in capsys.readouterr().err
+    assert "cannot write" in capsys.readouterr().err
 
 
 def test_tensorboard_gets_scalars_and_pictures(tmp_path):

@@ -167,7 +167,7 @@ def own_data(base: Path) -> str:
 
 def report(answer: dict[str, Any], folder: Path) -> None:
     """The picture and the numbers."""
-    from largegan.checkpoint import write_text
+    from largegan.files.output import write_text
     from largegan.viz.pictures import write_picture
 
     write_picture(folder / "ema.png", chart(answer))

@@ -222,7 +222,8 @@ class StyleGAN3(Recipe):
             AUTO_EMA_ITERATIONS * batch_size if halflife is None else halflife
         )
         # As published, the ramp-up counts the images before this iteration: the first one copies.
-        self.G_ema.update(self.G, Progress(at.step - 1, at.nimg - batch_size), batch_size)
+        before = Progress(at.step - 1, at.nimg - batch_size)
+        self.G_ema.update(self.G, at, batch_size, ramp=before)
         if isinstance(self.augment, ADA):
             self.augment.adapt(at.step, batch_size)
 

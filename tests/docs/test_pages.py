@@ -1,8 +1,11 @@
 """Every fenced command of README and the guides parses, fits the one before it, or runs."""
 
 import importlib
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +131,8 @@ def test_the_first_command_runs(tmp_path):
     (first, *_) = (c for c in commands_of(ROOT / "README.md") if "quickstart" in c)
     words = words_of(first)[2:]  # without `uv run`
     words += [*SMALL.split(), "--run.dir", str(tmp_path / "run")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | {"PATH": path}
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/checkpoints/000000008/COMPLETE").is_file()

@@ -147,9 +147,10 @@ def test_a_walk_with_a_moving_camera(runs, tmp_path, capsys):
 
 def test_the_command_reports_decibel(runs, tmp_path, capsys):
     """Through `fid`, beside other metrics."""
+    (tmp_path / "real").mkdir()
     for i in range(4):
-        Image.new("RGB", (32, 32), (i, 90, 90)).save(tmp_path / f"{i}.png")
-    words = [tmp_path, runs["r"], "--count", "4", "--metrics", "eqt,eqr"]
+        Image.new("RGB", (32, 32), (i, 90, 90)).save(tmp_path / "real" / f"{i}.png")
+    words = [tmp_path / "real", runs["r"], "--count", "4", "--metrics", "eqt,eqr"]
     words += ["--backbone", "efficientnet_lite0", "--no-cache", "--json", tmp_path / "a.json"]
     code, said = call(capsys, fid, *words)
     assert code == 0, said
