@@ -19,7 +19,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     Not torch's own: in torch 2.15 its backward pass on a CPU is wrong when the gradient arrives in
     channels-last memory, without a word (`tests/layers/test_plain_norm.py` would show it). A group
     norm with one channel a group is the same thing, and so is batch norm of one image, which on a
-    CPU takes a quarter of the time in channels-last memory (`benchmarks/results/translation.md`).
+    CPU takes a quarter of the time in channels-last memory.
     """
 
     def forward(self, x: Tensor) -> Tensor:
