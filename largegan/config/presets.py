@@ -17,7 +17,7 @@ def presets() -> dict[str, Path]:
 def files() -> list[Path]:
     """In a clone what lies there now, else what the installed package has recorded."""
     if (CLONE / "pyproject.toml").is_file():
-        return list((CLONE / "configs").iterdir())
+        return list((CLONE / "configs").glob("*"))  # none in a copy without them
     recorded = metadata.files("largegan") or []
     found = [path for path in recorded if path.parts[-3:-1] == ("largegan", "configs")]
     return [Path(str(path.locate())) for path in found]

@@ -16,6 +16,7 @@ def check_run_directory(visit: Visit) -> Iterator[Finding]:
         return
     settings = visit.config.run
     folder = Path(settings.dir) if settings.dir else directory.fresh_name(visit.config)
+    directory.refuse_strangers(folder)
     if settings.resume == "never" and directory.is_run(folder):
         remedy = "train with --run.resume auto to continue it, or choose another --run.dir"
         yield Finding("warn", "run directory", f"{folder} already holds a run", remedy)

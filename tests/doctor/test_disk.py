@@ -32,6 +32,10 @@ def test_run_directory_that_is_taken(examined, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("")
     failures, found = examined()
+    assert failures == [2] and "holds no run, and a metrics.jsonl" in found["run directory"][0]
+    begun = "recipe: {name: gan}\nrun: {}\ndata: {}\ntrain: {}\n"
+    (tmp_path / "run" / "config.yaml").write_text(begun)
+    failures, found = examined()
     assert not failures and "already holds a run" in found["run directory"][0]
     assert "already holds" not in examined("--run.resume", "auto")[1]["run directory"][0]
 
