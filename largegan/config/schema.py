@@ -148,6 +148,18 @@ class EvaluateConfig:
 
 
 @dataclass
+class HealthConfig:
+    """Signals of how the players stand to each other, and verdicts on them."""
+
+    signals: bool = True
+    """Write signals to metrics.jsonl and verdicts to health.jsonl; training is the same without."""
+    look_every_nimg: Images | None = None
+    """Images between looks at samples: diversity, twins, copies. Default: as sample_every_nimg."""
+    look_count: Count = 256
+    """Samples of a look."""
+
+
+@dataclass
 class ParallelConfig:
     """How a run is spread over processes."""
 
@@ -185,6 +197,7 @@ GROUPS = {
     "data": DataConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "health": HealthConfig,
     "parallel": ParallelConfig,
     "log": LogConfig,
 }
