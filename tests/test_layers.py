@@ -38,6 +38,8 @@ MAY_IMPORT = {
         "data",
         "evaluation",
         "ema",
+        "health",
+        "metrics",
         "parallel",
         "power_ema",
         "recipe",

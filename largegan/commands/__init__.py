@@ -28,6 +28,7 @@ TABLE = {
     "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
     "toys": ("largegan.commands.toys", "the 1-D toys of several recipes side by side"),
     "ema": ("largegan.commands.ema", "choose the best average of a run after training"),
+    "report": ("largegan.commands.report", "write what a browser shows of a run, or of several"),
     "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
     "import_checkpoint": (
         "largegan.commands.import_checkpoint",

@@ -17,6 +17,7 @@ from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
+from largegan.run.reporter import Reporter
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
 from largegan.sampler import Sampler, seeded
@@ -65,6 +66,7 @@ class Session:
             nimg=at.nimg,
             trackers=self.trackers,
         )
+        self.reporter = Reporter(self.folder, self.logger.say) if self.world.rank == 0 else None
         # Of a future that this run, which may begin at an older checkpoint, will not have.
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
         self.introduce()
@@ -77,6 +79,9 @@ class Session:
             for event in trainer.events:
                 if self.world.rank == 0:
                     self.logger.append("health.jsonl", event)
+            if self.reporter:
+                done = trainer.at.nimg >= settings.total_nimg
+                self.reporter.write("finished" if done else "stopped")
             self.logger.close()
             trainer.stream.close()
 
@@ -89,11 +94,14 @@ class Session:
             done = at.nimg >= settings.total_nimg
             if done or self.due(settings.log_every_nimg):
                 self.logger.tick(trainer)
-            if done or self.due(settings.sample_every_nimg):
+            drawn = done or self.due(settings.sample_every_nimg)
+            if drawn:
                 self.show()
             if self.snapshot_due(done):
                 self.snapshot()
             scored = self.evaluate(done)
+            if self.reporter and not done and (drawn or scored):
+                self.logger.pause(self.reporter.offer())
             asked = not done and stop.agreed(self.engine)
             if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
@@ -169,19 +177,19 @@ class Session:
             return False
         if not (done or self.due(self.config.evaluate.every_nimg)):
             return False
-        from largegan.evaluation import during_training
+        from largegan.evaluation import during_training, history
 
         start, nimg = time.perf_counter(), self.trainer.at.nimg
         with self.engine.whole():
             found = self.scores()
         self.logger.pause(time.perf_counter() - start)
-        values = {f"{during_training.PREFIX}{name}": value for name, value in found.items()}
+        values = {f"{history.PREFIX}{name}": value for name, value in found.items()}
         if self.world.rank == 0:
             self.logger.append("metrics.jsonl", {"nimg": nimg, **values})
             self.trackers.log(values, nimg)
             self.logger.say(self.scores.sentence(found))
             picture = during_training.curves(
-                during_training.history(self.folder), self.scores.extractor.backbone
+                history.history(self.folder), self.scores.extractor.backbone
             )
             write_picture(self.folder / "scores.png", picture)
         return True
@@ -190,9 +198,9 @@ class Session:
         """Of the checkpoint with the best score so far."""
         if self.scores is None:
             return None
-        from largegan.evaluation import during_training
+        from largegan.evaluation import history
 
-        line = during_training.best(self.folder, self.config.evaluate.best)
+        line = history.best(self.folder, self.config.evaluate.best)
         return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False) -> None:
