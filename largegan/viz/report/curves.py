@@ -17,6 +17,7 @@ from largegan.viz.report.contents import Run, Score
 MOST_BUCKETS = 300
 MOST_ERROR_BARS = 150
 MOST_VALUES = 150_000  # of all curves of a page: about 1 MB
+COUNTS = ("health/skipped_steps", "data/skipped_samples")  # charts only where there are some
 PHASE_TIME, PER_KIMG = "time/", "_s_per_kimg"
 
 
@@ -62,6 +63,7 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     """All charts of a page. Of one run a chart has several numbers, of several runs one number."""
     columns = [columns_of(run.lines) for run in runs]
     names = list(dict.fromkeys(name for found in columns for name in found))
+    names = [name for name in names if name not in COUNTS or any_of(name, columns)]
     scores = {score.name: score for run in runs for score in run.scores}
     meanings = {name: text for run in runs for name, text in run.meanings.items()}
     plans = plan(names, list(scores.values()))
@@ -70,6 +72,10 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     count = sum(name in found for p in plans for name in p.names for found in columns)
     buckets = max(20, min(MOST_BUCKETS, MOST_VALUES // max(4 * count, 1)))
     return [drawn(p, runs, columns, scores, meanings, buckets) for p in plans]
+
+
+def any_of(name: str, columns: Iterable[Mapping[str, tuple[list[int], list[float]]]]) -> bool:
+    return any(any(found[name][1]) for found in columns if name in found)
 
 
 def columns_of(lines: Iterable[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[float]]]:

@@ -1,6 +1,5 @@
 """The parts of a report that are text: HTML, one function each, in the order of the page."""
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -37,7 +36,7 @@ def tiles(run: Run, *, named: bool) -> str:
     shown += [best_tile(run)] if run.best else []
     if last := run.last:
         shown += [
-            tile("speed", f"{last['speed/img_per_s']:.3g}", "images per second"),
+            tile("speed", measured(last["speed/img_per_s"]), "images per second"),
             tile("memory", f"{last.get('memory/gib', 0):.2g}", "GiB, the peak of one process"),
         ]
         shown += trouble_tiles(last)
@@ -236,9 +235,9 @@ def compact(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def command(*words: object) -> str:
-    """A command line as a shell takes it."""
-    return shlex.join(str(word) for word in words)
+def measured(number: float) -> str:
+    """Three digits, and all that stand before the point."""
+    return compact(number) if abs(number) >= 100 else f"{number:.3g}"
 
 
 ALL: tuple[Callable[[Sequence[Run]], str], ...] = (
