@@ -38,6 +38,7 @@ MAY_IMPORT = {
         "data",
         "evaluation",
         "ema",
+        "health",
         "parallel",
         "power_ema",
         "recipe",

@@ -70,6 +70,9 @@ class DataConfig:
     come."""
     on_error: Literal["raise", "skip"] = "raise"
     """What to do with a damaged sample: stop and name it, or replace it and count it."""
+    held_out: Count | None = None
+    """Examples that training leaves aside: what the discriminator says of them tells whether it
+    overfits (of two domains, so many of each). Left out: none."""
     max_skip_fraction: Fraction = 1e-4
     """Stop when more than this fraction of samples had to be skipped."""
     cache_dir: Place | None = None

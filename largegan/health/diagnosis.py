@@ -4,15 +4,15 @@ Nothing is remembered but lines that are in that file, so a run that goes on aft
 again and is where it was.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from largegan.health.records import Notice, Remedy
 from largegan.health.remedies import remedies
 from largegan.health.signals import PREFIX
-from largegan.health.verdicts import VERDICTS, Finding, Verdict, judge_of
+from largegan.health.verdicts import VERDICTS, Finding, Line, Verdict, judge_of
 
-LONGEST = 512  # lines that are kept
 SCORE = "score/"
 
 
@@ -30,7 +30,8 @@ class Diagnosis:
 
     def __init__(self, settings: Mapping[str, Any]):
         self.settings = settings
-        self.lines: list[Mapping[str, float]] = []
+        # The last lines that have all that a verdict needs.
+        self.windows = {name: deque(maxlen=row.window) for name, row in VERDICTS.items()}
         self.streaks: dict[str, list[int]] = {}  # images at lines in a row that look ill, or well
         self.open: dict[str, Notice] = {}
 
@@ -42,28 +43,28 @@ class Diagnosis:
 
     def add(self, line: Mapping[str, Any]) -> list[Notice]:
         """What begins and ends with this line."""
-        self.lines = [*self.lines, line][-LONGEST:]
-        found = [self.turn(name, verdict) for name, verdict in VERDICTS.items()]
+        found = [self.turn(name, line) for name in VERDICTS]
         return [notice for notice in found if notice is not None]
 
-    def turn(self, name: str, verdict: Verdict) -> Notice | None:
-        """Whether one verdict begins or ends with the newest line."""
-        window = window_of(self.lines, verdict)
-        if not window or window[-1] is not self.lines[-1]:
+    def turn(self, name: str, line: Line) -> Notice | None:
+        """Whether one verdict begins or ends with a new line."""
+        verdict = VERDICTS[name]
+        if not all(key in line for key in verdict.needs):
             return None  # nothing new
-        finding = judge_of(name)(window)
+        self.windows[name].append(line)
+        finding = judge_of(name)(list(self.windows[name]))
         ill = name in self.open
         if (finding is not None) == ill:
             self.streaks.pop(name, None)
             return None
-        nimg = int(window[-1]["nimg"])
+        nimg = int(line["nimg"])
         streak = self.streaks.setdefault(name, [])
         streak.append(nimg)
         if len(streak) < verdict.lasts:
             return None
         del self.streaks[name]
         if finding is None:
-            return self.ends(name, verdict, window)
+            return self.ends(name, verdict, line)
         return self.begins(name, finding, since=streak[0], nimg=nimg)
 
     def begins(self, name: str, finding: Finding, *, since: int, nimg: int) -> Notice:
@@ -79,9 +80,8 @@ class Diagnosis:
         )
         return self.open[name]
 
-    def ends(self, name: str, verdict: Verdict, window: list[Mapping[str, float]]) -> Notice:
+    def ends(self, name: str, verdict: Verdict, newest: Line) -> Notice:
         before = self.open.pop(name)
-        newest = window[-1]
         return Notice(
             int(newest["nimg"]),
             name,
@@ -91,12 +91,6 @@ class Diagnosis:
             {key: newest[key] for key in verdict.needs},
             f"{verdict.title} no longer",
         )
-
-
-def window_of(lines: list[Mapping[str, float]], verdict: Verdict) -> list[Mapping[str, float]]:
-    """The last lines that have all that a verdict needs."""
-    found = [line for line in lines if all(key in line for key in verdict.needs)]
-    return found[-verdict.window :] if verdict.window else found
 
 
 def sentence(notice: Notice) -> str:

@@ -1,4 +1,4 @@
-"""The discriminator overfits: it knows training images by heart and takes unseen ones for generated.
+"""The discriminator overfits: it knows training images by heart and takes others for generated.
 
 Karras et al. (2020, "Training GANs with limited data"), section 3.1: r_v.
 """

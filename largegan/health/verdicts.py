@@ -27,7 +27,7 @@ class Verdict:
     """A row.
 
     `module` is a file of this folder whose `found` is a `Judge`. It sees the lines that have all
-    signals of `needs`, the last `window` of them (0: all), whenever there is a new one. A verdict
+    signals of `needs`, the last `window` of them, whenever there is a new one. A verdict
     begins when `lasts` lines in a row look ill, and ends when as many do not.
     """
 
@@ -52,7 +52,7 @@ VERDICTS: dict[str, Verdict] = {
         "modes have collapsed",
         "mode_collapse",
         ("health/diversity", "health/duplicates"),
-        window=0,
+        window=512,
         lasts=2,
     ),
     "discriminator_overfits": Verdict(
@@ -84,7 +84,7 @@ VERDICTS: dict[str, Verdict] = {
 
 def judge_of(name: str) -> Judge:
     """The function behind a row."""
-    return import_module(f"largegan.health.{VERDICTS[name].module}").found
+    return import_module(f"largegan.health.{VERDICTS[name].module}").found  # type: ignore[no-any-return]
 
 
 def mean(window: list[Line], name: str, last: int = 0) -> float:
