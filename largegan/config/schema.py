@@ -21,6 +21,7 @@ from largegan.ranges import (
     Seed,
     Side,
     Threads,
+    Weight,
     Workers,
 )
 
@@ -82,6 +83,18 @@ class DataConfig:
 
 
 @dataclass
+class StopConfig:
+    """Ending a run by its score, before total_nimg."""
+
+    metric: Name | None = None
+    """The score, one of those that evaluate.metrics give; left out: only total_nimg ends a run."""
+    patience_nimg: Images = 500_000
+    """Images for which the score may fail to improve."""
+    min_gain: Weight | Literal["error_bars"] = "error_bars"
+    """What counts as better: more than this much, or than the score's own standard error."""
+
+
+@dataclass
 class TrainConfig:
     """How long, how much at once, and when to save and show."""
 
@@ -119,6 +132,7 @@ class TrainConfig:
     `largegan ema` finds the average of any width after training. Left out: none are kept."""
     snapshot_widths: list[PositiveWeight] = field(default_factory=lambda: [0.05, 0.1])
     """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
+    stop: StopConfig = field(default_factory=StopConfig)
 
 
 EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]

@@ -75,7 +75,7 @@ def mirrored(now: Settings) -> dict | None:
     return None if now.get("data.mirror", True) else {"data.mirror": True}
 
 
-def halved_training(now: Settings) -> dict | None:
+def measured_stop(now: Settings) -> dict | None:
     """Stop by a score, where there is one."""
     if now.get("train.stop.metric") or not now.get("evaluate.every_nimg"):
         return None
@@ -129,7 +129,7 @@ ADA = Change(ada, "the discriminator cannot learn the training images by heart")
 MIRROR = Change(mirrored, "twice as many images, where left and right do not matter")
 PENALTY = Change(times(2, *PENALTIES), "a flatter discriminator")
 CLIP = Change(at_least("train.max_grad_norm", 1.0), "one large gradient no longer moves everything")
-STOP = Change(halved_training, "the run ends when its score no longer improves")
+STOP = Change(measured_stop, "the run ends when its score no longer improves")
 SMALLER_STEPS = Change(
     lambda now: both(times(0.1, "recipe.g_lr", common="recipe.lr")(now),
                      times(0.1, "recipe.d_lr", common="recipe.lr")(now))

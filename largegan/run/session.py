@@ -22,6 +22,7 @@ from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
+from largegan.run.stopping import stalled
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture
@@ -89,6 +90,8 @@ class Session:
         settings, trainer = self.config.train, self.trainer
         if trainer.at.nimg == 0:
             self.show(reals=True)
+        elif self.stalled():
+            return  # a run that had ended by its score, started again
         for at in trainer.run(settings.total_nimg):
             self.logger.progress(at.nimg)
             done = at.nimg >= settings.total_nimg
@@ -106,6 +109,8 @@ class Session:
             asked = not done and stop.agreed(self.engine)
             if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
+            if scored and self.stalled():
+                return
             if asked:
                 agree(self.world, self.saver.wait)
                 raise Requeue(
@@ -114,6 +119,24 @@ class Session:
                 )
         agree(self.world, self.saver.wait)
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
+
+    def stalled(self) -> bool:
+        """Whether the score has not improved for as long as `train.stop` says; then that is said.
+
+        All ranks ask; the last checkpoint is on the disk when the answer is yes.
+        """
+        if self.scores is None or self.config.train.stop.metric is None:
+            return False
+        from largegan.evaluation import during_training
+
+        stop, folder = self.config.train.stop, self.folder
+        found = agree(self.world, lambda: stalled(during_training.history(folder), stop))
+        if found is None:
+            return False
+        agree(self.world, self.saver.wait)
+        best = self.folder / "checkpoints" / f"{found.best_nimg:09d}"
+        self.logger.say(f"{found.sentence()}; it is kept in {best}")
+        return True
 
     def due(self, every_nimg: int) -> bool:
         """Whether this iteration crossed a multiple of `every_nimg`: a function of progress."""
