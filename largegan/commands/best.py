@@ -47,9 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     metric = arguments.metric
     if not table.is_score(metric):
         raise ConfigError(f"--metric {shown(metric)} is no score; choose one such as fid or kid")
-    claims = Outputs(
-        [run / "metrics.jsonl" for run in arguments.runs], overwrite=arguments.overwrite
-    )
+    reads = [folder / "metrics.jsonl" for folder in arguments.runs]
+    claims = Outputs(reads, overwrite=arguments.overwrite)
     if arguments.json:
         claims.file(arguments.json)
     found: list[Best] = []
@@ -61,8 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
             found.append(best)
     if not found:
         raise ConfigError(
-            f"none of these runs has a {metric} of a checkpoint; train with evaluate.every_nimg, or "
-            "choose another --metric"
+            f"none of these runs has a {metric} of a checkpoint; train with evaluate.every_nimg, "
+            "or choose another --metric"
         )
     refuse_strangers([best.run for best in found])
     found.sort(key=lambda best: best.score, reverse=table.better(metric) == "higher")
@@ -79,19 +78,18 @@ def best_of(folder: Path, metric: str) -> Best | None:
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no run: there is no such folder")
-    name, best = f"{PREFIX}{metric}", None
+    best = None
     for line in read_lines(folder / "metrics.jsonl"):
-        where = folder / "checkpoints" / f"{line.get('nimg', 0):09d}"
-        if name not in line or not checkpoint.is_complete(where):
+        score, nimg = line.get(f"{PREFIX}{metric}"), line.get("nimg")
+        if not isinstance(score, int | float) or not isinstance(nimg, int):
             continue
-        one = Best(folder, line[name], error_in(line, metric), line["nimg"], where)
+        where = folder / "checkpoints" / f"{nimg:09d}"
+        if not checkpoint.is_complete(where):
+            continue
+        one = Best(folder, score, line.get(f"{PREFIX}{table.error_of(metric)}"), nimg, where)
         if best is None or (one.score > best.score) == (table.better(metric) == "higher"):
             best = one
     return best
-
-
-def error_in(line: dict[str, Any], metric: str) -> float | None:
-    return line.get(f"{PREFIX}{table.error_of(metric)}")
 
 
 def refuse_strangers(runs: list[Path]) -> None:
@@ -126,10 +124,9 @@ def as_text(found: list[Best], metric: str) -> str:
     """The table as JSON, best first."""
     from largegan.files.output import as_json
 
-    runs = [
-        best._asdict() | {"run": str(best.run), "checkpoint": str(best.checkpoint)}
-        for best in found
-    ]
+    runs = [best._asdict() for best in found]
+    for row in runs:
+        row |= {"run": str(row["run"]), "checkpoint": str(row["checkpoint"])}
     return as_json({"metric": metric, "runs": runs})
 
 
