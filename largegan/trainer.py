@@ -144,7 +144,7 @@ class Trainer:
             add_up(totals, terms)
             add_up(watched, self.recipe.take_watched())
             if self.observer:
-                self.observer.hear(self.at)
+                self.observer.hear(phase, self.at)
         report = engine.finish(
             phase.player, self.at, terms=totals, max_grad_norm=self.max_grad_norm
         )

@@ -30,11 +30,14 @@ class Observer:
         self.scores: dict[str, Tensor] = {}  # by phase: `NAMES`, and how often
         self.norms: dict[str, list[float]] = {}  # by phase: a sum, alike on every rank, and so on
         self.heard: list[Scored] = []
+        self.judging: set[str] = set()  # phases in which a discriminator spoke
         self.one = torch.ones(1, device=next(recipe.parameters()).device)
 
-    def hear(self, at: Progress) -> None:
+    def hear(self, phase: Phase, at: Progress) -> None:
         """After a micro-batch's loss."""
         scored = self.recipe.take_scored()
+        if scored:
+            self.judging.add(phase.name)
         if at.step % EVERY == 0:
             self.heard += scored
 

@@ -204,13 +204,17 @@ def probe(trainer: Trainer, micros: list[Batch]) -> dict[str, float] | None:
     None when no discriminator speaks. Everything that the passes change is put back.
     """
     engine, recipe = trainer.engine, trainer.recipe
+    judging = trainer.observer.judging if trainer.observer else set()
+    # Others, too, where they may leave notes in the batch; those that penalize leave none.
+    phases = [
+        (i, p) for i, p in enumerate(recipe.phases) if not p.second_order or p.name in judging
+    ]
     trainer.guard.remember()
     totals = []
     with engine.whole(), undisturbed(engine.device):
         for i, batch in enumerate(micros):
-            for index, phase in enumerate(recipe.phases):
-                if phase.due(trainer.at) or phase.every > 1:
-                    totals += listened(trainer, phase, index, i, batch)
+            for index, phase in phases:
+                totals += listened(trainer, phase, index, i, batch)
     trainer.guard.restore()
     if not totals:
         return None
