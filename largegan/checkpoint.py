@@ -118,6 +118,13 @@ class BadSteps(msgspec.Struct):
     in_a_row: dict[str, Count] = {}
 
 
+class HealthSums(msgspec.Struct):
+    """Signals since the last line of the log, by phase: sums, and how often."""
+
+    scores: dict[str, list[float]] = {}
+    norms: dict[str, list[float]] = {}
+
+
 class State(msgspec.Struct):
     """What has to be in `state.json`; the configuration is checked by who builds from it."""
 
@@ -134,6 +141,7 @@ class Resumable(State, kw_only=True):
     data: dict[str, Any]
     bad_steps: BadSteps
     micro_batch_size: Positive
+    health: HealthSums = msgspec.field(default_factory=HealthSums)
 
 
 def read_state(path: Path) -> dict:

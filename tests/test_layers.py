@@ -18,6 +18,7 @@ MAY_IMPORT = {
         "data",
         "doctor",
         "evaluation",
+        "health",
         "interop",
         "layers",
         "metrics",

@@ -26,6 +26,7 @@ TABLE = {
     "compare": ("largegan.commands.compare", "score translations against the truth"),
     "fid": ("largegan.commands.fid", "FID, KID and more between two sets of images"),
     "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
+    "best": ("largegan.commands.best", "the best checkpoint of several runs"),
     "toys": ("largegan.commands.toys", "the 1-D toys of several recipes side by side"),
     "ema": ("largegan.commands.ema", "choose the best average of a run after training"),
     "report": ("largegan.commands.report", "write what a browser shows of a run, or of several"),

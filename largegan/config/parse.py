@@ -69,11 +69,18 @@ def parse(argv: list[str]) -> Namespace:
     except (TypeError, ValueError, yaml.YAMLError, OSError) as fault:
         raise ConfigError(f"cannot read the configuration: {one_line(str(fault))}") from fault
     for group in (*GROUPS, "recipe"):
-        settings = getattr(config, group)
-        for key, value in vars(settings).items():
-            setattr(settings, key, at_home(plain(value)))
+        settle(getattr(config, group))
     check(config)
     return config
+
+
+def settle(settings: Namespace) -> None:
+    """Makes plain values of what the parser took, at any depth."""
+    for key, value in vars(settings).items():
+        if isinstance(value, Namespace):
+            settle(value)
+        else:
+            setattr(settings, key, at_home(plain(value)))
 
 
 def at_home(value: object) -> object:
@@ -166,6 +173,7 @@ def check(config: Namespace) -> None:
     if config.run.resume in ("auto", "must") and config.run.dir is None:
         raise ConfigError(f"run.resume {config.run.resume} needs run.dir: which run to continue")
     check_evaluate(config.evaluate)
+    check_stop(train.stop, config.evaluate)
 
 
 def check_evaluate(evaluate: Namespace) -> None:
@@ -177,6 +185,34 @@ def check_evaluate(evaluate: Namespace) -> None:
     if evaluate.best not in given:
         raise ConfigError(
             f"evaluate.best is {evaluate.best}, but evaluate.metrics gives only {', '.join(given)}"
+        )
+
+
+def check_stop(stop: Namespace, evaluate: Namespace) -> None:
+    """The settings train.stop, when they are used at all."""
+    if stop.metric is None:
+        return
+    if evaluate.every_nimg is None:
+        raise ConfigError(
+            f"train.stop.metric is {stop.metric}, but nothing is scored while training; set "
+            "evaluate.every_nimg"
+        )
+    given = table.given_by(evaluate.metrics)
+    if stop.metric not in given:
+        raise ConfigError(
+            f"train.stop.metric is {stop.metric}, but evaluate.metrics gives only "
+            f"{', '.join(given)}"
+        )
+    if stop.metric != evaluate.best:
+        raise ConfigError(
+            f"train.stop.metric is {stop.metric} and evaluate.best is {evaluate.best}; set both "
+            "alike, so that the best checkpoint is kept"
+        )
+    has_errors = table.error_of(stop.metric) is not None and evaluate.error_bars
+    if stop.min_gain == "error_bars" and not has_errors:
+        raise ConfigError(
+            f"train.stop.min_gain is error_bars, but {stop.metric} is scored without one; give a "
+            "number, or set evaluate.error_bars"
         )
 
 
@@ -194,8 +230,16 @@ def as_dict(config: Namespace) -> dict:
     """Plain nested dictionaries, without the list of config files."""
     content = {"recipe": {"name": config.recipe.name, **recipe_options(config)}}
     for group in GROUPS:
-        content[group] = dict(vars(getattr(config, group)))
+        content[group] = nested(getattr(config, group))
     return content
+
+
+def nested(settings: Namespace) -> dict:
+    """Plain dictionaries of a group, at any depth."""
+    return {
+        key: nested(value) if isinstance(value, Namespace) else value
+        for key, value in vars(settings).items()
+    }
 
 
 def out_of_range(message: str) -> str | None:

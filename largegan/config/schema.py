@@ -21,6 +21,7 @@ from largegan.ranges import (
     Seed,
     Side,
     Threads,
+    Weight,
     Workers,
 )
 
@@ -70,12 +71,27 @@ class DataConfig:
     come."""
     on_error: Literal["raise", "skip"] = "raise"
     """What to do with a damaged sample: stop and name it, or replace it and count it."""
+    held_out: Count | None = None
+    """Examples that training leaves aside: what the discriminator says of them tells whether it
+    overfits (of two domains, so many of each). Left out: none."""
     max_skip_fraction: Fraction = 1e-4
     """Stop when more than this fraction of samples had to be skipped."""
     cache_dir: Place | None = None
     """Folder that keeps copies of remote shards."""
     allow_pipe: bool = False
     """Allow `pipe:COMMAND` URLs, which run a shell command."""
+
+
+@dataclass
+class StopConfig:
+    """Ending a run by its score, before total_nimg."""
+
+    metric: Name | None = None
+    """The score, one of those that evaluate.metrics give; left out: only total_nimg ends a run."""
+    patience_nimg: Images = 500_000
+    """Images for which the score may fail to improve."""
+    min_gain: Weight | Literal["error_bars"] = "error_bars"
+    """What counts as better: more than this much, or than the score's own standard error."""
 
 
 @dataclass
@@ -116,6 +132,7 @@ class TrainConfig:
     `largegan ema` finds the average of any width after training. Left out: none are kept."""
     snapshot_widths: list[PositiveWeight] = field(default_factory=lambda: [0.05, 0.1])
     """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
+    stop: StopConfig = field(default_factory=StopConfig)
 
 
 EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]

@@ -47,11 +47,7 @@ SIGNALS: dict[str, Signal] = {
     "health/duplicates": Signal("share of samples that have a twin among the samples", 0, 1, False),
     "health/copies": Signal("share of samples that are nearly a training image", 0, 1, False),
     "health/distance": Signal(
-        "energy distance of samples and real images, that of a gray image is 1", 0, None, False
-    ),
-    "health/change": Signal(
-        "how far samples of the same latents moved since the last look, in distances of real "
-        "images", 0, None, False,
+        "energy distance of samples and real images, that of their mean image is 1", 0, None, False
     ),
     "health/class_entropy": Signal(
         "entropy of the classes that samples look like, that of real images is 1", 0, None, False

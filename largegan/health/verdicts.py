@@ -6,6 +6,7 @@ resume. What is done about one is in `remedies`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import NamedTuple
 
 
@@ -23,20 +24,76 @@ Judge = Callable[[list[Line]], Finding | None]  # a window of lines, the newest 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A row: `function` is `module` of this folder, whose `found` is a `Judge`."""
+    """A row.
+
+    `module` is a file of this folder whose `found` is a `Judge`. It sees the lines that have all
+    signals of `needs`, the last `window` of them, whenever there is a new one. A verdict
+    begins when `lasts` lines in a row look ill, and ends when as many do not.
+    """
 
     title: str
     module: str
-    lasts_nimg: int = 0
+    needs: tuple[str, ...]
+    window: int = 8
+    lasts: int = 3
 
 
+SCORES = ("health/auc", "health/score_real", "health/score_fake")
 VERDICTS: dict[str, Verdict] = {
-    "discriminator_dominates": Verdict("the discriminator dominates", "discriminator_dominates"),
-    "generator_dominates": Verdict("the generator dominates", "generator_dominates"),
-    "mode_collapse": Verdict("the modes collapse", "mode_collapse"),
-    "discriminator_overfits": Verdict("the discriminator overfits", "discriminator_overfits"),
-    "memorises": Verdict("the generator repeats training images", "memorises"),
-    "diverges": Verdict("training diverges", "diverges"),
-    "random_feedback": Verdict("the discriminator's feedback is random", "random_feedback"),
-    "no_progress": Verdict("samples no longer change", "no_progress"),
+    "discriminator_dominates": Verdict(
+        "the discriminator dominates",
+        "discriminator_dominates",
+        (*SCORES, "health/accuracy_real", "health/accuracy_fake"),
+    ),
+    "generator_dominates": Verdict(
+        "the generator dominates", "generator_dominates", (*SCORES, "health/accuracy_fake")
+    ),
+    "mode_collapse": Verdict(
+        "modes have collapsed",
+        "mode_collapse",
+        ("health/diversity", "health/duplicates"),
+        window=512,
+        lasts=2,
+    ),
+    "discriminator_overfits": Verdict(
+        "the discriminator overfits",
+        "discriminator_overfits",
+        ("health/overfit", "health/accuracy_real", "health/accuracy_held_out"),
+    ),
+    "memorises": Verdict(
+        "the generator repeats training images", "memorises", ("health/copies",), lasts=2
+    ),
+    "diverges": Verdict(
+        "training diverges",
+        "diverges",
+        ("health/skipped_steps",),
+        window=16,
+        lasts=2,
+    ),
+    "random_feedback": Verdict(
+        "the discriminator's feedback is random",
+        "random_feedback",
+        ("health/auc", "health/distance"),
+        lasts=2,
+    ),
+    "no_progress": Verdict(
+        "samples no longer get better", "no_progress", ("health/distance",), lasts=2
+    ),
 }
+
+
+def judge_of(name: str) -> Judge:
+    """The function behind a row."""
+    return import_module(f"largegan.health.{VERDICTS[name].module}").found  # type: ignore[no-any-return]
+
+
+def mean(window: list[Line], name: str, last: int = 0) -> float:
+    """Of a signal over the window, or over its last lines."""
+    values = [line[name] for line in window[-last:]]
+    return sum(values) / len(values)
+
+
+def above(value: float, threshold: float, certain: float) -> float:
+    """How sure a number makes: 0.5 at the threshold, 1 at `certain` and beyond."""
+    share = (value - threshold) / (certain - threshold)
+    return min(1.0, max(0.5, 0.5 + share / 2))

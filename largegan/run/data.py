@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from largegan.data import DataInfo, Domains, framed, open_for
+from largegan.data.held_out import hold_out
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError
 from largegan.recipe import DataSpec, Recipe
@@ -33,6 +34,13 @@ def open_source(
         world=world,
         rank=rank,
     )
+
+
+def parts_of(
+    source: "Source | Domains", held_out: int | None
+) -> "tuple[Source | Domains, Source | Domains | None]":
+    """(what is trained on, what is held out). Raises ConfigError when that leaves nothing."""
+    return (source, None) if held_out is None else hold_out(source, held_out)
 
 
 def check_latents(name: str, recipe: type[Recipe], spec: DataSpec) -> None:

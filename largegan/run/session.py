@@ -11,15 +11,19 @@ from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import Requeue
 from largegan.files.output import write_text
+from largegan.health.diagnosis import sentence
+from largegan.health.records import Notice
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
+from largegan.run.checkups import Checkups
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
 from largegan.run.reporter import Reporter
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
+from largegan.run.stopping import stalled
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture
@@ -33,6 +37,7 @@ class Session:
         start = build_run(config, world, lock)
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
         self.source, self.framing, self.spec = start.source, start.framing, start.spec
+        self.checkups = Checkups(config, start, world)
         self.saver = Saver(
             self.folder / "checkpoints",
             lock,
@@ -69,6 +74,7 @@ class Session:
         self.reporter = Reporter(self.folder, self.logger.say) if self.world.rank == 0 else None
         # Of a future that this run, which may begin at an older checkpoint, will not have.
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
+        self.checkups.resume(self.folder)
         self.introduce()
         try:
             self.prepare_scores()
@@ -89,22 +95,30 @@ class Session:
         settings, trainer = self.config.train, self.trainer
         if trainer.at.nimg == 0:
             self.show(reals=True)
+        elif self.stalled():
+            return  # a run that had ended by its score, started again
         for at in trainer.run(settings.total_nimg):
             self.logger.progress(at.nimg)
             done = at.nimg >= settings.total_nimg
+            line: dict[str, float] = {}
             if done or self.due(settings.log_every_nimg):
-                self.logger.tick(trainer)
+                line |= self.logger.tick(trainer, self.checkups.signals())
+            if self.checkups.look_due(done):
+                line |= self.look()
             drawn = done or self.due(settings.sample_every_nimg)
             if drawn:
                 self.show()
             if self.snapshot_due(done):
                 self.snapshot()
             scored = self.evaluate(done)
+            self.diagnose(line | scored)
             if self.reporter and not done and (drawn or scored):
                 self.logger.pause(self.reporter.offer())
             asked = not done and stop.agreed(self.engine)
             if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
+            if scored and self.stalled():
+                return
             if asked:
                 agree(self.world, self.saver.wait)
                 raise Requeue(
@@ -113,6 +127,24 @@ class Session:
                 )
         agree(self.world, self.saver.wait)
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
+
+    def stalled(self) -> bool:
+        """Whether the score has not improved for as long as `train.stop` says; then that is said.
+
+        All ranks ask; the last checkpoint is on the disk when the answer is yes.
+        """
+        if self.scores is None or self.config.train.stop.metric is None:
+            return False
+        from largegan.evaluation import history
+
+        stop, folder = self.config.train.stop, self.folder
+        found = agree(self.world, lambda: stalled(history.history(folder), stop))
+        if found is None:
+            return False
+        agree(self.world, self.saver.wait)
+        best = self.folder / "checkpoints" / f"{found.best_nimg:09d}"
+        self.logger.say(f"{found.sentence()}; it is kept in {best}")
+        return True
 
     def due(self, every_nimg: int) -> bool:
         """Whether this iteration crossed a multiple of `every_nimg`: a function of progress."""
@@ -144,6 +176,7 @@ class Session:
             "class_names": list(self.source.info.class_names or []),
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,
+            "health": self.checkups.state_dict(),
         }
         agree(self.world, self.saver.wait)  # for the one before
         model, optimizer = self.engine.model_state(), self.engine.optimizer_state()
@@ -171,12 +204,31 @@ class Session:
             protocol = json.dumps(self.scores.protocol(), indent=1)
             write_text(self.folder / "scores.json", protocol)
 
-    def evaluate(self, done: bool) -> bool:
-        """Whether scores were due; then they are in metrics.jsonl, the trackers and scores.png."""
+    def look(self) -> dict[str, float]:
+        """Signals of samples: in metrics.jsonl and the trackers."""
+        found, nimg = self.checkups.look(), self.trainer.at.nimg
+        if found and self.world.rank == 0:
+            self.logger.append("metrics.jsonl", {"nimg": nimg, **found})
+            self.trackers.log(found, nimg)
+        return found
+
+    def diagnose(self, line: dict[str, float]) -> list[Notice]:
+        """Verdicts that begin or end with the numbers of this moment: in health.jsonl, and said."""
+        if not line:
+            return []
+        notices = self.checkups.judge({"nimg": self.trainer.at.nimg, **line})
+        for notice in notices:
+            if self.world.rank == 0:
+                self.logger.append("health.jsonl", notice.line())
+            self.logger.say(sentence(notice))
+        return notices
+
+    def evaluate(self, done: bool) -> dict[str, float]:
+        """Scores where they were due: in metrics.jsonl, the trackers and scores.png, too."""
         if self.scores is None:
-            return False
+            return {}
         if not (done or self.due(self.config.evaluate.every_nimg)):
-            return False
+            return {}
         from largegan.evaluation import during_training, history
 
         start, nimg = time.perf_counter(), self.trainer.at.nimg
@@ -192,7 +244,7 @@ class Session:
                 history.history(self.folder), self.scores.extractor.backbone
             )
             write_picture(self.folder / "scores.png", picture)
-        return True
+        return values
 
     def best_nimg(self) -> int | None:
         """Of the checkpoint with the best score so far."""

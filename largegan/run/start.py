@@ -2,7 +2,7 @@
 checkpoint or another run's weights bring. All ranks do this together; what is wrong is found here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import directory, snapshots
-from largegan.run.data import check_latents, framing_of, open_source, spec_of
+from largegan.run.data import check_latents, framing_of, open_source, parts_of, spec_of
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.trainer import Trainer, micro_batch_size
@@ -38,6 +38,8 @@ class Start:
     framing: Framing
     spec: DataSpec  # what the networks were built for
     trainer: Trainer
+    held_out: "Source | Domains | None" = None  # examples that are not trained on
+    health: dict = field(default_factory=dict)  # sums of signals, where a checkpoint left them
 
 
 def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
@@ -49,6 +51,7 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     folder, start = claim(config, world, lock)
     name = config.recipe.name
     source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)
+    source, held_out = parts_of(source, config.data.held_out)
     spec, framing = spec_of(config.data, source), framing_of(config.data)
     check_latents(name, recipes.recipe_class(name), spec)
     torch.manual_seed(config.train.seed)
@@ -72,7 +75,8 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     trainer = build_trainer(config, recipe, engine, source, saved)
     if start is not None:
         say(world.rank, *agree(world, lambda: directory.follow(folder, Path(start))))
-    return Start(folder, source, framing, spec, trainer)
+    health = (saved or {}).get("health", {})
+    return Start(folder, source, framing, spec, trainer, held_out, health)
 
 
 def make_recipe(config: Namespace, spec: DataSpec, world: World) -> Recipe:

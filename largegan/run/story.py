@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ def settings_of(config: Mapping[str, Any]) -> list[Setting]:
 
 def default_settings(recipe: str) -> dict[str, Any]:
     """Of all groups, and of a recipe if there still is one of that name."""
-    found: dict[str, Any] = {group: vars(schema()) for group, schema in GROUPS.items()}
+    found: dict[str, Any] = {group: asdict(schema()) for group, schema in GROUPS.items()}
     options = fields(options_class(recipe)) if recipe in TABLE else ()
     found["recipe"] = {"name": recipe} | {
         f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in options

@@ -341,7 +341,7 @@ def test_two_processes_score_while_training_and_go_on_after_a_stop(tmp_path):
     there += ["--parallel.processes", "2"]
     run_ranks([*there, "--train.total_nimg", "32"], world=2)
     run_ranks([*there, *whole], world=2)
-    one, two = history.history(alone), during_training.history(shared)
+    one, two = history.history(alone), history.history(shared)
     assert [line["nimg"] for line in one] == [line["nimg"] for line in two] == [16, 32, 48]
     for a, b in zip(one, two, strict=True):  # pixels may round otherwise: gradients are sums
         assert a["score/fid"] == pytest.approx(b["score/fid"], rel=1e-3)
