@@ -22,7 +22,7 @@ from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
-from largegan.run import directory, snapshots
+from largegan.run import branches, directory, snapshots
 from largegan.run.data import check_latents, framing_of, open_source, parts_of, spec_of
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
@@ -74,7 +74,7 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     saved = load(start, config, engine)
     trainer = build_trainer(config, recipe, engine, source, saved)
     if start is not None:
-        say(world.rank, *agree(world, lambda: directory.follow(folder, Path(start))))
+        say(world.rank, *agree(world, lambda: branches.follow(folder, Path(start))))
     health = (saved or {}).get("health", {})
     return Start(folder, source, framing, spec, trainer, held_out, health)
 

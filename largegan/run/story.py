@@ -21,12 +21,12 @@ from largegan.health.verdicts import VERDICTS
 from largegan.metrics import table
 from largegan.recipes import TABLE, options_class
 from largegan.run import advice
+from largegan.run.branches import FAKES, left_branches
 from largegan.run.directory import flatten
 from largegan.run.lock import NAME as LOCK
 from largegan.viz.report.contents import Band, Run, Score, Setting
 
 FRESH_S = 60  # a lock whose time stamp is older belongs to nobody
-FAKES = "fakes-*.png"
 
 
 def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> Run:
@@ -66,7 +66,7 @@ def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> 
         best=best,
         best_score=best_score,
         checkpoints=kept,
-        branches=sorted(p.name for p in (folder / "checkpoints").glob(f"{checkpoint.LEFT}-*")),
+        branches=left_branches(folder),
         commands=advice.commands(
             folder, config, finished=nimg >= total, processes=int(facts.get("processes", "1")),
             best_nimg=best["nimg"] if best else None, kept=kept,
