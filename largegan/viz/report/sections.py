@@ -139,7 +139,9 @@ def trouble(runs: Sequence[Run]) -> str:
 
 def said(event: Mapping[str, Any]) -> str:
     if event.get("event") == "rollback":
-        changes = ", ".join(f"{k} {v}" for k, v in event.get("settings", {}).items())
+        changes = ", ".join(
+            f"{name} {change['now']:g}" for name, change in event.get("settings", {}).items()
+        )
         return escape(
             f"went back here from {event.get('from_nimg')} images ({event.get('because')})"
             + (f"; now {changes}" if changes else "")
