@@ -5,6 +5,7 @@ named, because a recipe's options are declared in its file.
 """
 
 import argparse
+import copy
 import difflib
 import os
 import re
@@ -258,7 +259,7 @@ def check_changed(config: Namespace, new: Mapping[str, float]) -> None:
     """Refuses new values of settings that are out of their range. Raises ConfigError."""
     if not new:
         return
-    content = as_dict(config)
+    content = copy.deepcopy(as_dict(config))  # the parser changes what it is given
     for name, value in new.items():
         group, _, key = name.partition(".")
         content[group][key] = value
