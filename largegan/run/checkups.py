@@ -50,7 +50,7 @@ class Checkups:
     def __init__(self, config: Namespace, start: Start, world: World):
         self.config, self.start, self.world = config, start, world
         self.trainer, self.settings = start.trainer, config.health
-        self.diagnosis = Diagnosis(flatten(as_dict(config)))
+        self.diagnosis = Diagnosis(known_settings(config, start.trainer))
         self.reals: looks.Reals | None = None
         if self.settings.signals:
             trainer = self.trainer
@@ -152,6 +152,15 @@ class Checkups:
         if not self.settings.signals:
             return []
         return agree(self.world, lambda: self.diagnosis.add(line))
+
+
+def known_settings(config: Namespace, trainer: Trainer) -> dict[str, Any]:
+    """All settings by dotted names; what the learning rate has become, where null left it open."""
+    settings = flatten(as_dict(config))
+    if settings.get("recipe.lr", 0) is None:
+        groups = [o.param_groups[0] for o in trainer.engine.optimizers.values()]
+        settings["recipe.lr"] = max(group["lr"] for group in groups)
+    return settings
 
 
 def can_look(start: Start) -> bool:

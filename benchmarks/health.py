@@ -1,0 +1,274 @@
+"""Which illnesses are found, how soon, and how often a healthy run is called ill.
+
+python benchmarks/health.py run FOLDER [--only PATTERN ...]    trains what is not there yet
+python benchmarks/health.py table FOLDER                       the tables of results/health-*.md
+
+Every run has two minutes of one core at most, on the bundled emoji (a toy, on numbers): an ill one
+ends when its verdict begins, a healthy one and one that is treated use all of it. A run that was
+begun and not ended is trained anew.
+"""
+
+import argparse
+import contextlib
+import fnmatch
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from largegan.config.parse import parse
+from largegan.errors import UserError
+from largegan.health.records import read_lines, read_notices
+from largegan.health.verdicts import VERDICTS
+from largegan.parallel.launch import World
+from largegan.run.lock import RunLock
+from largegan.run.session import Session
+
+SECONDS = 110.0  # of this process's time
+COMMON = {
+    "data.workers": 0,
+    "train.total_nimg": 1_000_000,
+    "train.batch_size": 32,
+    "train.log_every_nimg": 1_000,
+    "train.sample_every_nimg": 1_000_000,
+    "train.save_every_nimg": 1_000_000,
+    "train.cpu_threads": 1,
+    "health.look_every_nimg": 2_000,
+    "health.look_count": 128,
+}
+# Thin networks, so that two minutes are enough for something to happen.
+RECIPES: dict[str, dict] = {
+    "gan": {"recipe.width": 128, "recipe.ema_halflife_nimg": 500},
+    "dcgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500},
+    "cgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500},
+    "wgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500, "recipe.n_critic": 2},
+    "wgan_gp": {
+        "recipe.g_channels": 8,
+        "recipe.d_channels": 8,
+        "recipe.n_critic": 2,
+        "recipe.ema_halflife_nimg": 500,
+    },
+    "sngan": {
+        "recipe.g_channels": 8,
+        "recipe.d_channels": 8,
+        "recipe.d_steps": 2,
+        "recipe.ema_halflife_nimg": 500,
+    },
+    "biggan": {
+        "recipe.z_dim": 32,
+        "recipe.shared_dim": 16,
+        "recipe.g_channels": 4,
+        "recipe.d_channels": 4,
+        "recipe.attention": 16,
+        "recipe.ortho": 0.0,
+        "recipe.d_steps": 1,
+        "recipe.g_lr": 1e-3,
+        "recipe.d_lr": 2e-3,
+        "recipe.beta1": 0.5,
+        "recipe.ema_halflife_nimg": 500,
+    },
+    "lapgan": {
+        "recipe.g_width": 64,
+        "recipe.d_width": 64,
+        "recipe.channels": 8,
+        "recipe.ema_halflife_nimg": 500,
+    },
+    "r3gan": {
+        "recipe.z_dim": 32,
+        "recipe.channel_base": 512,
+        "recipe.channel_max": 16,
+        "recipe.blocks": 1,
+        "recipe.lr": 1.5e-3,
+        "recipe.gamma": 0.1,
+        "recipe.schedule_nimg": 20_000,
+        "recipe.ema_halflife_nimg": 500,
+    },
+    "stylegan2": {
+        "recipe.z_dim": 32,
+        "recipe.w_dim": 32,
+        "recipe.channel_base": 512,
+        "recipe.channel_max": 16,
+        "recipe.ema_halflife_nimg": 500,
+    },
+    "gaussian": {
+        "data.path": "synthetic:gaussian",
+        "train.log_every_nimg": 10_000,
+        "health.look_every_nimg": 20_000,
+    },
+}
+SEEDS = (0, 1, 2)
+# verdict: {name: (recipe, settings that make it ill)}; held_out leaves few of 1,333 to train on.
+ILL: dict[str, dict[str, tuple[str, dict]]] = {
+    "discriminator_dominates": {
+        "fast-d": ("dcgan", {"recipe.d_lr": 2e-3, "recipe.g_lr": 1e-5}),
+        "k-20": ("dcgan", {"recipe.d_steps": 20}),
+        "weak-g": ("gan", {"recipe.g_width": 1, "recipe.d_width": 512}),
+        "hinge": ("sngan", {"recipe.d_lr": 2e-3, "recipe.g_lr": 1e-6, "recipe.d_steps": 5}),
+    },
+    "generator_dominates": {
+        "slow-d": ("dcgan", {"recipe.d_lr": 1e-7, "recipe.g_lr": 1e-3}),
+        "thin-d": ("dcgan", {"recipe.d_channels": 1, "recipe.d_lr": 1e-6}),
+        "weak-d": ("gan", {"recipe.d_width": 1, "recipe.d_lr": 1e-6, "recipe.g_lr": 1e-3}),
+        "hinge": ("sngan", {"recipe.d_lr": 1e-7, "recipe.g_lr": 1e-3}),
+    },
+    "mode_collapse": {
+        "z-1": ("dcgan", {"recipe.z_dim": 1}),
+        "fast-g": ("dcgan", {"recipe.g_lr": 2e-2, "recipe.beta1": 0.9}),
+        "many-g": ("gan", {"recipe.g_lr": 1e-2, "recipe.d_lr": 1e-4}),
+        "slow-d": ("sngan", {"recipe.d_lr": 1e-6, "recipe.g_lr": 5e-3}),
+    },
+    "discriminator_overfits": {
+        "30-images": ("dcgan", {"data.held_out": 1303}),
+        "100-images": ("dcgan", {"data.held_out": 1233}),
+        "60-images-gan": ("gan", {"data.held_out": 1273}),
+        "30-images-hinge": ("sngan", {"data.held_out": 1303}),
+    },
+    "memorises": {
+        "8-images": ("gan", {"data.held_out": 1325, "recipe.lr": 1e-3}),
+        "20-images": ("dcgan", {"data.held_out": 1313, "recipe.lr": 1e-3}),
+        "8-images-deep": ("dcgan", {"data.held_out": 1325, "recipe.lr": 1e-3}),
+    },
+    "diverges": {
+        "lr-30": ("wgan", {"recipe.lr": 5e-2, "recipe.clip": 100.0}),
+        "lr-300": ("gan", {"recipe.lr": 6e-2}),
+        "penalty": ("wgan_gp", {"recipe.gp": 1e6}),
+        "hinge": ("biggan", {"recipe.g_lr": 1.0, "recipe.d_lr": 1.0}),
+    },
+    "random_feedback": {
+        "flips": ("dcgan", {"recipe.label_flip": 0.5, "recipe.label_flip_sides": "both"}),
+        "noise": ("dcgan", {"recipe.instance_noise": 30.0}),
+        "dropout": ("gan", {"recipe.d_dropout": 0.99}),
+    },
+    "no_progress": {
+        "slow-g": ("dcgan", {"recipe.g_lr": 1e-8}),
+        "slow": ("gan", {"recipe.lr": 1e-9}),
+        "slow-hinge": ("sngan", {"recipe.lr": 1e-8}),
+    },
+}
+
+
+def cases() -> dict[str, tuple[list[str], str | None]]:
+    """Name: (words for `parse`, the verdict it should get or None)."""
+    found = {}
+    for verdict, rows in ILL.items():
+        for name, (recipe, settings) in rows.items():
+            found[f"{verdict}-{name}"] = words(recipe, settings), verdict
+    for recipe in RECIPES:
+        for seed in SEEDS:
+            found[f"healthy-{recipe}-{seed}"] = words(recipe, {"train.seed": seed}), None
+    return found
+
+
+def words(recipe: str, settings: dict) -> list[str]:
+    row = COMMON | RECIPES[recipe] | settings | {"recipe.name": recipe}
+    return [word for key, value in row.items() for word in (f"--{key}", str(value))]
+
+
+class Watch:
+    """Asks a run to stop: when its verdict has begun, or when its time is up."""
+
+    def __init__(self, folder: Path, verdict: str | None):
+        self.folder, self.verdict, self.begun = folder, verdict, time.process_time()
+
+    def agreed(self, engine) -> bool:
+        if time.process_time() - self.begun > SECONDS:
+            return True
+        path = self.folder / "health.jsonl"
+        return self.verdict is not None and path.exists() and self.verdict in path.read_text()
+
+
+def train(folder: Path, argv: list[str], verdict: str | None) -> dict:
+    """Runs one case; returns what is to be kept of it."""
+    torch.set_num_threads(1)
+    begun, said = time.process_time(), io.StringIO()
+    config = parse([*argv, "--run.dir", str(folder)])
+    lock, ended = RunLock(), ""
+    try:
+        with contextlib.redirect_stdout(said):
+            world = World(0, 1, torch.device("cpu"))
+            Session(config, world, lock).run(Watch(folder, verdict))
+    except UserError as fault:
+        ended = f"{type(fault).__name__}: {fault}"
+    finally:
+        lock.release()
+    lines = read_lines(folder / "metrics.jsonl")
+    notices = [n.line() for n in read_notices(folder)]
+    nimg = lines[-1]["nimg"] if lines else 0
+    return {
+        "verdict": verdict,
+        "nimg": nimg,
+        "cpu_s": round(time.process_time() - begun, 1),
+        "ended": ended[:200],
+        "notices": [
+            {k: n[k] for k in ("nimg", "verdict", "state", "since_nimg", "sentence")}
+            for n in notices
+        ],
+    }
+
+
+def run(folder: Path, patterns: list[str]) -> None:
+    for name, (argv, verdict) in cases().items():
+        result = folder / f"{name}.json"
+        if result.exists() or not any(fnmatch.fnmatch(name, p) for p in patterns):
+            continue
+        target = folder / "runs" / f"{name}-{time.time_ns()}"
+        found = train(target, argv, verdict)
+        result.write_text(json.dumps(found | {"run": str(target)}, indent=1))
+        turns = [f"{n['verdict']} {n['state']} {n['nimg']}" for n in found["notices"]]
+        print(name, found["nimg"], found["cpu_s"], turns, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", default=["*"])
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.what == "run":
+        run(arguments.folder, arguments.only)
+    else:
+        print(table(arguments.folder))
+
+
+def table(folder: Path) -> str:
+    """Markdown: detection by configuration, false alarms by recipe."""
+    found = {
+        name: json.loads((folder / f"{name}.json").read_text())
+        for name in cases()
+        if (folder / f"{name}.json").exists()
+    }
+    ill = {name: one for name, one in found.items() if one["verdict"]}
+    healthy = {name: one for name, one in found.items() if not one["verdict"]}
+    lines = [
+        "| illness | configuration | found after images | CPU s | also said |",
+        "|---" * 5 + "|",
+    ]
+    hits = 0
+    for name, one in ill.items():
+        verdict = one["verdict"]
+        begins = [n for n in one["notices"] if n["state"] == "begins"]
+        first = next((n["nimg"] for n in begins if n["verdict"] == verdict), None)
+        hits += first is not None
+        others = sorted({n["verdict"] for n in begins} - {verdict})
+        lines.append(
+            f"| {verdict} | {name.removeprefix(verdict + '-')} | {first or 'not found'} | "
+            f"{one['cpu_s']:.0f} | {', '.join(others)} |"
+        )
+    alarms = {v: 0 for v in VERDICTS}
+    lines += ["", "| healthy run | images | called ill |", "|---|---|---|"]
+    for name, one in healthy.items():
+        said = sorted({n["verdict"] for n in one["notices"] if n["state"] == "begins"})
+        for verdict in said:
+            alarms[verdict] += 1
+        lines.append(f"| {name.removeprefix('healthy-')} | {one['nimg']} | {', '.join(said)} |")
+    lines += ["", f"Found: {hits} of {len(ill)}. False alarms in {len(healthy)} healthy runs: "]
+    lines[-1] += ", ".join(f"{v} {n}" for v, n in alarms.items()) + "."
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
