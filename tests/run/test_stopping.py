@@ -4,7 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from largegan import checkpoint, train
+from largegan.evaluation import during_training
 from largegan.run.stopping import stalled
+from tests.test_resume import arguments
+from tests.tools.test_fid import tiny_extractor
 
 FID = "score/fid"
 
@@ -54,3 +58,50 @@ def test_where_more_is_better():
 
 def test_without_a_metric_nothing_ends():
     assert stalled(history([5] * 50), stop(None)) is None
+
+
+def test_a_run_ends_well_and_stays_ended(tmp_path, monkeypatch, capsys):
+    """Nothing is learned: three scores are enough; started again, it is still at its end."""
+    monkeypatch.setattr(during_training, "open_extractor", lambda *a, **k: tiny_extractor())
+    options = {
+        "evaluate.every_nimg": 16,
+        "evaluate.count": 30,
+        "evaluate.reference_count": 40,
+        "train.stop.metric": "fid",
+        "train.stop.patience_nimg": 32,
+        "data.labels": "false",
+        "recipe.lr": 1e-9,
+        "run.resume": "auto",
+    }
+    words = arguments("gan", tmp_path / "run", 10_000, **options)
+    assert train.main(words) == 0
+    said = capsys.readouterr().out
+    assert "stopped at 48 images: FID has not improved" in said and "it is kept in" in said
+    best = int(said.split(" at ")[2].split()[0])
+    assert checkpoint.is_complete(tmp_path / "run" / "checkpoints" / f"{best:09d}")
+    assert train.main(words) == 0
+    assert "stopped at 48 images" in capsys.readouterr().out
+    assert len(during_training.history(tmp_path / "run")) == 3
+
+
+BAD = {
+    "nothing is scored": ({}, "nothing is scored while training; set evaluate.every_nimg"),
+    "another score": ({"train.stop.metric": "kid"}, "evaluate.metrics gives only fid"),
+    "another is best": (
+        {"train.stop.metric": "kid", "evaluate.metrics": "[fid,kid]"},
+        "evaluate.best is fid; set both alike",
+    ),
+    "no error bars": ({"evaluate.error_bars": "false"}, "but fid is scored without one"),
+    "no patience": ({"train.stop.patience_nimg": 0}, "train.stop.patience_nimg is 0"),
+    "a negative gain": ({"train.stop.min_gain": -1}, "train.stop.min_gain is -1"),
+    "a misspelling": ({"train.stop.metrik": "fid"}, "did you mean train.stop.metric?"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_cannot_be_is_refused_in_a_sentence(what, tmp_path, capsys):
+    options, sentence = BAD[what]
+    scored = {} if what == "nothing is scored" else {"evaluate.every_nimg": 16}
+    options = {"train.stop.metric": "fid"} | scored | options
+    assert train.main(arguments("gan", tmp_path / "run", 16, **options)) == 2
+    assert sentence in capsys.readouterr().err
