@@ -23,7 +23,7 @@ from largegan.parallel.launch import World, agree, together
 from largegan.sampler import Sampler
 from largegan.viz.pictures import of_figure
 
-PREFIX = "score/"  # of the names in metrics.jsonl
+PREFIX = table.PREFIX
 
 
 class TrainingScores:

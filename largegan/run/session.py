@@ -10,6 +10,7 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import Requeue
+from largegan.evaluation.stopping import stalled
 from largegan.files.output import write_text
 from largegan.health.diagnosis import sentence
 from largegan.health.records import Notice
@@ -22,7 +23,6 @@ from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
-from largegan.run.stopping import stalled
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture

@@ -6,7 +6,7 @@ import pytest
 
 from largegan import checkpoint, train
 from largegan.evaluation import during_training
-from largegan.run.stopping import stalled
+from largegan.evaluation.stopping import stalled
 from tests.test_resume import arguments
 from tests.tools.test_fid import tiny_extractor
 
