@@ -12,6 +12,7 @@ from torch import Tensor
 
 GRID = 16  # a side of what is compared
 TWIN = 0.2  # of the distance that real images have to their nearest neighbors: the same picture
+NEIGHBORS = 5
 TINY = 1e-12
 COPY = 1 / 3  # of a training image's distance to its own nearest neighbor
 
@@ -36,6 +37,7 @@ class Reals:
     points: Tensor  # features [M, D]
     labels: Tensor | None  # int64 [M]
     nearest: Tensor  # [M], each one's distance to the nearest other
+    radius: Tensor  # [M], how far its neighborhood reaches
     spread: float  # mean distance of two of them
     twin: float  # below this, two samples are the same picture
     lost: float  # energy distance of their mean image, repeated
@@ -50,10 +52,13 @@ def reals_of(points: Tensor, labels: Tensor | None, *, count: int) -> Reals:
     part = points[:: -(-len(points) // count)]
     center = points.mean(0, keepdim=True)
     spread = float(mean_of_pairs(within))
+    # So many that samples of the same distribution would come near to nearly all.
+    neighbors = max(NEIGHBORS, round(NEIGHBORS * len(points) / count))
     return Reals(
         points,
         labels,
         nearest=off_diagonal_min(within),
+        radius=within.kthvalue(min(neighbors, len(points) - 1) + 1, 1).values,  # 1: itself
         spread=spread,
         twin=TWIN * float(off_diagonal_min(distances(part, part)).median()),
         lost=max(2 * float(distances(points, center).mean()) - spread, TINY),
@@ -75,6 +80,7 @@ def look(samples: Tensor, reals: Reals, *, asked: Tensor | None, copies: bool) -
         "duplicates": float((off_diagonal_min(within) < reals.twin).float().mean()),
         "distance": max(energy, 0.0) / reals.lost,
     }
+    found["coverage"] = float((across.amin(0) < reals.radius).float().mean())
     nearest, which = across.min(1)
     if copies:
         found["copies"] = float((nearest < COPY * reals.nearest[which]).float().mean())

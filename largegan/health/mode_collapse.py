@@ -5,6 +5,8 @@ from largegan.health.verdicts import Finding, Line, above, gets_better
 TWINS = 0.5  # of samples have a twin,
 ALIKE = 0.35  # or samples are so near to each other, in distances of real images
 LINES = 4
+COVERED = 0.5  # of real images: where so many were near to a sample once,
+LOST = 0.75  # fewer than this part of them is a lost mode
 
 
 def found(window: list[Line]) -> Finding | None:
@@ -15,11 +17,28 @@ def found(window: list[Line]) -> Finding | None:
     """
     newest = window[-1]
     diversity, twins = newest["health/diversity"], newest["health/duplicates"]
-    if not (twins > TWINS or diversity < ALIKE) or gets_better(window, LINES):
-        return None
+    alike = (twins > TWINS or diversity < ALIKE) and not gets_better(window, LINES)
+    return few_pictures(diversity, twins) if alike else lost_modes(window)
+
+
+def few_pictures(diversity: float, twins: float) -> Finding:
+    """Samples that repeat each other."""
     return Finding(
         max(above(twins, TWINS, 1.0), above(ALIKE - diversity, 0.0, ALIKE)),
         {"health/diversity": diversity, "health/duplicates": twins},
         f"samples differ {diversity:.0%} as much as real images do, and {twins:.0%} of them have "
         "a twin among them",
+    )
+
+
+def lost_modes(window: list[Line]) -> Finding | None:
+    """Samples that no longer reach real images which they reached before."""
+    name = "health/coverage"
+    best, now = max(line[name] for line in window), window[-1][name]
+    if best < COVERED or now > LOST * best:
+        return None
+    return Finding(
+        above(best - now, (1 - LOST) * best, best),
+        {name: now, "health/diversity": window[-1]["health/diversity"]},
+        f"{now:.0%} of real images have a sample near them, and {best:.0%} had one",
     )

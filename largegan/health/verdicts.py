@@ -53,7 +53,7 @@ VERDICTS: dict[str, Verdict] = {
     "mode_collapse": Verdict(
         "modes have collapsed",
         "mode_collapse",
-        ("health/diversity", "health/duplicates"),
+        ("health/diversity", "health/duplicates", "health/coverage"),
         window=512,
         lasts=2,
     ),

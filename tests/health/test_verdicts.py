@@ -29,6 +29,7 @@ WELL = {
     "health/diversity": 0.9,
     "health/duplicates": 0.02,
     "health/copies": 0.01,
+    "health/coverage": 0.8,
     "health/distance": 0.5,
 }
 FOOLED = {"health/score_fake": 0.95, "health/accuracy_fake": 0.05, "health/auc": 0.1}
