@@ -39,6 +39,7 @@ class Reals:
     nearest: Tensor  # [M], each one's distance to the nearest other
     radius: Tensor  # [M], how far its neighborhood reaches
     spread: float  # mean distance of two of them
+    chance: float  # share of unseen examples that would pass for copies
     twin: float  # below this, two samples are the same picture
     lost: float  # energy distance of their mean image, repeated
 
@@ -60,6 +61,7 @@ def reals_of(points: Tensor, labels: Tensor | None, *, count: int) -> Reals:
         nearest=off_diagonal_min(within),
         radius=within.kthvalue(min(neighbors, len(points) - 1) + 1, 1).values,  # 1: itself
         spread=spread,
+        chance=copied(points[1::2], points[::2]) if len(points) > 2 else 0.0,
         twin=TWIN * float(off_diagonal_min(distances(part, part)).median()),
         lost=max(2 * float(distances(points, center).mean()) - spread, TINY),
     )
@@ -81,14 +83,26 @@ def look(samples: Tensor, reals: Reals, *, asked: Tensor | None, copies: bool) -
         "distance": max(energy, 0.0) / reals.lost,
     }
     found["coverage"] = float((across.amin(0) < reals.radius).float().mean())
-    nearest, which = across.min(1)
     if copies:
-        found["copies"] = float((nearest < COPY * reals.nearest[which]).float().mean())
+        more = copied(samples, reals.points, reals.nearest) - reals.chance
+        found["copies"] = max(0.0, more) / max(1 - reals.chance, TINY)
     if reals.labels is not None:
-        found["class_entropy"] = entropy(reals.labels[which]) / max(entropy(reals.labels), TINY)
+        found["class_entropy"] = entropy(reals.labels[across.argmin(1)]) / max(
+            entropy(reals.labels), TINY
+        )
     if asked is not None:
         found |= by_class(samples, asked, reals)
     return found
+
+
+def copied(samples: Tensor, points: Tensor, gaps: Tensor | None = None) -> float:
+    """The share of samples that lie near an example as no other example does.
+
+    `gaps` are the distances of `points` to each other's nearest, where they are known.
+    """
+    gaps = off_diagonal_min(distances(points, points)) if gaps is None else gaps
+    nearest, which = distances(samples, points).min(1)
+    return float((nearest < COPY * gaps[which]).float().mean())
 
 
 def by_class(samples: Tensor, asked: Tensor, reals: Reals) -> dict[str, float]:

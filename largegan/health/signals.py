@@ -51,7 +51,9 @@ SIGNALS: dict[str, Signal] = {
         1,
         False,
     ),
-    "health/copies": Signal("share of samples that are nearly a training image", 0, 1, False),
+    "health/copies": Signal(
+        "share of samples that are nearly a training image, beyond chance", 0, 1, False
+    ),
     "health/distance": Signal(
         "energy distance of samples and real images, that of their mean image is 1", 0, None, False
     ),
