@@ -27,7 +27,7 @@ from largegan.parallel.launch import World
 from largegan.run.lock import RunLock
 from largegan.run.session import Session
 
-SECONDS = 110.0  # of this process's time
+SECONDS = 110.0  # of this process's time, unless told otherwise
 COMMON = {
     "data.workers": 0,
     "train.total_nimg": 1_000_000,
@@ -170,17 +170,18 @@ def words(recipe: str, settings: dict) -> list[str]:
 class Watch:
     """Asks a run to stop: when its verdict has begun, or when its time is up."""
 
-    def __init__(self, folder: Path, verdict: str | None):
-        self.folder, self.verdict, self.begun = folder, verdict, time.process_time()
+    def __init__(self, folder: Path, verdict: str | None, seconds: float):
+        self.folder, self.verdict = folder, verdict
+        self.until = time.process_time() + seconds
 
     def agreed(self, engine) -> bool:
-        if time.process_time() - self.begun > SECONDS:
+        if time.process_time() > self.until:
             return True
         path = self.folder / "health.jsonl"
         return self.verdict is not None and path.exists() and self.verdict in path.read_text()
 
 
-def train(folder: Path, argv: list[str], verdict: str | None) -> dict:
+def train(folder: Path, argv: list[str], verdict: str | None, seconds: float) -> dict:
     """Runs one case; returns what is to be kept of it."""
     torch.set_num_threads(1)
     begun, said = time.process_time(), io.StringIO()
@@ -189,7 +190,7 @@ def train(folder: Path, argv: list[str], verdict: str | None) -> dict:
     try:
         with contextlib.redirect_stdout(said):
             world = World(0, 1, torch.device("cpu"))
-            Session(config, world, lock).run(Watch(folder, verdict))
+            Session(config, world, lock).run(Watch(folder, verdict, seconds))
     except UserError as fault:
         ended = f"{type(fault).__name__}: {fault}"
     finally:
@@ -209,13 +210,13 @@ def train(folder: Path, argv: list[str], verdict: str | None) -> dict:
     }
 
 
-def run(folder: Path, patterns: list[str]) -> None:
+def run(folder: Path, patterns: list[str], seconds: float) -> None:
     for name, (argv, verdict) in cases().items():
         result = folder / f"{name}.json"
         if result.exists() or not any(fnmatch.fnmatch(name, p) for p in patterns):
             continue
         target = folder / "runs" / f"{name}-{time.time_ns()}"
-        found = train(target, argv, verdict)
+        found = train(target, argv, verdict, seconds)
         result.write_text(json.dumps(found | {"run": str(target)}, indent=1))
         turns = [f"{n['verdict']} {n['state']} {n['nimg']}" for n in found["notices"]]
         print(name, found["nimg"], found["cpu_s"], turns, flush=True)
@@ -226,10 +227,11 @@ def main() -> None:
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", default=["*"])
+    parser.add_argument("--seconds", type=float, default=SECONDS)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.what == "run":
-        run(arguments.folder, arguments.only)
+        run(arguments.folder, arguments.only, arguments.seconds)
     else:
         print(table(arguments.folder))
 

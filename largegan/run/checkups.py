@@ -35,6 +35,7 @@ from largegan.trainer import Trainer
 
 BANK = 1024  # training examples that samples are compared with
 SPARSE = 20  # times as many images are trained on as looked at: see benchmarks/health.py
+RARE = 40  # iterations at least between passes over held-out images
 LEVELS = ("logit_real", "logit_fake")
 
 
@@ -74,7 +75,7 @@ class Checkups:
         if observer is None:
             return {}
         found = observer.line()
-        if self.start.held_out is not None and f"{PREFIX}auc" in found:
+        if self.start.held_out is not None and f"{PREFIX}auc" in found and self.unseen_due():
             found |= self.unseen(found)
         return found
 
@@ -91,6 +92,12 @@ class Checkups:
             f"{PREFIX}accuracy_held_out": means["accuracy_real"],
             f"{PREFIX}overfit": drop,
         }
+
+    def unseen_due(self) -> bool:
+        """Whether held-out images are asked about on this line: of large batches, not on each."""
+        now, line = self.trainer.at.nimg, self.config.train.log_every_nimg
+        every = RARE * self.trainer.batch_size
+        return now // every > (now - line) // every
 
     def held_out_batches(self) -> list[Batch]:
         """This rank's micro-batches of a batch of held-out examples: others at every step."""

@@ -15,8 +15,8 @@ OPTIONS = {
     "health.look_every_nimg": 16,
     "health.look_count": 16,
     "data.held_out": 40,
-    "train.log_every_nimg": 8,
-    "train.save_every_nimg": 40,
+    "train.log_every_nimg": 32,
+    "train.save_every_nimg": 160,
     "train.sample_every_nimg": 10_000,
     "recipe.g_lr": 1e-9,  # samples stand still
 }
@@ -36,7 +36,7 @@ def signals(folder: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("health") / "whole"
-    assert start(folder, 160) == 0
+    assert start(folder, 320) == 0
     return folder
 
 
@@ -54,9 +54,9 @@ def test_an_illness_is_written_once(whole):
 
 
 def test_a_run_without_signals_trains_to_the_same_bytes(whole, tmp_path):
-    assert start(tmp_path / "silent", 160, **{"health.signals": "false"}) == 0
+    assert start(tmp_path / "silent", 320, **{"health.signals": "false"}) == 0
     for name in ("model.safetensors", "optimizer.safetensors"):
-        files = [f / "checkpoints" / "000000160" / name for f in (whole, tmp_path / "silent")]
+        files = [f / "checkpoints" / "000000320" / name for f in (whole, tmp_path / "silent")]
         assert filecmp.cmp(*files, shallow=False), name
     lines = (tmp_path / "silent" / "metrics.jsonl").read_text()
     assert "health/auc" not in lines and "health/skipped_steps" in lines
@@ -64,11 +64,11 @@ def test_a_run_without_signals_trains_to_the_same_bytes(whole, tmp_path):
 
 def test_signals_and_verdicts_are_the_same_across_a_resume(whole, tmp_path):
     folder = tmp_path / "cut"
-    assert start(folder, 80) == 0
-    assert start(folder, 160, **{"run.resume": "auto"}) == 0
+    assert start(folder, 160) == 0
+    assert start(folder, 320, **{"run.resume": "auto"}) == 0
     last = {"health/diversity", "health/duplicates"}  # of the look at the first part's end
-    assert [line for line in signals(folder) if line["nimg"] != 80 or not last & line.keys()] == [
-        line for line in signals(whole) if line["nimg"] != 80 or not last & line.keys()
+    assert [line for line in signals(folder) if line["nimg"] != 160 or not last & line.keys()] == [
+        line for line in signals(whole) if line["nimg"] != 160 or not last & line.keys()
     ]
     assert read_notices(folder) == read_notices(whole)
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(what, tmp_path, capsys):
 
 
 def test_other_held_out_examples_are_other_data(whole, capsys):
-    assert start(whole, 168, **{"run.resume": "auto", "data.held_out": 50}) != 0
+    assert start(whole, 328, **{"run.resume": "auto", "data.held_out": 50}) != 0
     assert "data" in capsys.readouterr().err
 
 
