@@ -7,16 +7,17 @@ error while the generator learns well from it: that is no illness.
 
 from largegan.health.verdicts import Finding, Line, above, gets_better
 
+RECENT = 4  # lines on which it has no error
 SURE = 0.95  # of both kinds it takes for what they are, and of pairs it orders
 SCORE = 0.9  # of the discriminator; where it is only an opinion by sign, that of its accuracy
-LINES = 6
+LINES = 16  # generators stand still for a while, and go on
 
 
 def found(window: list[Line]) -> Finding | None:
     """Ill when it is as good as never wrong, all the time, and nothing comes of it."""
-    if len(window) < LINES:
+    if len(window) < RECENT:
         return None
-    recent = window[-LINES // 2 :]
+    recent = window[-RECENT:]
     names = ("health/accuracy_real", "health/accuracy_fake", "health/auc")
     real, fake, order = (min(line[name] for line in recent) for name in names)
     score = min(line["health/score_d"] for line in recent)

@@ -2,11 +2,12 @@
 
 from largegan.health.verdicts import Finding, Line, above, gets_better
 
-TWINS = 0.5  # of samples have a twin,
-ALIKE = 0.35  # or samples are so near to each other, in distances of real images
-LINES = 4
-COVERED = 0.5  # of real images: where so many were near to a sample once,
-LOST = 0.75  # fewer than this part of them is a lost mode
+ALIKE = 0.35  # samples are so near to each other, in distances of real images,
+TWINS = 0.5  # or so many of them have a twin,
+APART = 0.5  # and they are not far from each other, either
+LINES = 6
+COVERED = 0.8  # of real images: where so many were near to a sample once,
+LOST = 0.7  # fewer than this part of them is a lost mode
 
 
 def found(window: list[Line]) -> Finding | None:
@@ -17,7 +18,8 @@ def found(window: list[Line]) -> Finding | None:
     """
     newest = window[-1]
     diversity, twins = newest["health/diversity"], newest["health/duplicates"]
-    alike = (twins > TWINS or diversity < ALIKE) and not gets_better(window, LINES)
+    few = diversity < ALIKE or (twins > TWINS and diversity < APART)
+    alike = few and not gets_better(window, LINES)
     return few_pictures(diversity, twins) if alike else lost_modes(window)
 
 

@@ -45,7 +45,8 @@ VERDICTS: dict[str, Verdict] = {
     "discriminator_dominates": Verdict(
         "the discriminator dominates",
         "discriminator_dominates",
-        (*SCORES, "health/accuracy_real", "health/accuracy_fake"),
+        (*SCORES, "health/score_d", "health/accuracy_real", "health/accuracy_fake"),
+        window=32,
     ),
     "generator_dominates": Verdict(
         "the generator dominates", "generator_dominates", (*SCORES, "health/accuracy_fake")
