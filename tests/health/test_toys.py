@@ -44,11 +44,11 @@ def followed(trainer: Trainer, diagnosis: Diagnosis, lines: int) -> list[Notice]
 
 
 def test_a_toy_that_loses_its_modes_is_found():
-    """Well for four lines; a learning rate times 25 for G, and it is ill within four more."""
+    """Well for four lines; a learning rate times 25 for G, and it is ill within eight more."""
     trainer, diagnosis = toy(), Diagnosis({"recipe.g_lr": 0.05, "recipe.lr": 2e-3})
     assert followed(trainer, diagnosis, 4) == []
     trainer.engine.optimizers["G"].param_groups[0]["lr"] = 0.05
-    notices = followed(trainer, diagnosis, 4)
+    notices = followed(trainer, diagnosis, 8)
     assert ("mode_collapse", "begins") in [(n.verdict, n.state) for n in notices]
     told = next(n for n in notices if n.verdict == "mode_collapse")
     assert {"recipe.g_lr": 0.0125} in [one.settings for one in told.remedies]
