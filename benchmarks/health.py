@@ -59,6 +59,9 @@ RECIPES: dict[str, dict] = {
         "recipe.ema_halflife_nimg": 500,
     },
     "biggan": {
+        "train.log_every_nimg": 250,
+        "health.look_every_nimg": 500,
+        "train.batch_size": 16,
         "recipe.z_dim": 32,
         "recipe.shared_dim": 16,
         "recipe.g_channels": 4,
@@ -78,6 +81,9 @@ RECIPES: dict[str, dict] = {
         "recipe.ema_halflife_nimg": 500,
     },
     "r3gan": {
+        "train.log_every_nimg": 250,
+        "health.look_every_nimg": 500,
+        "train.batch_size": 16,
         "recipe.z_dim": 32,
         "recipe.channel_base": 512,
         "recipe.channel_max": 16,
@@ -88,6 +94,9 @@ RECIPES: dict[str, dict] = {
         "recipe.ema_halflife_nimg": 500,
     },
     "stylegan2": {
+        "train.log_every_nimg": 250,
+        "health.look_every_nimg": 500,
+        "train.batch_size": 16,
         "recipe.z_dim": 32,
         "recipe.w_dim": 32,
         "recipe.channel_base": 512,

@@ -13,7 +13,7 @@ from tests.health.test_looks import three_modes
 from tests.recipes.common import NUMBERS, iterate, make_trainer
 
 ITERATIONS, COUNT = 100, 256  # of a line; of a look
-OPTIONS = {"lr": 2e-3, "r1": 0.1, "width": 32, "ema_halflife_nimg": 500}
+OPTIONS = {"lr": 2e-3, "r1": 0.1, "ema_halflife_nimg": 500}
 
 
 def numbers(batch: dict, device: torch.device) -> dict:
