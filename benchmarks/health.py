@@ -2,6 +2,8 @@
 
 python benchmarks/health.py run FOLDER [--only PATTERN ...]    trains what is not there yet
 python benchmarks/health.py table FOLDER                       the tables of results/health-*.md
+python benchmarks/health.py cost FOLDER                        what it takes, of training's time
+python benchmarks/health.py picture FOLDER                     before and after, FOLDER/mended.png
 
 Every run has two minutes of one core at most, on the bundled emoji (a toy, on numbers). Verdicts
 are functions of what runs have logged: `table` reads the logs again, so a threshold can be changed
@@ -15,16 +17,19 @@ import fnmatch
 import io
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from largegan.config.parse import parse
 from largegan.errors import UserError
 from largegan.health.diagnosis import Diagnosis, counts
-from largegan.health.records import Notice, merged, read_lines
+from largegan.health.records import Notice, merged, read_lines, still_there
 from largegan.parallel.launch import World
+from largegan.run.checkups import RARE, SPARSE, probe
 from largegan.run.lock import RunLock
 from largegan.run.session import Session
 
@@ -160,12 +165,28 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
 }
 
 
+# What is done about some of them: settings that their verdicts propose.
+MENDS: dict[str, dict] = {
+    "discriminator_dominates-k-20": {"recipe.label_flip": 0.1},
+    "generator_dominates-thin-d": {"recipe.d_channels": 2, "recipe.d_lr": 4e-6},
+    "mode_collapse-z-1": {"recipe.z_dim": 4},
+    "discriminator_overfits-100-images": {"recipe.d_dropout": 0.25},
+    "memorises-20-images": {"data.mirror": "true"},
+    "diverges-lr-300": {"recipe.g_lr": 6e-3, "recipe.d_lr": 6e-3},
+    "random_feedback-flips": {"recipe.label_flip": 0.0},
+    "random_feedback-noise": {"recipe.instance_noise": 0.0},
+}
+
+
 def cases() -> dict[str, tuple[list[str], str | None]]:
     """Name: (words for `parse`, the verdict it should get or None)."""
     found = {}
     for verdict, rows in ILL.items():
         for name, (recipe, settings) in rows.items():
             found[f"{verdict}-{name}"] = words(recipe, settings), verdict
+    for name, remedy in MENDS.items():
+        argv = found[name][0]
+        found[f"mended-{name}"] = [*argv, *flags(remedy)], None
     for recipe in RECIPES:
         for seed in SEEDS:
             found[f"healthy-{recipe}-{seed}"] = words(recipe, {"train.seed": seed}), None
@@ -173,8 +194,11 @@ def cases() -> dict[str, tuple[list[str], str | None]]:
 
 
 def words(recipe: str, settings: dict) -> list[str]:
-    row = COMMON | RECIPES[recipe] | settings | {"recipe.name": recipe}
-    return [word for key, value in row.items() for word in (f"--{key}", str(value))]
+    return flags(COMMON | RECIPES[recipe] | settings | {"recipe.name": recipe})
+
+
+def flags(settings: dict) -> list[str]:
+    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
 
 
 class Watch:
@@ -235,16 +259,76 @@ def trained(result: dict) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["run", "table", "picture", "cost"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", default=["*"])
     parser.add_argument("--seconds", type=float, default=SECONDS)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    if arguments.what == "run":
+    if arguments.what == "picture":
+        picture(arguments.folder, arguments.folder / "mended.png")
+    elif arguments.what == "cost":
+        print(cost())
+    elif arguments.what == "run":
         run(arguments.folder, arguments.only, arguments.seconds)
     else:
         print(table(arguments.folder))
+
+
+def cost() -> str:
+    """Markdown: what watching takes of training's time, with the intervals that are defaults."""
+    lines = ["| recipe | signals | look at samples | held-out images |", "|---|---|---|---|"]
+    for recipe in RECIPES:
+        shares = [f"{share:.2%}" for share in shares_of(recipe)]
+        lines.append(f"| {recipe} | {' | '.join(shares)} |")
+    return "\n".join(lines)
+
+
+def shares_of(recipe: str) -> tuple[float, float, float]:
+    """Of signals, looks and passes over held-out images, of the time of training alone."""
+    torch.set_num_threads(1)
+    count = 256
+    argv = words(recipe, {"data.held_out": 100, "health.look_count": count})
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        config = parse([*argv, "--run.dir", folder])
+        session = Session(config, World(0, 1, torch.device("cpu")), RunLock())
+        trainer, checkups = session.trainer, session.checkups
+        for _ in range(4):
+            trainer.iteration()
+        observer = Timed(trainer.observer)
+        trainer.observer = observer
+        iteration = seconds(lambda: [trainer.iteration() for _ in range(ITERATIONS)]) / ITERATIONS
+        heard = observer.seconds / ITERATIONS
+        alone = iteration - heard
+        checkups.look()  # the first reads the training examples, once for a run
+        images = SPARSE * count / trainer.batch_size * alone
+        batches = checkups.held_out_batches()
+        passed = seconds(lambda: probe(trainer, batches))
+        looked = seconds(checkups.look)
+        session.lock.release()
+    return heard / alone, looked / images, passed / (RARE * alone)
+
+
+ITERATIONS = 24
+
+
+def seconds(work) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+class Timed:
+    """An observer whose work is timed."""
+
+    def __init__(self, observer):
+        self.observer, self.seconds, self.judging = observer, 0.0, observer.judging
+
+    def hear(self, *arguments) -> None:
+        self.seconds += seconds(lambda: self.observer.hear(*arguments))
+
+    def keep(self, *arguments) -> None:
+        self.seconds += seconds(lambda: self.observer.keep(*arguments))
 
 
 def table(folder: Path) -> str:
@@ -254,7 +338,53 @@ def table(folder: Path) -> str:
         for name in cases()
         if (folder / f"{name}.json").exists()
     }
-    return "\n".join([*detections(found), "", *alarms(found)])
+    return "\n".join([*detections(found), "", *alarms(found), "", *mended(found)])
+
+
+def mended(found: dict[str, dict]) -> list[str]:
+    """Before and after: whether the verdict is over, how far samples are, and how varied."""
+    lines = [
+        "| illness | remedy | ill at the end | distance | diversity |",
+        "|---|---|---|---|---|",
+    ]
+    for name, remedy in MENDS.items():
+        if not {name, f"mended-{name}"} <= found.keys():
+            continue
+        verdict, rows = cases()[name][1], []
+        for result in (found[name], found[f"mended-{name}"]):
+            ill = verdict in {notice.verdict for notice in still_there(notices(result))}
+            rows.append(("yes" if ill else "no", *(last(result, key) for key in LOOKED)))
+        both = " | ".join(f"{a} → {b}" for a, b in zip(*rows, strict=True))
+        lines.append(f"| {name} | {' '.join(flags(remedy))} | {both} |")
+    return lines
+
+
+LOOKED = ("health/distance", "health/diversity")
+
+
+def last(result: dict, key: str) -> str:
+    lines = read_lines(Path(result["run"]) / "metrics.jsonl")
+    values = [line[key] for line in lines if key in line]
+    return f"{values[-1]:.2f}" if values else "?"
+
+
+def picture(folder: Path, out: Path) -> None:
+    """Before on the left, after on the right; a row for each illness that was treated."""
+    rows = []
+    for name in MENDS:
+        pair = [folder / f"{prefix}{name}.json" for prefix in ("", "mended-")]
+        if all(path.exists() for path in pair):
+            rows.append([newest(json.loads(path.read_text())) for path in pair])
+    side, gap = 4 * 32, 8
+    canvas = Image.new("RGB", (2 * side + gap, len(rows) * (side + gap) - gap), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            canvas.paste(image.crop((0, 0, side, side)), (x * (side + gap), y * (side + gap)))
+    canvas.save(out)
+
+
+def newest(result: dict) -> Image.Image:
+    return Image.open(max((Path(result["run"]) / "samples").glob("fakes-*.png")))
 
 
 def detections(found: dict[str, dict]) -> list[str]:

@@ -37,6 +37,7 @@ BEATEN = {
     "health/score_real": 0.99,
     "health/score_fake": 0.01,
     "health/score_d": 0.99,
+    "health/grad_norm_d": 1e-3,
     "health/accuracy_real": 1.0,
     "health/accuracy_fake": 1.0,
     "health/auc": 1.0,
@@ -81,7 +82,8 @@ def test_a_run_that_learns_is_well():
 
 def test_the_start_is_no_illness():
     """One picture for every latent, a discriminator without an error: so everything begins."""
-    start = BEATEN | {"health/diversity": 0.05, "health/duplicates": 1.0, "health/score_d": 0.95}
+    one = {"health/diversity": 0.05, "health/duplicates": 1.0, "health/grad_norm_d": 0.5}
+    start = BEATEN | one
     assert notices(Diagnosis({}), lines(start, 20)) == []
 
 
