@@ -6,6 +6,7 @@ again and is where it was.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from largegan.health.records import Notice, Remedy
@@ -102,7 +103,7 @@ def news(line: Line, verdict: Verdict) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and value == value
+    return isinstance(value, int | float) and isfinite(value)
 
 
 def sentence(notice: Notice) -> str:

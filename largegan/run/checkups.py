@@ -7,6 +7,7 @@ the networks changes is put back. So a run with signals trains to the same bytes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,8 @@ class Checkups:
         """Signals of averaged samples, drawn on rank 0; others lend their parts of the weights."""
         watch.at("looking at samples")
         begun = time.perf_counter()
-        found: dict[str, float] = {}
         with self.trainer.engine.whole(), undisturbed(self.trainer.engine.device):
-            if self.world.rank == 0:
-                found = self.seen()
-        found = agree(self.world, lambda: found)
+            found = agree(self.world, self.seen)
         self.trainer.tally.spend("look", time.perf_counter() - begun)
         return found
 
@@ -152,7 +150,8 @@ class Checkups:
             asked=None if asked is None else asked.cpu(),
             copies=not recipe.directions,
         )
-        return {PREFIX + name: value for name, value in found.items()}
+        # Of weights that are no numbers any more nothing can be said.
+        return {PREFIX + name: value for name, value in found.items() if isfinite(value)}
 
     def judge(self, line: dict[str, Any]) -> list[Notice]:
         """What begins and ends with a line of numbers; the same on every rank."""

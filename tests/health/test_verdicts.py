@@ -157,6 +157,14 @@ def test_a_damaged_line_is_named(tmp_path, text):
         read_notices(tmp_path)
 
 
+def test_numbers_that_are_none_are_no_news():
+    """A log may hold them; no verdict sees them."""
+    bad = [line | {"health/distance": float("nan")} for line in lines(ILL["no_progress"], 20)]
+    assert notices(Diagnosis({}), bad) == []
+
+
 def test_an_unfinished_last_line_is_left_out(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"nimg": 1, "loss": NaN}\n')
+    assert len(read_lines(tmp_path / "odd.jsonl")) == 1
     (tmp_path / "metrics.jsonl").write_text('{"nimg": 1}\n{"nimg": 2')
     assert read_lines(tmp_path / "metrics.jsonl") == [{"nimg": 1}]
