@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "evaluation",
         "ema",
         "health",
+        "metrics",
         "parallel",
         "power_ema",
         "recipe",

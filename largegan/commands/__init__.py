@@ -29,6 +29,8 @@ TABLE = {
     "best": ("largegan.commands.best", "the best checkpoint of several runs"),
     "toys": ("largegan.commands.toys", "the 1-D toys of several recipes side by side"),
     "ema": ("largegan.commands.ema", "choose the best average of a run after training"),
+    "report": ("largegan.commands.report", "write what a browser shows of a run, or of several"),
+    "rollback": ("largegan.commands.rollback", "make a run go on from an older checkpoint"),
     "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
     "import_checkpoint": (
         "largegan.commands.import_checkpoint",

@@ -9,6 +9,7 @@ import difflib
 import os
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from jsonargparse import (
     set_parsing_settings,
 )
 
+from largegan.config.changes import after_rollback
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError
@@ -174,6 +176,7 @@ def check(config: Namespace) -> None:
         raise ConfigError(f"run.resume {config.run.resume} needs run.dir: which run to continue")
     check_evaluate(config.evaluate)
     check_stop(train.stop, config.evaluate)
+    check_actions(config)
 
 
 def check_evaluate(evaluate: Namespace) -> None:
@@ -214,6 +217,55 @@ def check_stop(stop: Namespace, evaluate: Namespace) -> None:
             f"train.stop.min_gain is error_bars, but {stop.metric} is scored without one; give a "
             "number, or set evaluate.error_bars"
         )
+
+
+def actions_of(health: Namespace) -> dict[str, str]:
+    """Verdict -> warn, stop or rollback, of those for which something is to be done."""
+    given = {k: v for k, v in vars(health).items() if k.startswith("on_") and v is not None}
+    return {name.removeprefix("on_"): action for name, action in given.items()}
+
+
+def check_actions(config: Namespace) -> None:
+    """The settings health.on_VERDICT and health.rollback, when they are used at all."""
+    health, actions = config.health, actions_of(config.health)
+    turning = [verdict for verdict, action in actions.items() if action == "rollback"]
+    check_changed(config, after_rollback(config))
+    if actions and not health.signals:
+        raise ConfigError(
+            f"health.on_{next(iter(actions))} is set, but health.signals is off; switch it on"
+        )
+    if "discriminator_overfits" in actions and not config.data.held_out:
+        raise ConfigError(
+            "health.on_discriminator_overfits is set, but nothing is held out, so it is never "
+            "found; set data.held_out"
+        )
+    if health.rollback.change and not turning:
+        raise ConfigError(
+            "health.rollback.change is set, but no verdict asks for a rollback; set "
+            "health.on_VERDICT: rollback"
+        )
+    if not turning:
+        return
+    if config.train.save_every_nimg >= config.train.total_nimg:
+        raise ConfigError(
+            f"health.on_{turning[0]} is rollback, but train.save_every_nimg is "
+            f"{config.train.save_every_nimg}, so there is no checkpoint before the end; save more "
+            "often"
+        )
+
+
+def check_changed(config: Namespace, new: Mapping[str, float]) -> None:
+    """Refuses new values of settings that are out of their range. Raises ConfigError."""
+    if not new:
+        return
+    content = as_dict(config)
+    for name, value in new.items():
+        group, _, key = name.partition(".")
+        content[group][key] = value
+    try:
+        build_parser(config.recipe.name).parse_object(content)
+    except ConfigError as fault:
+        raise ConfigError(f"health.rollback.change: {fault}") from None
 
 
 def recipe_options(config: Namespace) -> dict:

@@ -164,6 +164,20 @@ class EvaluateConfig:
     """Images computed at once, on each process."""
 
 
+Action = Literal["warn", "stop", "rollback"]
+
+
+@dataclass
+class RollbackConfig:
+    """Going back to the best checkpoint before an illness began, where health.on_... says so."""
+
+    times: Count = 2
+    """Rollbacks before the run stops instead (exit code 5)."""
+    change: dict[str, float | str] = field(default_factory=dict)
+    """What is different from there on: train.seed, ada.p and numbers of the recipe, each a new
+    number, `times 0.5` or `plus 1`: {train.seed: plus 1, recipe.lr: times 0.5}."""
+
+
 @dataclass
 class HealthConfig:
     """Signals of how the players stand to each other, and verdicts on them."""
@@ -174,6 +188,24 @@ class HealthConfig:
     """Images between looks at samples: diversity, twins, copies. Default: as sample_every_nimg."""
     look_count: Count = 256
     """Samples of a look."""
+    on_discriminator_dominates: Action | None = None
+    """What to do when a verdict begins. warn: say it on standard error. stop: save, and end with
+    exit code 5. rollback: see health.rollback. Left out: verdicts are only written down."""
+    on_generator_dominates: Action | None = None
+    """As above."""
+    on_mode_collapse: Action | None = None
+    """As above."""
+    on_discriminator_overfits: Action | None = None
+    """As above; found only with data.held_out."""
+    on_memorises: Action | None = None
+    """As above."""
+    on_diverges: Action | None = None
+    """As above."""
+    on_random_feedback: Action | None = None
+    """As above."""
+    on_no_progress: Action | None = None
+    """As above."""
+    rollback: RollbackConfig = field(default_factory=RollbackConfig)
 
 
 @dataclass

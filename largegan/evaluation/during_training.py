@@ -4,16 +4,15 @@ Everything random here comes from generators of its own, so a run with evaluatio
 same bytes as one without.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from largegan import checkpoint
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
+from largegan.evaluation.history import PREFIX
 from largegan.evaluation.image_sets import Drawn, has_images, open_image_set
 from largegan.metrics import table
 from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
@@ -22,8 +21,6 @@ from largegan.metrics.statistics import is_statistics
 from largegan.parallel.launch import World, agree, together
 from largegan.sampler import Sampler
 from largegan.viz.pictures import of_figure
-
-PREFIX = table.PREFIX
 
 
 class TrainingScores:
@@ -132,25 +129,6 @@ def open_reference(settings: Any, world: World, path: str) -> str:
         return f"the statistics in {path}"
     images = together(world, lambda: open_image_set(path, count=settings.reference_count))
     return f"{images.count} images of {path}"
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl that hold scores."""
-    path = run / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if f'"{PREFIX}' in line]
-
-
-def best(run: Path, metric: str) -> dict[str, float] | None:
-    """The line of the best score whose checkpoint is still there."""
-    sign = -1 if table.better(metric) == "higher" else 1
-    kept = [
-        line
-        for line in history(run)
-        if f"{PREFIX}{metric}" in line
-        and checkpoint.is_complete(run / "checkpoints" / f"{line['nimg']:09d}")
-    ]
-    return min(kept, key=lambda line: sign * line[f"{PREFIX}{metric}"], default=None)
 
 
 def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:

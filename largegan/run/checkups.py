@@ -153,6 +153,10 @@ class Checkups:
         # Of weights that are no numbers any more nothing can be said.
         return {PREFIX + name: value for name, value in found.items() if isfinite(value)}
 
+    def still_there(self) -> list[Notice]:
+        """Verdicts that have begun and not ended; the same on every rank."""
+        return agree(self.world, lambda: list(self.diagnosis.open.values()))
+
     def judge(self, line: dict[str, Any]) -> list[Notice]:
         """What begins and ends with a line of numbers; the same on every rank."""
         if not self.settings.signals:

@@ -1,15 +1,18 @@
 """One start of one run, from its first iteration to its last: what people see and keep."""
 
+import copy
 import json
+import sys
 import time
+from typing import NoReturn
 
 from jsonargparse import Namespace
 from torch import Tensor
 
 from largegan import checkpoint
-from largegan.config.parse import as_dict
+from largegan.config.parse import actions_of, as_dict
 from largegan.data.transforms import to_device
-from largegan.errors import Requeue
+from largegan.errors import HealthStop, Requeue
 from largegan.evaluation.stopping import stalled
 from largegan.files.output import write_text
 from largegan.health.diagnosis import sentence
@@ -17,10 +20,12 @@ from largegan.health.records import Notice
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
-from largegan.run import directory, snapshots
+from largegan.run import directory, rollback, snapshots
 from largegan.run.checkups import Checkups
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
+from largegan.run.reporter import Reporter
+from largegan.run.rollback import RolledBack
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
 from largegan.sampler import Sampler, seeded
@@ -32,6 +37,8 @@ class Session:
     """Trains a run, and logs, draws, scores and saves on the way."""
 
     def __init__(self, config: Namespace, world: World, lock: RunLock):
+        self.state = "stopped"  # what a report says when this session ends early
+        self.given = copy.deepcopy(config)  # before a rollback of the past changes it
         self.config, self.world, self.lock = config, world, lock
         start = build_run(config, world, lock)
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
@@ -44,8 +51,11 @@ class Session:
             keep_every_nimg=config.train.keep_every_nimg,
         )
 
-    def run(self, stop: StopRequest) -> None:
-        """Trains to the end or until asked to stop, logging, sampling and saving on the way."""
+    def run(self, stop: StopRequest) -> Namespace | None:
+        """Trains to the end or until asked to stop, logging, sampling and saving on the way.
+
+        Returns the configuration of a session that has to follow, after a rollback.
+        """
         settings, trainer = self.config.train, self.trainer
         at, device = trainer.at, str(self.world.device)
         agree(
@@ -70,6 +80,7 @@ class Session:
             nimg=at.nimg,
             trackers=self.trackers,
         )
+        self.reporter = Reporter(self.folder, self.logger.say) if self.world.rank == 0 else None
         # Of a future that this run, which may begin at an older checkpoint, will not have.
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
         self.checkups.resume(self.folder)
@@ -77,14 +88,31 @@ class Session:
         try:
             self.prepare_scores()
             self.loop(stop)
+        except RolledBack:
+            return self.again()
         finally:
             self.saver.close()
             # Events of the last moments matter most when training stops on one of them.
-            for event in trainer.events:
-                if self.world.rank == 0:
-                    self.logger.append("health.jsonl", event)
+            self.flush_events()
+            if self.reporter:
+                done = trainer.at.nimg >= settings.total_nimg
+                self.reporter.write("finished" if done else self.state)
             self.logger.close()
             trainer.stream.close()
+        return None
+
+    def again(self) -> Namespace:
+        """What this run was started with, to go on from its newest checkpoint."""
+        given = self.given
+        given.run.dir, given.run.resume = str(self.folder), "must"
+        return given
+
+    def flush_events(self) -> None:
+        """Writes down what was skipped since the last line of the log."""
+        for event in self.trainer.events:
+            if self.world.rank == 0:
+                self.logger.append("health.jsonl", event)
+        self.trainer.events.clear()
 
     def loop(self, stop: StopRequest) -> None:
         settings, trainer = self.config.train, self.trainer
@@ -92,6 +120,7 @@ class Session:
             self.show(reals=True)
         elif self.stalled():
             return  # a run that had ended by its score, started again
+        self.act(self.checkups.still_there())
         for at in trainer.run(settings.total_nimg):
             self.logger.progress(at.nimg)
             done = at.nimg >= settings.total_nimg
@@ -100,12 +129,15 @@ class Session:
                 line |= self.logger.tick(trainer, self.checkups.signals())
             if self.checkups.look_due(done):
                 line |= self.look()
-            if done or self.due(settings.sample_every_nimg):
+            drawn = done or self.due(settings.sample_every_nimg)
+            if drawn:
                 self.show()
             if self.snapshot_due(done):
                 self.snapshot()
             scored = self.evaluate(done)
-            self.diagnose(line | scored)
+            self.act([n for n in self.diagnose(line | scored) if n.state == "begins"])
+            if self.reporter and not done and (drawn or scored):
+                self.logger.pause(self.reporter.offer())
             asked = not done and stop.agreed(self.engine)
             if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
@@ -127,10 +159,10 @@ class Session:
         """
         if self.scores is None or self.config.train.stop.metric is None:
             return False
-        from largegan.evaluation import during_training
+        from largegan.evaluation import history
 
         stop, folder = self.config.train.stop, self.folder
-        found = agree(self.world, lambda: stalled(during_training.history(folder), stop))
+        found = agree(self.world, lambda: stalled(history.history(folder), stop))
         if found is None:
             return False
         agree(self.world, self.saver.wait)
@@ -215,25 +247,67 @@ class Session:
             self.logger.say(sentence(notice))
         return notices
 
+    def act(self, begun: list[Notice]) -> None:
+        """What health.on_VERDICT asks for. Raises HealthStop, RolledBack on all ranks alike."""
+        actions = actions_of(self.config.health)
+        for notice in begun:
+            if actions.get(notice.verdict) == "warn" and self.world.rank == 0:
+                print(f"warning: {sentence(notice)}", file=sys.stderr, flush=True)
+        for action, carry_out in (("stop", self.stop_ill), ("rollback", self.roll_back)):
+            for notice in begun:
+                if actions.get(notice.verdict) == action:
+                    carry_out(notice)
+
+    def stop_ill(self, notice: Notice) -> NoReturn:
+        """Saves, and ends the run."""
+        self.save()
+        agree(self.world, self.saver.wait)
+        raise HealthStop(
+            f"stopped at {self.trainer.at.nimg} images, as health.on_{notice.verdict} says: "
+            f"{sentence(notice)}"
+        )
+
+    def roll_back(self, notice: Notice) -> NoReturn:
+        """Makes an older checkpoint the one that this run goes on from."""
+        self.flush_events()
+        agree(self.world, self.saver.wait)
+        nimg, config = self.trainer.at.nimg, self.config
+
+        def turn() -> list[str]:
+            self.lock.check()
+            plan = rollback.planned(self.folder, config, self.given, notice, nimg)
+            return rollback.turn(self.folder, plan)
+
+        try:
+            said = agree(self.world, turn)
+        except HealthStop:
+            self.save()
+            agree(self.world, self.saver.wait)
+            raise
+        for line in said:
+            self.logger.say(line)
+        self.state = "running"
+        raise RolledBack
+
     def evaluate(self, done: bool) -> dict[str, float]:
         """Scores where they were due: in metrics.jsonl, the trackers and scores.png, too."""
         if self.scores is None:
             return {}
         if not (done or self.due(self.config.evaluate.every_nimg)):
             return {}
-        from largegan.evaluation import during_training
+        from largegan.evaluation import during_training, history
 
         start, nimg = time.perf_counter(), self.trainer.at.nimg
         with self.engine.whole():
             found = self.scores()
         self.logger.pause(time.perf_counter() - start)
-        values = {f"{during_training.PREFIX}{name}": value for name, value in found.items()}
+        values = {f"{history.PREFIX}{name}": value for name, value in found.items()}
         if self.world.rank == 0:
             self.logger.append("metrics.jsonl", {"nimg": nimg, **values})
             self.trackers.log(values, nimg)
             self.logger.say(self.scores.sentence(found))
             picture = during_training.curves(
-                during_training.history(self.folder), self.scores.extractor.backbone
+                history.history(self.folder), self.scores.extractor.backbone
             )
             write_picture(self.folder / "scores.png", picture)
         return values
@@ -242,9 +316,9 @@ class Session:
         """Of the checkpoint with the best score so far."""
         if self.scores is None:
             return None
-        from largegan.evaluation import during_training
+        from largegan.evaluation import history
 
-        line = during_training.best(self.folder, self.config.evaluate.best)
+        line = history.best(self.folder, self.config.evaluate.best)
         return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False) -> None:

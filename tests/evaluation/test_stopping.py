@@ -6,6 +6,7 @@ import pytest
 
 from largegan import checkpoint, train
 from largegan.evaluation import during_training
+from largegan.evaluation import history as log
 from largegan.evaluation.stopping import stalled
 from tests.test_resume import arguments
 from tests.tools.test_fid import tiny_extractor
@@ -81,7 +82,7 @@ def test_a_run_ends_well_and_stays_ended(tmp_path, monkeypatch, capsys):
     assert checkpoint.is_complete(tmp_path / "run" / "checkpoints" / f"{best:09d}")
     assert train.main(words) == 0
     assert "stopped at 48 images" in capsys.readouterr().out
-    assert len(during_training.history(tmp_path / "run")) == 3
+    assert len(log.history(tmp_path / "run")) == 3
 
 
 BAD = {
