@@ -52,12 +52,16 @@ RECIPES: dict[str, dict] = {
     "cgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500},
     "wgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500, "recipe.n_critic": 2},
     "wgan_gp": {
+        "train.log_every_nimg": 500,
+        "health.look_every_nimg": 1000,
         "recipe.g_channels": 4,
         "recipe.d_channels": 4,
         "recipe.n_critic": 1,
         "recipe.ema_halflife_nimg": 500,
     },
     "sngan": {
+        "train.log_every_nimg": 500,
+        "health.look_every_nimg": 1000,
         "recipe.g_channels": 4,
         "recipe.d_channels": 4,
         "recipe.d_steps": 1,
@@ -115,31 +119,32 @@ RECIPES: dict[str, dict] = {
     },
 }
 SEEDS = (0, 1, 2)
+OFTEN = {"train.log_every_nimg": 250, "health.look_every_nimg": 500}  # for slow iterations
 # verdict: {name: (recipe, settings that make it ill)}; held_out leaves few of 1,633 to train on.
 ILL: dict[str, dict[str, tuple[str, dict]]] = {
     "discriminator_dominates": {
         "fast-d": ("dcgan", {"recipe.d_lr": 2e-3, "recipe.g_lr": 1e-5}),
-        "k-20": ("dcgan", {"recipe.d_steps": 20}),
+        "k-20": ("dcgan", OFTEN | {"recipe.d_steps": 20}),
         "weak-g": ("gan", {"recipe.g_width": 1, "recipe.d_width": 512}),
-        "hinge": ("sngan", {"recipe.d_lr": 2e-3, "recipe.g_lr": 1e-6, "recipe.d_steps": 5}),
+        "hinge": ("sngan", OFTEN | {"recipe.d_lr": 2e-3, "recipe.g_lr": 1e-6, "recipe.d_steps": 5}),
     },
     "generator_dominates": {
         "slow-d": ("dcgan", {"recipe.d_lr": 1e-7, "recipe.g_lr": 1e-3}),
         "thin-d": ("dcgan", {"recipe.d_channels": 1, "recipe.d_lr": 1e-6}),
         "weak-d": ("gan", {"recipe.d_width": 1, "recipe.d_lr": 1e-6, "recipe.g_lr": 1e-3}),
-        "hinge": ("sngan", {"recipe.d_lr": 1e-7, "recipe.g_lr": 1e-3}),
+        "hinge": ("sngan", OFTEN | {"recipe.d_lr": 1e-7, "recipe.g_lr": 1e-3}),
     },
     "mode_collapse": {
         "z-1": ("dcgan", {"recipe.z_dim": 1}),
         "fast-g": ("dcgan", {"recipe.g_lr": 2e-2, "recipe.beta1": 0.9}),
         "many-g": ("gan", {"recipe.g_lr": 1e-2, "recipe.d_lr": 1e-4}),
-        "slow-d": ("sngan", {"recipe.d_lr": 1e-6, "recipe.g_lr": 5e-3}),
+        "slow-d": ("sngan", OFTEN | {"recipe.d_lr": 1e-6, "recipe.g_lr": 5e-3}),
     },
     "discriminator_overfits": {
         "30-images": ("dcgan", {"data.held_out": 1603}),
         "100-images": ("dcgan", {"data.held_out": 1533}),
         "60-images-gan": ("gan", {"data.held_out": 1573}),
-        "30-images-hinge": ("sngan", {"data.held_out": 1603}),
+        "30-images-hinge": ("sngan", OFTEN | {"data.held_out": 1603}),
     },
     "memorises": {
         "8-images": ("gan", {"data.held_out": 1625, "recipe.lr": 1e-3}),
@@ -149,8 +154,8 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
     "diverges": {
         "lr-30": ("wgan", {"recipe.lr": 5e-2, "recipe.clip": 100.0}),
         "lr-300": ("gan", {"recipe.lr": 6e-2}),
-        "penalty": ("wgan_gp", {"recipe.gp": 1e6}),
-        "hinge": ("biggan", {"recipe.g_lr": 1.0, "recipe.d_lr": 1.0}),
+        "penalty": ("wgan_gp", OFTEN | {"recipe.gp": 1e6}),
+        "hinge": ("biggan", OFTEN | {"recipe.g_lr": 1.0, "recipe.d_lr": 1.0}),
     },
     "random_feedback": {
         "flips": ("dcgan", {"recipe.label_flip": 0.5, "recipe.label_flip_sides": "both"}),
@@ -160,7 +165,7 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
     "no_progress": {
         "slow-g": ("dcgan", {"recipe.g_lr": 1e-8}),
         "slow": ("gan", {"recipe.lr": 1e-9}),
-        "slow-hinge": ("sngan", {"recipe.lr": 1e-8}),
+        "slow-hinge": ("sngan", OFTEN | {"recipe.lr": 1e-8}),
     },
 }
 
