@@ -194,7 +194,10 @@ def cases() -> dict[str, tuple[list[str], str | None]]:
         found[f"mended-{name}"] = [*argv, *flags(remedy)], None
     for recipe in RECIPES:
         for seed in SEEDS:
-            found[f"healthy-{recipe}-{seed}"] = words(recipe, {"train.seed": seed}), None
+            found[f"healthy-{recipe}-{seed}"] = (
+                words(recipe, {"train.seed": seed, "data.held_out": 200}),
+                None,
+            )
     return found
 
 
