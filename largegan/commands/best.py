@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 from largegan.cli import add_options, exit_code, new_parser
 from largegan.metrics import table
 
-PREFIX = "score/"
-
 
 class Best(NamedTuple):
     """The best score of a run, and where that checkpoint lies."""
@@ -80,13 +78,13 @@ def best_of(folder: Path, metric: str) -> Best | None:
         raise ConfigError(f"{folder} is no run: there is no such folder")
     best = None
     for line in read_lines(folder / "metrics.jsonl"):
-        score, nimg = line.get(f"{PREFIX}{metric}"), line.get("nimg")
+        score, nimg = line.get(f"{table.PREFIX}{metric}"), line.get("nimg")
         if not isinstance(score, int | float) or not isinstance(nimg, int):
             continue
         where = folder / "checkpoints" / f"{nimg:09d}"
         if not checkpoint.is_complete(where):
             continue
-        one = Best(folder, score, line.get(f"{PREFIX}{table.error_of(metric)}"), nimg, where)
+        one = Best(folder, score, line.get(f"{table.PREFIX}{table.error_of(metric)}"), nimg, where)
         if best is None or (one.score > best.score) == (table.better(metric) == "higher"):
             best = one
     return best

@@ -6,7 +6,7 @@ from pathlib import Path
 from largegan import checkpoint
 from largegan.metrics import table
 
-PREFIX = "score/"  # of the names in metrics.jsonl
+PREFIX = table.PREFIX
 
 
 def history(run: Path) -> list[dict[str, float]]:

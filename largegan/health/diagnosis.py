@@ -6,14 +6,16 @@ again and is where it was.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from largegan.health.records import Notice, Remedy
 from largegan.health.remedies import remedies
-from largegan.health.signals import PREFIX
+from largegan.health.signals import PREFIX, SIGNALS
 from largegan.health.verdicts import VERDICTS, Finding, Line, Verdict, judge_of
 
 SCORE = "score/"
+RARE = [name for name, row in SIGNALS.items() if not row.often]
 
 
 def counts(line: Mapping[str, Any]) -> bool:
@@ -30,8 +32,9 @@ class Diagnosis:
 
     def __init__(self, settings: Mapping[str, Any]):
         self.settings = settings
-        # The last lines that have all that a verdict needs.
+        # The last lines that have what a verdict needs, each with what was last seen of samples.
         self.windows = {name: deque(maxlen=row.window) for name, row in VERDICTS.items()}
+        self.looked: dict[str, float] = {}  # what the last look at samples said
         self.streaks: dict[str, list[int]] = {}  # images at lines in a row that look ill, or well
         self.open: dict[str, Notice] = {}
 
@@ -43,14 +46,15 @@ class Diagnosis:
 
     def add(self, line: Mapping[str, Any]) -> list[Notice]:
         """What begins and ends with this line."""
-        found = [self.turn(name, line) for name in VERDICTS]
+        known = {key: value for key, value in line.items() if is_number(value)}
+        filled = self.looked | known
+        self.looked = {key: filled[key] for key in RARE if key in filled}
+        found = [self.turn(name, filled) for name, row in VERDICTS.items() if news(known, row)]
         return [notice for notice in found if notice is not None]
 
     def turn(self, name: str, line: Line) -> Notice | None:
         """Whether one verdict begins or ends with a new line."""
         verdict = VERDICTS[name]
-        if not all(key in line for key in verdict.needs):
-            return None  # nothing new
         self.windows[name].append(line)
         finding = judge_of(name)(list(self.windows[name]))
         ill = name in self.open
@@ -91,6 +95,15 @@ class Diagnosis:
             {key: newest[key] for key in verdict.needs},
             f"{verdict.title} no longer",
         )
+
+
+def news(line: Line, verdict: Verdict) -> bool:
+    """Whether a line brings what a verdict is about."""
+    return all(key in line for key in verdict.needs)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
 
 
 def sentence(notice: Notice) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 GRID = 16  # a side of what is compared
 TWIN = 0.2  # of the distance that real images have to their nearest neighbors: the same picture
+NEIGHBORS = 5
 TINY = 1e-12
 COPY = 1 / 3  # of a training image's distance to its own nearest neighbor
 
@@ -36,7 +37,9 @@ class Reals:
     points: Tensor  # features [M, D]
     labels: Tensor | None  # int64 [M]
     nearest: Tensor  # [M], each one's distance to the nearest other
+    radius: Tensor  # [M], how far its neighborhood reaches
     spread: float  # mean distance of two of them
+    chance: float  # share of unseen examples that would pass for copies
     twin: float  # below this, two samples are the same picture
     lost: float  # energy distance of their mean image, repeated
 
@@ -50,11 +53,15 @@ def reals_of(points: Tensor, labels: Tensor | None, *, count: int) -> Reals:
     part = points[:: -(-len(points) // count)]
     center = points.mean(0, keepdim=True)
     spread = float(mean_of_pairs(within))
+    # So many that samples of the same distribution would come near to nearly all.
+    neighbors = max(NEIGHBORS, round(NEIGHBORS * len(points) / count))
     return Reals(
         points,
         labels,
         nearest=off_diagonal_min(within),
+        radius=within.kthvalue(min(neighbors, len(points) - 1) + 1, 1).values,  # 1: itself
         spread=spread,
+        chance=copied(points[1::2], points[::2]) if len(points) > 2 else 0.0,
         twin=TWIN * float(off_diagonal_min(distances(part, part)).median()),
         lost=max(2 * float(distances(points, center).mean()) - spread, TINY),
     )
@@ -75,14 +82,27 @@ def look(samples: Tensor, reals: Reals, *, asked: Tensor | None, copies: bool) -
         "duplicates": float((off_diagonal_min(within) < reals.twin).float().mean()),
         "distance": max(energy, 0.0) / reals.lost,
     }
-    nearest, which = across.min(1)
+    found["coverage"] = float((across.amin(0) < reals.radius).float().mean())
     if copies:
-        found["copies"] = float((nearest < COPY * reals.nearest[which]).float().mean())
+        more = copied(samples, reals.points, reals.nearest) - reals.chance
+        found["copies"] = max(0.0, more) / max(1 - reals.chance, TINY)
     if reals.labels is not None:
-        found["class_entropy"] = entropy(reals.labels[which]) / max(entropy(reals.labels), TINY)
+        found["class_entropy"] = entropy(reals.labels[across.argmin(1)]) / max(
+            entropy(reals.labels), TINY
+        )
     if asked is not None:
         found |= by_class(samples, asked, reals)
     return found
+
+
+def copied(samples: Tensor, points: Tensor, gaps: Tensor | None = None) -> float:
+    """The share of samples that lie near an example as no other example does.
+
+    `gaps` are the distances of `points` to each other's nearest, where they are known.
+    """
+    gaps = off_diagonal_min(distances(points, points)) if gaps is None else gaps
+    nearest, which = distances(samples, points).min(1)
+    return float((nearest < COPY * gaps[which]).float().mean())
 
 
 def by_class(samples: Tensor, asked: Tensor, reals: Reals) -> dict[str, float]:

@@ -1,20 +1,19 @@
 """Feedback is random: the discriminator is at chance for long, and samples are not good."""
 
-from largegan.health.verdicts import Finding, Line, above, mean
+from largegan.health.verdicts import Finding, Line, above, gets_better, mean
 
 CHANCE = 0.08  # as near to one half
-LINES = 4
+LINES = 6
 FAR = 0.1  # distance of samples that are not good yet
-GAIN = 0.9  # of an earlier distance counts as better
 
 
 def found(window: list[Line]) -> Finding | None:
-    """Ill when pairs are ordered by chance while samples are bad and do not improve."""
-    if len(window) < LINES:
+    """Ill when pairs are ordered by chance while samples are bad and get no better."""
+    if len(window) < LINES or gets_better(window, LINES) is not False:
         return None
-    off = max(abs(line["health/auc"] - 0.5) for line in window[-LINES:])
-    distance, before = mean(window, "health/distance", 2), mean(window[:-2], "health/distance")
-    if off > CHANCE or distance < FAR or distance < GAIN * before:
+    off = abs(mean(window, "health/auc", LINES) - 0.5)
+    distance = window[-1]["health/distance"]
+    if off > CHANCE or distance < FAR:
         return None
     order = mean(window, "health/auc", LINES)
     return Finding(

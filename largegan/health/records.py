@@ -5,12 +5,14 @@ that begins or ends is a line of health.jsonl, a `Notice`; other lines there are
 steps, which have "event" and no "verdict".
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from largegan.files.documents import LARGEST, checked, parse_document, read_bounded, text_of
+from largegan.errors import DataError
+from largegan.files.documents import LARGEST, checked, read_bounded, text_of
 from largegan.files.output import shown
 
 Setting = str | float | int | bool | None
@@ -76,23 +78,25 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     *whole, _ = text.split("\n")
-    return [
-        parse_document(
-            line,
-            dict[str, Any],
-            where=f"{shown(path)}, line {number},",
-            what="is no line of a log",
-            remedy=REMEDY,
-        )
-        for number, line in enumerate(whole, 1)
-    ]
+    return [line_of(line, f"{shown(path)}, line {n},") for n, line in enumerate(whole, 1)]
+
+
+def line_of(text: str, where: str) -> dict[str, Any]:
+    """One object. Raises DataError; NaN and Infinity are numbers here, as Python writes them."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise DataError(f"{where} is no line of a log ({shown(fault)}); {REMEDY}") from fault
+    if not isinstance(found, dict):
+        raise DataError(f"{where} is no line of a log (it holds no object); {REMEDY}")
+    return found
 
 
 def merged(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One line for each number of images: scores and signals of the same moment together."""
     by_nimg: dict[int, dict[str, Any]] = {}
     for line in lines:
-        if "nimg" in line:
+        if isinstance(line.get("nimg"), int):
             by_nimg.setdefault(line["nimg"], {}).update(line)
     return [by_nimg[nimg] for nimg in sorted(by_nimg)]
 

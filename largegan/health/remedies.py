@@ -55,8 +55,8 @@ def times(
 
 
 def rounded(value: float) -> float:
-    """Two digits, as people write learning rates."""
-    return value if isinstance(value, int) else float(f"{value:.2g}")
+    """Three digits, as people write learning rates."""
+    return value if isinstance(value, int) else float(f"{value:.3g}")
 
 
 def one_of(*changes: Callable[[Settings], dict | None]) -> Callable[[Settings], dict | None]:

@@ -45,7 +45,15 @@ SIGNALS: dict[str, Signal] = {
     # diversity is there for each class that is asked for, too: health/diversity/CLASS.
     "health/diversity": Signal("mean distance of samples, of real images 1", 0, None, False),
     "health/duplicates": Signal("share of samples that have a twin among the samples", 0, 1, False),
-    "health/copies": Signal("share of samples that are nearly a training image", 0, 1, False),
+    "health/coverage": Signal(
+        "share of training images with a sample among their nearest neighbors (Naeem et al., 2020)",
+        0,
+        1,
+        False,
+    ),
+    "health/copies": Signal(
+        "share of samples that are nearly a training image, beyond chance", 0, 1, False
+    ),
     "health/distance": Signal(
         "energy distance of samples and real images, that of their mean image is 1", 0, None, False
     ),

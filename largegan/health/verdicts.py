@@ -26,9 +26,10 @@ Judge = Callable[[list[Line]], Finding | None]  # a window of lines, the newest 
 class Verdict:
     """A row.
 
-    `module` is a file of this folder whose `found` is a `Judge`. It sees the lines that have all
-    signals of `needs`, the last `window` of them, whenever there is a new one. A verdict
-    begins when `lasts` lines in a row look ill, and ends when as many do not.
+    `module` is a file of this folder whose `found` is a `Judge`. It sees the lines that brought all
+    signals of `needs`, the last `window` of them, whenever there is a new one; with what the last
+    look at samples said, where there was one. A verdict begins when `lasts` lines in a row look
+    ill, and ends when as many do not.
     """
 
     title: str
@@ -38,12 +39,14 @@ class Verdict:
     lasts: int = 3
 
 
+DISTANCE = "health/distance"
 SCORES = ("health/auc", "health/score_real", "health/score_fake")
 VERDICTS: dict[str, Verdict] = {
     "discriminator_dominates": Verdict(
         "the discriminator dominates",
         "discriminator_dominates",
-        (*SCORES, "health/accuracy_real", "health/accuracy_fake"),
+        (*SCORES, "health/score_d", "health/accuracy_real", "health/accuracy_fake"),
+        window=32,
     ),
     "generator_dominates": Verdict(
         "the generator dominates", "generator_dominates", (*SCORES, "health/accuracy_fake")
@@ -51,7 +54,7 @@ VERDICTS: dict[str, Verdict] = {
     "mode_collapse": Verdict(
         "modes have collapsed",
         "mode_collapse",
-        ("health/diversity", "health/duplicates"),
+        ("health/diversity", "health/duplicates", "health/coverage"),
         window=512,
         lasts=2,
     ),
@@ -73,7 +76,7 @@ VERDICTS: dict[str, Verdict] = {
     "random_feedback": Verdict(
         "the discriminator's feedback is random",
         "random_feedback",
-        ("health/auc", "health/distance"),
+        ("health/auc",),
         lasts=2,
     ),
     "no_progress": Verdict(
@@ -91,6 +94,17 @@ def mean(window: list[Line], name: str, last: int = 0) -> float:
     """Of a signal over the window, or over its last lines."""
     values = [line[name] for line in window[-last:]]
     return sum(values) / len(values)
+
+
+def gets_better(window: list[Line], lines: int, least: float = 0.07) -> bool | None:
+    """Whether samples came nearer to real images during the last lines; None: nobody looked.
+
+    A start is always taken for progress: there have to be more than `lines` lines.
+    """
+    seen = [line[DISTANCE] for line in window if DISTANCE in line]
+    if not seen:
+        return None
+    return len(seen) <= lines or min(seen[-lines:]) < (1 - least) * seen[-lines - 1]
 
 
 def above(value: float, threshold: float, certain: float) -> float:

@@ -7,6 +7,7 @@ the networks changes is put back. So a run with signals trains to the same bytes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from largegan.trainer import Trainer
 
 BANK = 1024  # training examples that samples are compared with
 SPARSE = 20  # times as many images are trained on as looked at: see benchmarks/health.py
+RARE = 40  # iterations at least between passes over held-out images
 LEVELS = ("logit_real", "logit_fake")
 
 
@@ -50,7 +52,7 @@ class Checkups:
     def __init__(self, config: Namespace, start: Start, world: World):
         self.config, self.start, self.world = config, start, world
         self.trainer, self.settings = start.trainer, config.health
-        self.diagnosis = Diagnosis(flatten(as_dict(config)))
+        self.diagnosis = Diagnosis(known_settings(config, start.trainer))
         self.reals: looks.Reals | None = None
         if self.settings.signals:
             trainer = self.trainer
@@ -74,7 +76,7 @@ class Checkups:
         if observer is None:
             return {}
         found = observer.line()
-        if self.start.held_out is not None and f"{PREFIX}auc" in found:
+        if self.start.held_out is not None and f"{PREFIX}auc" in found and self.unseen_due():
             found |= self.unseen(found)
         return found
 
@@ -91,6 +93,12 @@ class Checkups:
             f"{PREFIX}accuracy_held_out": means["accuracy_real"],
             f"{PREFIX}overfit": drop,
         }
+
+    def unseen_due(self) -> bool:
+        """Whether held-out images are asked about on this line: of large batches, not on each."""
+        now, line = self.trainer.at.nimg, self.config.train.log_every_nimg
+        every = RARE * self.trainer.batch_size
+        return now // every > (now - line) // every
 
     def held_out_batches(self) -> list[Batch]:
         """This rank's micro-batches of a batch of held-out examples: others at every step."""
@@ -115,11 +123,8 @@ class Checkups:
         """Signals of averaged samples, drawn on rank 0; others lend their parts of the weights."""
         watch.at("looking at samples")
         begun = time.perf_counter()
-        found: dict[str, float] = {}
         with self.trainer.engine.whole(), undisturbed(self.trainer.engine.device):
-            if self.world.rank == 0:
-                found = self.seen()
-        found = agree(self.world, lambda: found)
+            found = agree(self.world, self.seen)
         self.trainer.tally.spend("look", time.perf_counter() - begun)
         return found
 
@@ -145,7 +150,8 @@ class Checkups:
             asked=None if asked is None else asked.cpu(),
             copies=not recipe.directions,
         )
-        return {PREFIX + name: value for name, value in found.items()}
+        # Of weights that are no numbers any more nothing can be said.
+        return {PREFIX + name: value for name, value in found.items() if isfinite(value)}
 
     def still_there(self) -> list[Notice]:
         """Verdicts that have begun and not ended; the same on every rank."""
@@ -156,6 +162,15 @@ class Checkups:
         if not self.settings.signals:
             return []
         return agree(self.world, lambda: self.diagnosis.add(line))
+
+
+def known_settings(config: Namespace, trainer: Trainer) -> dict[str, Any]:
+    """All settings by dotted names; what the learning rate has become, where null left it open."""
+    settings = flatten(as_dict(config))
+    if settings.get("recipe.lr", 0) is None:
+        groups = [o.param_groups[0] for o in trainer.engine.optimizers.values()]
+        settings["recipe.lr"] = max(group["lr"] for group in groups)
+    return settings
 
 
 def can_look(start: Start) -> bool:

@@ -13,6 +13,7 @@ from largegan import checkpoint
 from largegan.config.parse import actions_of, as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import HealthStop, Requeue
+from largegan.evaluation.stopping import stalled
 from largegan.files.output import write_text
 from largegan.health.diagnosis import sentence
 from largegan.health.records import Notice
@@ -27,7 +28,6 @@ from largegan.run.reporter import Reporter
 from largegan.run.rollback import RolledBack
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
-from largegan.run.stopping import stalled
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from largegan.health.diagnosis import SCORE as PREFIX
 from largegan.metrics import table
 
 Line = Mapping[str, Any]
@@ -38,7 +37,7 @@ def stalled(history: Sequence[Line], stop: Any) -> Stall | None:
     """
     if stop.metric is None:
         return None
-    name = f"{PREFIX}{stop.metric}"
+    name = f"{table.PREFIX}{stop.metric}"
     scored = [line for line in history if name in line]
     if not scored:
         return None
@@ -65,5 +64,5 @@ def gain_of(line: Line, best: Line, stop: Any) -> float:
     """How much better a score has to be than the best one."""
     if stop.min_gain != ERROR_BARS:
         return float(stop.min_gain)
-    error = f"{PREFIX}{table.error_of(stop.metric)}"
+    error = f"{table.PREFIX}{table.error_of(stop.metric)}"
     return max(line.get(error, 0.0), best.get(error, 0.0))
