@@ -186,7 +186,11 @@ def test_by_hand(whole, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "says", "code"),
     [
-        (["--to", "65"], "has no checkpoint at 65 images; its checkpoints are at: 32, 64, 96, 128", 2),
+        (
+            ["--to", "65"],
+            "has no checkpoint at 65 images; its checkpoints are at: 32, 64, 96, 128",
+            2,
+        ),
         (["--to", "-1"], "--to is -1", 2),
         (["--to", "128"], "is the newest checkpoint already: nothing to do", 0),
     ],

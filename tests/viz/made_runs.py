@@ -26,14 +26,13 @@ def made_run(
     (folder / "config.yaml").write_text(resolved_yaml(config))
     facts = {"device": "cpu", "processes": 2, "python": "3.11", "versions": {"torch": "2.15"}}
     (folder / "env.json").write_text(json.dumps(facts))
-    write_lines(
-        folder / "metrics.jsonl", [m for i in range(1, lines + 1) for m in measured(i, seed)]
-    )
+    noise = np.random.default_rng(seed).normal(size=(lines, 64)).tolist()
+    moments = [measured(i + 1, noise[i]) for i in range(lines)]
+    write_lines(folder / "metrics.jsonl", [line for moment in moments for line in moment])
     write_lines(folder / "health.jsonl", troubles(lines) if ill else [])
     for i in range(pictures):
-        draw(
-            folder / "samples" / f"fakes-{i * lines * EVERY // max(pictures, 1):09d}.png", i + seed
-        )
+        nimg = i * lines * EVERY // pictures
+        draw(folder / "samples" / f"fakes-{nimg:09d}.png", i + seed)
     if pictures:
         draw(folder / "samples" / "reals.png", 1000 + seed)
     for nimg in (lines // 2 * EVERY, lines * EVERY):
@@ -45,9 +44,8 @@ def write_lines(path: Path, lines: list[dict]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def measured(i: int, seed: int) -> list[dict]:
+def measured(i: int, noise: list[float]) -> list[dict]:
     """The lines of metrics.jsonl of one moment."""
-    noise = np.random.default_rng([i, seed]).normal(size=64)
     falls = math.exp(-i / 30)
     values = {"nimg": i * EVERY, "step": i * 10}
     for k, phase in enumerate(("D.discriminator", "D.penalty", "G.generator")):
