@@ -9,6 +9,7 @@ import pytest
 from largegan.health.records import merged, read_lines, read_notices
 from largegan.health.signals import PREFIX, SIGNALS
 from largegan.train import main
+from tests.parallel.launching import run_ranks
 from tests.test_resume import arguments
 
 OPTIONS = {
@@ -101,3 +102,21 @@ def test_nothing_of_a_line_is_hidden(whole):
     """JSON numbers only: a NaN would not be one."""
     for line in (whole / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says(tmp_path):
+    """The same signals but for the order of sums, and the same verdicts."""
+    options = OPTIONS | {"train.micro_batch_size": 4}
+    alone, shared = (arguments("gan", tmp_path / name, 320, **options) for name in ("one", "two"))
+    assert main(alone) == 0
+    run_ranks(["-m", "largegan.train", *shared, "--parallel.processes", "2"], world=2)
+    one, two = signals(tmp_path / "one"), signals(tmp_path / "two")
+    assert [line.keys() for line in one] == [line.keys() for line in two]
+    for first, second in zip(one, two, strict=True):
+        assert second == pytest.approx(first, rel=2e-3, abs=2e-3)
+    said = [
+        [(n.verdict, n.state, n.nimg) for n in read_notices(tmp_path / name)]
+        for name in ("one", "two")
+    ]
+    assert said[0] == said[1] and said[0]
