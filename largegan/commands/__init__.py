@@ -45,8 +45,8 @@ USAGE = """usage: largegan COMMAND [words of the command]
 {table}
 
 `largegan COMMAND --help` explains a command, `largegan --version` says which release this is.
-Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped because steps were not
-finite, 75 start me again.
+Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped by its health,
+75 start me again.
 """
 BAD_WORDS = 2
 

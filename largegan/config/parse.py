@@ -43,7 +43,7 @@ presets (--config NAME):
 
 The options of a recipe are listed by `--recipe.name NAME --help`. Settings come from the files
 given with --config, in order, then from the command line. Exit codes: 2 configuration, 3 data,
-4 environment, 5 stopped because steps were not finite, 75 start me again.
+4 environment, 5 stopped by its health, 75 start me again.
 """
 
 

@@ -41,6 +41,8 @@ class Reporter:
             write_report(self.folder / NAME, [tell(self.folder, state=state)], self.album)
         except UserError as fault:
             self.say(f"no report was written: {fault}")
+        except Exception as fault:  # whatever it is, training is worth more
+            self.say(f"no report was written: {type(fault).__name__}: {fault}")
         self.last = time.monotonic()
         self.cost_s = self.last - start
         return self.cost_s

@@ -50,6 +50,16 @@ class Rollback(msgspec.Struct):
     state: dict[str, float | str] = {}
     event: str = EVENT
 
+    def sentence(self) -> str:
+        """For people."""
+        new = [f"{name} {change.now:g}" for name, change in self.settings.items()]
+        new += [f"{name} {change}" for name, change in self.state.items()]
+        return (
+            f"rollback {self.number or 'by hand'}: from {self.from_nimg} to {self.nimg} images "
+            f"because of {self.because}"
+            + (f"; from here on {', '.join(new)}" if new else "; nothing changes")
+        )
+
 
 def rollbacks(log: Path, until_nimg: int | None = None) -> list[Rollback]:
     """Those of a health.jsonl, or of its part until some number of images. Raises DataError."""
@@ -140,14 +150,7 @@ def turn(run: Path, found: Rollback) -> list[str]:
     """Makes the run go on from there; says so."""
     start = run / "checkpoints" / f"{found.nimg:09d}"
     line = json.loads(msgspec.json.encode(found))
-    changes = ", ".join(f"{name} {change.now:g}" for name, change in found.settings.items())
-    states = ", ".join(f"{name} {change}" for name, change in found.state.items())
-    new = ", ".join(part for part in (changes, states) if part)
-    said = (
-        f"rollback {found.number}: from {found.from_nimg} to {found.nimg} images because of "
-        f"{found.because}" + (f"; from here on {new}" if new else "; nothing changes")
-    )
-    return [said, *branches.follow(run, start, line)]
+    return [found.sentence(), *branches.follow(run, start, line)]
 
 
 @torch.no_grad()

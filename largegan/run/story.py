@@ -24,8 +24,10 @@ from largegan.run import advice
 from largegan.run.branches import FAKES, left_branches
 from largegan.run.directory import flatten
 from largegan.run.lock import NAME as LOCK
+from largegan.run.rollback import rollbacks
 from largegan.viz.report.contents import Band, Run, Score, Setting
 
+MOST = 1 << 53  # images: what every program takes for a whole number
 FRESH_S = 60  # a lock whose time stamp is older belongs to nobody
 
 
@@ -42,7 +44,7 @@ def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> 
     kept = sorted(int(p.name) for p in checkpoint.numbered(folder / "checkpoints")
                   if checkpoint.is_complete(p))  # fmt: skip
     nimg = max([line["nimg"] for line in lines[-2:]] + kept, default=0)
-    total = config["train"].get("total_nimg", nimg)
+    total = config["train"]["total_nimg"]
     scores = scores_in(lines)
     best, best_score = best_of(folder, config, lines)
     facts = environment(folder)
@@ -56,11 +58,11 @@ def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> 
         total_nimg=total,
         settings=settings_of(config),
         facts=facts,
-        lines=lines,
+        lines=[numbers_of(line) for line in lines],
         scores=scores,
         meanings={name: signal.meaning for name, signal in SIGNALS.items()},
         bands=[band_of(begun, end) for begun, end in bands(notices_of(records, folder))],
-        events=[line for line in records if "event" in line],
+        events=events_of(records, folder / "health.jsonl"),
         pictures=pictures_of(folder),
         reals=existing(folder / "samples" / "reals.png"),
         best=best,
@@ -88,6 +90,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
         content = yaml.safe_load(text_of(path.read_bytes()))
+        flatten(content if isinstance(content, dict) else {})  # refuses what holds itself
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"{shown(folder)} holds no run: there is no config.yaml; give a run directory, such as "
@@ -98,19 +101,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
         why = shown(" ".join(str(fault).split()))
         raise DataError(f"{shown(path)} is no YAML ({why}); {advice.REPAIR}") from fault
-    groups = {group: dict for group in ("recipe", "data", "train")}
-    if not isinstance(content, dict) or any(
-        not isinstance(content.get(group), kind) for group, kind in groups.items()
+    needed = {"recipe", "data", "train"}
+    if (
+        not isinstance(content, dict)
+        or not needed <= content.keys()
+        or not all(isinstance(group, dict) for group in content.values())
     ):
         raise DataError(
             f"{shown(path)} is not the configuration of a run: it lacks recipe, data or train; "
             f"{advice.REPAIR}"
         )
-    total = content["train"].get("total_nimg", 0)
-    if not isinstance(content["recipe"].get("name"), str) or type(total) is not int:
+    total = content["train"].get("total_nimg")
+    words = (content["recipe"].get("name"), content.get("evaluate", {}).get("best", "fid"))
+    right = type(total) is int and 0 < total <= MOST
+    if not right or not all(isinstance(word, str) for word in words):
         raise DataError(
-            f"{shown(path)} is not the configuration of a run: recipe.name or train.total_nimg is "
-            f"wrong; {advice.REPAIR}"
+            f"{shown(path)} is not the configuration of a run: recipe.name, train.total_nimg "
+            f"or evaluate.best is wrong; {advice.REPAIR}"
         )
     return content
 
@@ -118,12 +125,31 @@ def read_config(folder: Path) -> dict[str, Any]:
 def numbered(lines: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
     """Lines of a log, each of which says at how many images it was written. Raises DataError."""
     for number, line in enumerate(lines, 1):
-        if type(line.get("nimg")) is not int or line["nimg"] < 0:
+        if type(line.get("nimg")) is not int or not 0 <= line["nimg"] <= MOST:
             raise DataError(
                 f"{shown(path)}, line {number}, does not say after how many images (nimg); remove "
                 "that line, the others suffice"
             )
     return lines
+
+
+def numbers_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line without what is no number."""
+    return {
+        name: value
+        for name, value in line.items()
+        if value is None or type(value) is float or (type(value) is int and abs(value) <= MOST)
+    }
+
+
+def events_of(records: list[dict[str, Any]], log: Path) -> list[tuple[int, str]]:
+    """(images, what happened) of skipped steps and rollbacks. Raises DataError."""
+    found = [(rolled.nimg, rolled.sentence()) for rolled in rollbacks(log)]
+    for line in records:
+        if line.get("event") == "skipped_step":
+            what = f"skipped a step of {line.get('phase')}: {line.get('culprit')}"
+            found.append((line["nimg"], what))
+    return sorted(found)
 
 
 def notices_of(records: list[dict[str, Any]], folder: Path) -> list[Notice]:
@@ -166,7 +192,7 @@ def best_of(
     folder: Path, config: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Any] | None, str | None]:
     """The line of the best score whose checkpoint is kept, and the name of that score."""
-    metric = (config.get("evaluate") or {}).get("best", "fid")
+    metric = config.get("evaluate", {}).get("best", "fid")
     name = f"{history.PREFIX}{metric}"
     if not table.is_score(metric) or not any(name in line for line in lines):
         return None, None

@@ -175,7 +175,7 @@ def test_by_hand(whole, tmp_path, capsys):
     shutil.copytree(whole, run)
     assert largegan(["rollback", str(run), "--to", "64"]) == 0
     said = capsys.readouterr().out
-    assert "from 128 to 64 images because of a person; nothing changes" in said
+    assert "rollback by hand: from 128 to 64 images because of a person; nothing changes" in said
     assert kept(run / "checkpoints") == [32, 64]
     assert kept(run / "checkpoints" / "left-from-000000064") == [96, 128]
     assert main(words(run, **{"run.resume": "auto"})) == 0

@@ -16,7 +16,13 @@ SIGNALS = ("score_real", "score_fake", "score_d", "score_g", "accuracy_fake", "a
 
 
 def made_run(
-    folder: Path, *, lines: int = 40, pictures: int = 5, ill: bool = True, seed: int = 0
+    folder: Path,
+    *,
+    lines: int = 40,
+    pictures: int = 5,
+    ill: bool = True,
+    seed: int = 0,
+    side: int = 160,
 ) -> Path:
     """A run of `lines` log lines that fell ill half-way and still is."""
     folder.mkdir(parents=True)
@@ -32,9 +38,9 @@ def made_run(
     write_lines(folder / "health.jsonl", troubles(lines) if ill else [])
     for i in range(pictures):
         nimg = i * lines * EVERY // pictures
-        draw(folder / "samples" / f"fakes-{nimg:09d}.png", i + seed)
+        draw(folder / "samples" / f"fakes-{nimg:09d}.png", i + seed, side)
     if pictures:
-        draw(folder / "samples" / "reals.png", 1000 + seed)
+        draw(folder / "samples" / "reals.png", 1000 + seed, side)
     for nimg in (lines // 2 * EVERY, lines * EVERY):
         checkpoint.save(folder / "checkpoints", nimg, content(nimg))
     return folder
@@ -83,7 +89,7 @@ def troubles(lines: int) -> list[dict]:
     ]  # fmt: skip
 
 
-def draw(path: Path, seed: int) -> None:
+def draw(path: Path, seed: int, side: int) -> None:
     path.parent.mkdir(exist_ok=True)
     low = np.random.default_rng(seed).integers(0, 255, (24, 24, 3), dtype=np.uint8)
-    Image.fromarray(low).resize((540, 540), Image.Resampling.BICUBIC).save(path)
+    Image.fromarray(low).resize((side, side), Image.Resampling.BICUBIC).save(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from largegan.commands import main as largegan
@@ -86,7 +87,7 @@ def test_every_number_that_says_something_is_in_one_chart():
 
 
 def test_a_page_of_ten_thousand_lines_and_many_pictures_is_small(tmp_path):
-    text = written(made_run(tmp_path / "big", lines=10_000, pictures=50))
+    text = written(made_run(tmp_path / "big", lines=10_000, pictures=50, side=540))
     assert len(text.encode()) < 8 * MIB
     data = data_of(text)
     assert 20 <= len(data["strips"][0]) <= strip.MOST + 1
@@ -203,7 +204,7 @@ DAMAGE = {
     "config of bytes": (breaks("config.yaml", b"\x00\xff\x01"), 3, "config.yaml is no"),
     "words for a number": (
         breaks("config.yaml", "recipe: {name: gan}\ndata: {}\ntrain: {total_nimg: many}\n"),
-        3, "total_nimg is wrong",
+        3, "train.total_nimg or evaluate.best is wrong",
     ),
     "log of words": (breaks("metrics.jsonl", "hello\n"), 3, "metrics.jsonl, line 1, is no line"),
     "log of lists": (breaks("metrics.jsonl", "[1]\n"), 3, "metrics.jsonl, line 1, is no line"),
@@ -213,6 +214,45 @@ DAMAGE = {
         breaks("health.jsonl", '{"nimg": 1, "verdict": "x"}\n'), 3, "line 1, holds no verdict",
     ),
 }  # fmt: skip
+
+
+WEIRD = [None, True, "word", [1], {"a": [1]}, -1, 10**400, math.nan, math.inf, 1e308, ""]
+PLACES = [
+    "score/fid", "score/fid_error", "score/fid/3", "score/nonsense", "speed/img_per_s", "a.b/c",
+    "memory/gib", "health/skipped_steps", "health/auc", "", "</script>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", WEIRD, ids=lambda v: repr(v)[:9])
+def test_no_value_of_a_log_breaks_a_report(value, tmp_path, runs):
+    """All numbers that can be shown are, and what cannot is left out or leaves a gap."""
+    run = made_run(tmp_path / "a", lines=2, pictures=0)
+    with open(run / "metrics.jsonl", "a") as log:
+        log.writelines(json.dumps({"nimg": 2000, place: value}) + "\n" for place in PLACES)
+        log.write(json.dumps({"nimg": 2000, **dict.fromkeys(PLACES, value)}) + "\n")
+    assert data_of(written(run))["charts"]
+
+
+CONFIG_PLACES = ["recipe.name", "recipe.lr", "data.path", "train.total_nimg", "evaluate.best"]
+
+
+@pytest.mark.parametrize("place", [*CONFIG_PLACES, "recipe", "data", "train", "evaluate", "log"])
+def test_no_value_of_a_configuration_breaks_a_report(place, tmp_path, capsys):
+    run = made_run(tmp_path / "a", lines=2, pictures=0)
+    for value in [*WEIRD, "&x {a: *x}"]:
+        content = yaml.safe_load((runs_config := run / "config.yaml").read_text())
+        group, _, key = place.partition(".")
+        kept = runs_config.read_text()
+        if key:
+            content.setdefault(group, {})[key] = value
+        else:
+            content[group] = value
+        text = yaml.safe_dump(content)
+        runs_config.write_text(text.replace("'&x {a: *x}'", "&x {a: *x}"))
+        code = largegan(["report", str(run)])
+        error = capsys.readouterr().err
+        assert code == 0 or (code in (2, 3) and error.count("\n") == 1), (value, error)
+        runs_config.write_text(kept)
 
 
 @pytest.mark.parametrize("kind", DAMAGE)

@@ -59,7 +59,7 @@ class Run:
     scores: Sequence[Score]
     meanings: Mapping[str, str]  # names of metrics.jsonl -> what they are
     bands: Sequence[Band]
-    events: Sequence[Mapping[str, Any]]  # skipped steps and rollbacks
+    events: Sequence[tuple[int, str]]  # skipped steps and rollbacks: images, what happened
     pictures: Sequence[tuple[int, Path]]  # by images seen
     reals: Path | None
     best: Mapping[str, Any] | None  # the line of the best score whose checkpoint is kept

@@ -17,6 +17,7 @@ from largegan.viz.report.contents import Run, Score
 MOST_BUCKETS = 300
 MOST_ERROR_BARS = 150
 MOST_VALUES = 150_000  # of all curves of a page: about 1 MB
+LARGEST = 1e300  # beyond it there is nothing to draw
 COUNTS = ("health/skipped_steps", "data/skipped_samples")  # charts only where there are some
 PHASE_TIME, PER_KIMG = "time/", "_s_per_kimg"
 
@@ -87,7 +88,7 @@ def columns_of(lines: Iterable[Mapping[str, Any]]) -> dict[str, tuple[list[int],
             if value is None or type(value) in (int, float):
                 x, y = found[name]
                 x.append(nimg)
-                y.append(math.nan if value is None else value)
+                y.append(math.nan if value is None or abs(value) > LARGEST else float(value))
     return dict(found)
 
 

@@ -37,7 +37,7 @@ def tiles(run: Run, *, named: bool) -> str:
     if last := run.last:
         shown += [
             tile("speed", measured(last["speed/img_per_s"]), "images per second"),
-            tile("memory", f"{last.get('memory/gib', 0):.2g}", "GiB, the peak of one process"),
+            tile("memory", measured(last.get("memory/gib")), "GiB, the peak of one process"),
         ]
         shown += trouble_tiles(last)
     open_ = [band for band in run.bands if band.end is None]
@@ -58,7 +58,8 @@ def best_tile(run: Run) -> str:
 
 def trouble_tiles(last: Mapping[str, Any]) -> list[str]:
     """Only what is not zero."""
-    steps, samples = last.get("health/skipped_steps", 0), last.get("data/skipped_samples", 0)
+    steps = last.get("health/skipped_steps") or 0
+    samples = last.get("data/skipped_samples") or 0
     shown = []
     if steps:
         shown.append(tile("skipped steps", f"{steps:,.0f}", "were not finite", "bad"))
@@ -129,24 +130,12 @@ def verdict(band: Band, name: str) -> str:
 def trouble(runs: Sequence[Run]) -> str:
     """Skipped steps and rollbacks, the last fifty of each run."""
     rows = [
-        f"<tr><td>{escape(run.name)}</td><td>{compact(e['nimg'])}</td><td>{said(e)}</td></tr>"
+        f"<tr><td>{escape(run.name)}</td><td>{compact(nimg)}</td><td>{escape(what)}</td></tr>"
         for run in runs
-        for e in run.events[-50:]
+        for nimg, what in run.events[-50:]
     ]
     head = "<tr><th>run</th><th>images</th><th>what happened</th></tr>"
     return section("Events", table(head, rows)) if rows else ""
-
-
-def said(event: Mapping[str, Any]) -> str:
-    if event.get("event") == "rollback":
-        changes = ", ".join(
-            f"{name} {change['now']:g}" for name, change in event.get("settings", {}).items()
-        )
-        return escape(
-            f"went back here from {event.get('from_nimg')} images ({event.get('because')})"
-            + (f"; now {changes}" if changes else "")
-        )
-    return escape(f"skipped a step of {event.get('phase')}: {event.get('culprit')}")
 
 
 def going_on(runs: Sequence[Run]) -> str:
@@ -237,8 +226,10 @@ def compact(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def measured(number: float) -> str:
-    """Three digits, and all that stand before the point."""
+def measured(number: float | None) -> str:
+    """Three digits, and all that stand before the point; a dash where there is no number."""
+    if number is None:
+        return "-"
     return compact(number) if abs(number) >= 100 else f"{number:.3g}"
 
 
