@@ -39,7 +39,7 @@ def reports(tmp_path_factory) -> dict[str, Path]:
     """A run that is ill, two side by side, one of ten thousand lines, one without anything yet."""
     folder = tmp_path_factory.mktemp("reports")
     one, two = made_run(folder / "one"), made_run(folder / "two", lines=60, ill=False, seed=9)
-    long = made_run(folder / "long", lines=10_000, pictures=42)
+    long = made_run(folder / "long", lines=10_000, pictures=4)
     new = made_run(folder / "new", lines=1, pictures=0, ill=False)
     (new / "metrics.jsonl").unlink()
     found = {"one": [one], "two": [one, two], "long": [long], "new": [new]}
@@ -90,6 +90,15 @@ class Opened:
         self.context.close()
 
 
+@pytest.fixture(scope="module")
+def desk(browser, reports):
+    """One run in a window of 1,400 pixels, which several tests look at."""
+    opened = Opened(browser, reports["one"])
+    opened.drawn()
+    yield opened
+    opened.close()
+
+
 @pytest.mark.parametrize(("name", "width", "theme"), OPENINGS)
 def test_it_opens_with_curves_in_any_width_and_light(name, width, theme, browser, reports):
     opened = Opened(browser, reports[name], width=width, theme=theme)
@@ -104,21 +113,18 @@ def test_it_opens_with_curves_in_any_width_and_light(name, width, theme, browser
     opened.close()
 
 
-def test_a_curve_is_where_its_numbers_are(browser, reports):
+def test_a_curve_is_where_its_numbers_are(desk):
     """Of a few points: the drawn line has as many corners; bands lie over the ill part."""
-    opened = Opened(browser, reports["one"])
-    opened.drawn()
-    first = opened.ask(
+    first = desk.ask(
         "(() => { const path = document.querySelector('.scatterlayer .js-line');"
         "return path.getAttribute('d').split('L').length; })()"
     )
-    assert first == opened.ask("data.charts[0].curves[0].x.length") == 10
-    bars = opened.ask("document.querySelectorAll('.plot')[0].querySelectorAll('.errorbar').length")
+    assert first == desk.ask("data.charts[0].curves[0].x.length") == 10
+    bars = desk.ask("document.querySelectorAll('.plot')[0].querySelectorAll('.errorbar').length")
     assert bars == 10
-    shapes = opened.ask("plots[0].layout.shapes.map(s => [s.x0, s.x1])")
+    shapes = desk.ask("plots[0].layout.shapes.map(s => [s.x0, s.x1])")
     assert shapes == [[5000, 20000], [21000, 40000]]
-    assert "modes have collapsed" in opened.page.inner_text("#legend")
-    opened.close()
+    assert "modes have collapsed" in desk.page.inner_text("#legend")
 
 
 def test_the_slider_moves_the_picture(browser, reports):
@@ -143,12 +149,10 @@ def test_the_slider_moves_the_picture(browser, reports):
     opened.close()
 
 
-def test_zoom_hover_and_logarithm(browser, reports):
+def test_zoom_hover_and_logarithm(desk):
     """To zoom one chart zooms all; hovering shows numbers; a logarithmic axis is a click away."""
-    opened = Opened(browser, reports["one"])
-    opened.drawn()
-    page = opened.page
-    before = opened.ask("plots.map(p => p.layout.xaxis.range[1])")
+    page = desk.page
+    before = desk.ask("plots.map(p => p.layout.xaxis.range[1])")
     plot = page.locator(".plot").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -161,29 +165,25 @@ def test_zoom_hover_and_logarithm(browser, reports):
     page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=4)
     page.mouse.up()
     page.wait_for_function("document.getElementById('from').value !== ''")
-    ranges = opened.ask("plots.map(p => p.layout.xaxis.range.map(Math.round))")
+    ranges = desk.ask("plots.map(p => p.layout.xaxis.range.map(Math.round))")
     assert len({tuple(r) for r in ranges}) == 1 and ranges[0][0] > 5000
     page.click("#whole")
-    assert opened.ask("plots.map(p => p.layout.xaxis.range[1])") == before
+    assert desk.ask("plots.map(p => p.layout.xaxis.range[1])") == before
     page.fill("#to", "30000")
     page.press("#to", "Enter")
-    assert opened.ask("plots.at(-1).layout.xaxis.range") == [0, 30000]
-    assert opened.ask("plots[0].layout.yaxis.type") == "linear"
+    assert desk.ask("plots.at(-1).layout.xaxis.range") == [0, 30000]
+    assert desk.ask("plots[0].layout.yaxis.type") == "linear"
     page.locator(".chart-head button").first.click()
-    assert opened.ask("plots[0].layout.yaxis.type") == "log"
+    assert desk.ask("plots[0].layout.yaxis.type") == "log"
     page.locator(".legend > span").first.click()
-    assert opened.ask("plots.some(p => p.data.some(line => line.visible === false))")
-    opened.close()
+    assert desk.ask("plots.some(p => p.data.some(line => line.visible === false))")
 
 
-def test_the_button_changes_the_light(browser, reports):
-    opened = Opened(browser, reports["one"])
-    opened.drawn()
-    before = opened.ask("plots[0].layout.font.color")
-    opened.page.click("#theme")
-    assert opened.ask("document.documentElement.dataset.theme") == "dark"
-    assert opened.ask("plots[0].layout.font.color") != before
-    opened.close()
+def test_the_button_changes_the_light(desk):
+    before = desk.ask("plots[0].layout.font.color")
+    desk.page.click("#theme")
+    assert desk.ask("document.documentElement.dataset.theme") == "dark"
+    assert desk.ask("plots[0].layout.font.color") != before
 
 
 def test_ten_thousand_lines_open_in_two_seconds(browser, reports):
