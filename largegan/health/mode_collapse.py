@@ -4,7 +4,8 @@ from largegan.health.verdicts import Finding, Line, above, gets_better
 
 ALIKE = 0.35  # samples are so near to each other, in distances of real images,
 TWINS = 0.5  # or so many of them have a twin,
-APART = 0.5  # and they are not far from each other, either
+APART = 0.5  # and they are not far from each other, either;
+ALL = 0.95  # with a twin, though they are far apart: a line of pictures, as from one number
 LINES = 6
 COVERED = 0.8  # of real images: where so many were near to a sample once,
 LOST = 0.7  # fewer than this part of them is a lost mode
@@ -19,7 +20,7 @@ def found(window: list[Line]) -> Finding | None:
     newest = window[-1]
     diversity, twins = newest["health/diversity"], newest["health/duplicates"]
     few = diversity < ALIKE or (twins > TWINS and diversity < APART)
-    alike = few and not gets_better(window, LINES)
+    alike = (few and not gets_better(window, LINES)) or (twins > ALL and diversity >= APART)
     return few_pictures(diversity, twins) if alike else lost_modes(window)
 
 
