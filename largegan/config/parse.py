@@ -323,6 +323,9 @@ UNKNOWN = (
 )
 
 
+NO_GROUP = r"""Parser key "([\w.]+)":? Unable to load config ['"](.*)['"]"""
+
+
 def explain(message: str, known: list[str]) -> str:
     """The parser's message on one line, with the nearest option that exists."""
     message = one_line(message)
@@ -335,6 +338,9 @@ def explain(message: str, known: list[str]) -> str:
             return f"there is no setting {key}{near(key, known)}"
     if sentence := out_of_range(message):
         return sentence
+    if whole := re.search(NO_GROUP, message):
+        some = [k for k in known if k.startswith(f"{whole[1]}.")]
+        return f"{whole[1]}: expected settings such as {some[0]}, got {shortened(whole[2])}"
     union = re.search(
         r'Parser key "([\w.]+)".* Subtypes: \[(.*?)\] Errors.*Given value: (.*)', message
     )
