@@ -82,7 +82,7 @@ function layout(chart) {
     xaxis: { ...axis, range: [0, end], tickformat: "~s", hoverformat: ",d", nticks: 7,
       unifiedhovertitle: { text: "%{x:,d} images" } },
     yaxis: { ...axis, ...scale(chart, chart.log && positive(chart)),
-      tickformat: chart.percent ? ".0%" : "", exponentformat: "power", minexponent: 4 },
+      tickformat: chart.percent ? ".2~%" : "", exponentformat: "power", minexponent: 4 },
   };
 }
 // Of a logarithmic axis 1, 2 and 5 of each decade, or whole decades where there are many.
@@ -273,4 +273,3 @@ document.querySelectorAll(".copy").forEach(button => button.onclick = async () =
   setTimeout(() => { button.textContent = "copy"; }, 1200);
 });
 strips();
-drawAll();

@@ -1,5 +1,6 @@
 """The page: text as HTML, numbers and pictures as JSON inside it, and the library that draws them.
 
+The library comes last: text and pictures are there at once, and curves a second later.
 Nothing is fetched: style, script and plotly.js (from the package `plotly`) are part of the file.
 """
 
@@ -51,10 +52,11 @@ def page(runs: Sequence[Run], album: Album) -> str:
 <body>
 {"".join(section(runs) for section in sections.ALL)}
 <script type="application/json" id="data">{data(runs, album)}</script>
-<script>{plotly()}</script>
 <script>
 {(HERE / "page.js").read_text()}
 </script>
+<script>{plotly()}</script>
+<script>drawAll();</script>
 </body>
 </html>
 """
