@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from largegan import checkpoint
@@ -246,3 +247,16 @@ def test_changes_that_no_checkpoint_fits_are_refused_at_the_start(change, tmp_pa
 def test_every_verdict_has_its_setting():
     health = vars(parse(["--recipe.name", "gan"]).health)
     assert {k.removeprefix("on_") for k in health if k.startswith("on_")} == set(VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "new"), [("plus 0.1", 0.3), ("times 0.5", 0.1), (0.6, 0.6), ("plus 5", 1.0), (-1, 0)]
+)
+def test_what_augmentation_adapted_is_changed_once(change, new):
+    """In the checkpoint that the run goes back to, within its range; not in later ones."""
+    found = rollback.Rollback(64, 96, "memorises", 1, state={"ada.p": change})
+    for nimg, wanted in ((64, new), (96, 0.2)):
+        model = {"augment.p": torch.tensor(0.2), "G.weight": torch.ones(2)}
+        rollback.change_state(model, Path(f"{nimg:09d}"), found)
+        assert model["augment.p"].item() == pytest.approx(wanted)
+        assert model["G.weight"].tolist() == [1, 1]
