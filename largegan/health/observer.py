@@ -14,7 +14,7 @@ from largegan.health.signals import PREFIX
 from largegan.parallel.engine import StepReport
 from largegan.recipe import Phase, Progress, Recipe, Scored
 
-EVERY = 4  # iterations: small networks would feel it otherwise
+EVERY = 8  # iterations: small networks would feel it otherwise
 
 
 class Observer:
