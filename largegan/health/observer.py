@@ -65,10 +65,15 @@ class Observer:
         return {"scores": scores, "norms": dict(self.norms)}
 
     def load_state_dict(self, state: dict[str, dict[str, list[float]]]) -> None:
-        """Goes on from there, with any number of ranks."""
-        scores = state.get("scores", {}).items()
-        self.scores = {name: torch.tensor(row, device=self.one.device) for name, row in scores}
-        self.norms = dict(state.get("norms", {}))
+        """Goes on from there, with any number of ranks; sums of phases that are gone are left out."""
+        known = {phase.name for phase in self.recipe.phases}
+        self.scores = {
+            name: torch.tensor(row, device=self.one.device)
+            for name, row in state.get("scores", {}).items()
+            if name in known and len(row) == len(NAMES) + 1
+        }
+        norms = state.get("norms", {}).items()
+        self.norms = {name: row for name, row in norms if name in known and len(row) == 2}
 
     def line(self) -> dict[str, float]:
         """The signals since the last line, by their names in metrics.jsonl; begins the next one.
