@@ -65,7 +65,7 @@ class Observer:
         return {"scores": scores, "norms": dict(self.norms)}
 
     def load_state_dict(self, state: dict[str, dict[str, list[float]]]) -> None:
-        """Goes on from there, with any number of ranks; sums of phases that are gone are left out."""
+        """Goes on from there, with any number of ranks, without sums of phases that are gone."""
         known = {phase.name for phase in self.recipe.phases}
         self.scores = {
             name: torch.tensor(row, device=self.one.device)
