@@ -14,7 +14,7 @@ from largegan.health.signals import PREFIX
 from largegan.parallel.engine import StepReport
 from largegan.recipe import Phase, Progress, Recipe, Scored
 
-EVERY = 4  # iterations: small networks would feel it otherwise
+EVERY = 8  # iterations: small networks would feel it otherwise
 
 
 class Observer:
@@ -65,10 +65,15 @@ class Observer:
         return {"scores": scores, "norms": dict(self.norms)}
 
     def load_state_dict(self, state: dict[str, dict[str, list[float]]]) -> None:
-        """Goes on from there, with any number of ranks."""
-        scores = state.get("scores", {}).items()
-        self.scores = {name: torch.tensor(row, device=self.one.device) for name, row in scores}
-        self.norms = dict(state.get("norms", {}))
+        """Goes on from there, with any number of ranks, without sums of phases that are gone."""
+        known = {phase.name for phase in self.recipe.phases}
+        self.scores = {
+            name: torch.tensor(row, device=self.one.device)
+            for name, row in state.get("scores", {}).items()
+            if name in known and len(row) == len(NAMES) + 1
+        }
+        norms = state.get("norms", {}).items()
+        self.norms = {name: row for name, row in norms if name in known and len(row) == 2}
 
     def line(self) -> dict[str, float]:
         """The signals since the last line, by their names in metrics.jsonl; begins the next one.

@@ -35,8 +35,8 @@ from largegan.sampler import seeded
 from largegan.trainer import Trainer
 
 BANK = 1024  # training examples that samples are compared with
-SPARSE = 20  # times as many images are trained on as looked at: see benchmarks/health.py
-RARE = 40  # iterations at least between passes over held-out images
+SPARSE = 50  # times as many images are trained on as looked at: see benchmarks/health.py
+RARE = 80  # iterations at least between passes over held-out images
 LEVELS = ("logit_real", "logit_fake")
 
 

@@ -13,6 +13,7 @@ from tests.parallel.launching import run_ranks
 from tests.test_resume import arguments
 
 OPTIONS = {
+    "train.batch_size": 4,
     "health.look_every_nimg": 16,
     "health.look_count": 16,
     "data.held_out": 40,
@@ -107,7 +108,7 @@ def test_nothing_of_a_line_is_hidden(whole):
 @pytest.mark.slow
 def test_two_processes_say_what_one_says(tmp_path):
     """The same signals but for the order of sums, and the same verdicts."""
-    options = OPTIONS | {"train.micro_batch_size": 4}
+    options = OPTIONS | {"train.micro_batch_size": 2}
     alone, shared = (arguments("gan", tmp_path / name, 320, **options) for name in ("one", "two"))
     assert main(alone) == 0
     run_ranks(["-m", "largegan.train", *shared, "--parallel.processes", "2"], world=2)

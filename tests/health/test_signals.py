@@ -51,6 +51,14 @@ def test_a_line_is_the_same_after_a_resume(name):
     assert signals_after(cut, 3) == line
 
 
+def test_sums_of_another_recipe_are_left_out():
+    trainer = watched("gan")
+    odd = {"scores": {"D.gone": [1.0] * 9, "D.discriminator": [1.0]}, "norms": {"G.gone": [1.0, 1]}}
+    trainer.observer.load_state_dict(odd)
+    assert not trainer.observer.scores and not trainer.observer.norms
+    assert f"{PREFIX}auc" in signals_after(trainer, 1)
+
+
 def test_a_skipped_step_is_not_heard():
     trainer = watched("gan")
     loss = trainer.recipe.phases[0].loss
