@@ -2,17 +2,15 @@
 
 import copy
 import json
-import sys
 import time
-from typing import NoReturn
 
 from jsonargparse import Namespace
 from torch import Tensor
 
 from largegan import checkpoint
-from largegan.config.parse import actions_of, as_dict
+from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
-from largegan.errors import HealthStop, Requeue
+from largegan.errors import Requeue
 from largegan.evaluation.stopping import stalled
 from largegan.files.output import write_text
 from largegan.health.diagnosis import sentence
@@ -20,10 +18,11 @@ from largegan.health.records import Notice
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
-from largegan.run import directory, rollback, snapshots
+from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
+from largegan.run.reactions import react
 from largegan.run.reporter import Reporter
 from largegan.run.rollback import RolledBack
 from largegan.run.saver import Saver
@@ -120,7 +119,7 @@ class Session:
             self.show(reals=True)
         elif self.stalled():
             return  # a run that had ended by its score, started again
-        self.act(self.checkups.still_there())
+        react(self, self.checkups.still_there())
         for at in trainer.run(settings.total_nimg):
             self.logger.progress(at.nimg)
             done = at.nimg >= settings.total_nimg
@@ -135,7 +134,7 @@ class Session:
             if self.snapshot_due(done):
                 self.snapshot()
             scored = self.evaluate(done)
-            self.act([n for n in self.diagnose(line | scored) if n.state == "begins"])
+            react(self, [n for n in self.diagnose(line | scored) if n.state == "begins"])
             if self.reporter and not done and (drawn or scored):
                 self.logger.pause(self.reporter.offer())
             asked = not done and stop.agreed(self.engine)
@@ -246,48 +245,6 @@ class Session:
                 self.logger.append("health.jsonl", notice.line())
             self.logger.say(sentence(notice))
         return notices
-
-    def act(self, begun: list[Notice]) -> None:
-        """What health.on_VERDICT asks for. Raises HealthStop, RolledBack on all ranks alike."""
-        actions = actions_of(self.config.health)
-        for notice in begun:
-            if actions.get(notice.verdict) == "warn" and self.world.rank == 0:
-                print(f"warning: {sentence(notice)}", file=sys.stderr, flush=True)
-        for action, carry_out in (("stop", self.stop_ill), ("rollback", self.roll_back)):
-            for notice in begun:
-                if actions.get(notice.verdict) == action:
-                    carry_out(notice)
-
-    def stop_ill(self, notice: Notice) -> NoReturn:
-        """Saves, and ends the run."""
-        self.save()
-        agree(self.world, self.saver.wait)
-        raise HealthStop(
-            f"stopped at {self.trainer.at.nimg} images, as health.on_{notice.verdict} says: "
-            f"{sentence(notice)}"
-        )
-
-    def roll_back(self, notice: Notice) -> NoReturn:
-        """Makes an older checkpoint the one that this run goes on from."""
-        self.flush_events()
-        agree(self.world, self.saver.wait)
-        nimg, config = self.trainer.at.nimg, self.config
-
-        def turn() -> list[str]:
-            self.lock.check()
-            plan = rollback.planned(self.folder, config, self.given, notice, nimg)
-            return rollback.turn(self.folder, plan)
-
-        try:
-            said = agree(self.world, turn)
-        except HealthStop:
-            self.save()
-            agree(self.world, self.saver.wait)
-            raise
-        for line in said:
-            self.logger.say(line)
-        self.state = "running"
-        raise RolledBack
 
     def evaluate(self, done: bool) -> dict[str, float]:
         """Scores where they were due: in metrics.jsonl, the trackers and scores.png, too."""
