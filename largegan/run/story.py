@@ -19,6 +19,7 @@ from largegan.health.records import Notice, bands, notice_of, read_lines
 from largegan.health.signals import SIGNALS
 from largegan.health.verdicts import VERDICTS
 from largegan.metrics import table
+from largegan.metrics.features import Backbone
 from largegan.recipes import TABLE, options_class
 from largegan.run import advice
 from largegan.run.branches import FAKES, left_branches
@@ -45,7 +46,7 @@ def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> 
                   if checkpoint.is_complete(p))  # fmt: skip
     nimg = max([line["nimg"] for line in lines[-2:]] + kept, default=0)
     total = config["train"]["total_nimg"]
-    scores = scores_in(lines)
+    scores = scores_in(lines, backbone_of(folder))
     best, best_score = best_of(folder, config, lines)
     facts = environment(folder)
     state = state or looks(folder, nimg, total)
@@ -172,8 +173,19 @@ def band_of(begun: Notice, end: int | None) -> Band:
     )
 
 
-def scores_in(lines: Sequence[Mapping[str, Any]]) -> list[Score]:
-    """The scores that a log holds, in the order of their first appearance."""
+def backbone_of(folder: Path) -> Backbone | None:
+    """The feature network of a run's scores, as scores.json has it; None: it is not known."""
+    try:
+        return Backbone(**json.loads((folder / "scores.json").read_text())["backbone"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def scores_in(lines: Sequence[Mapping[str, Any]], backbone: Backbone | None) -> list[Score]:
+    """The scores that a log holds, in the order of their first appearance.
+
+    They bear the names that people write: a FID is one of Inception, of others an FD-NAME.
+    """
     names = dict.fromkeys(n for line in lines for n in line if n.startswith(history.PREFIX))
     found = []
     for name in names:
@@ -181,7 +193,8 @@ def scores_in(lines: Sequence[Mapping[str, Any]]) -> list[Score]:
         base, _, part = short.partition("/")
         if table.is_score(base):
             error = table.error_of(short)
-            title = table.title(base) + (f", {part}" if part else "")
+            title = table.title(base)
+            title = (backbone.title(title) if backbone else title) + (f", {part}" if part else "")
             found.append(
                 Score(name, title, error and f"{history.PREFIX}{error}", table.better(short))
             )

@@ -14,6 +14,7 @@ from PIL import Image
 
 from largegan.commands import main as largegan
 from largegan.errors import ConfigError, DataError
+from largegan.metrics.features import Backbone
 from largegan.run.story import tell, tell_all
 from largegan.viz.report import curves, page, strip
 from largegan.viz.report.contents import Score
@@ -140,6 +141,16 @@ def test_verdicts_with_evidence_and_remedies_as_options(runs):
         ("discriminator_dominates", 5_000, 20_000),
         ("mode_collapse", 21_000, 40_000),
     ]
+
+
+def test_a_distance_of_another_network_is_called_by_its_name(tmp_path):
+    run = made_run(tmp_path / "a", lines=4, pictures=0)
+    assert tell(run).scores[0].title == "FID"
+    about = Backbone("efficientnet_lite0", "0" * 64, 1280, 224).as_dict()
+    (run / "scores.json").write_text(json.dumps({"backbone": about}))
+    assert tell(run).scores[0].title == "FD-efficientnet_lite0"
+    (run / "scores.json").write_text('{"backbone": 3}')
+    assert tell(run).scores[0].title == "FID"
 
 
 def test_commands_to_go_on_are_commands(runs):
