@@ -165,9 +165,9 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
         "dropout": ("gan", {"recipe.d_dropout": 0.98}),
     },
     "no_progress": {
-        "slow-g": ("dcgan", {"recipe.g_lr": 1e-8}),
+        "slow-g": ("dcgan", OFTEN | {"recipe.g_lr": 1e-8}),
         "slow": ("gan", {"recipe.lr": 1e-9}),
-        "slow-critic": ("wgan", {"recipe.lr": 1e-9}),
+        "slow-critic": ("wgan", OFTEN | {"recipe.lr": 1e-9}),
     },
 }
 # What is done about some of them: settings that their verdicts propose.

@@ -70,7 +70,7 @@ VERDICTS: dict[str, Verdict] = {
         "training diverges",
         "diverges",
         ("health/skipped_steps",),
-        window=16,
+        window=512,
         lasts=2,
     ),
     "random_feedback": Verdict(
