@@ -36,9 +36,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
+    add("--side-by-side", metavar="left|right", help="pack pairs that lie side by side in one "
+        "picture; the half named is image a, the source")  # fmt: skip
     add("--channels-b", type=int, help="channels of b in pairs (default: as --channels)")
     add("--latents", type=float, metavar="SCALE", help="pack latents, seen times SCALE")
     add("--labels", default="auto", help="auto (default), folder, file or none")
+    add("--label-field", metavar="NAME", help="which label, where images have several: "
+        "coarse_labels, a column, a key of .json")  # fmt: skip
+    add("--split", help="train, val, test or all, of a set with such parts (default: train, where "
+        "the format knows its parts)")  # fmt: skip
     add("--class-names", type=lambda text: text.split(","), help="A,B,C in the order of labels")
     add("--compact-labels", action="store_true", help="renumber so that no class is empty")
     add("--seed", type=int, default=0, help="of the random order (default: 0)")
@@ -62,13 +68,16 @@ def check(arguments: argparse.Namespace) -> None:
     """Raises `ConfigError` for options that do not go together."""
     from largegan.errors import ConfigError
 
-    if arguments.paired and arguments.domain:
+    pairs = arguments.paired or arguments.side_by_side
+    if arguments.paired and arguments.side_by_side:
+        raise ConfigError("--paired is for two folders, --side-by-side for one; give one of them")
+    if pairs and arguments.domain:
         raise ConfigError("--paired packs both domains at once; leave out --domain")
-    if arguments.channels_b and not arguments.paired:
+    if arguments.channels_b and not pairs:
         raise ConfigError("--channels-b is for --paired; each --domain has its own --channels")
-    if arguments.latents is not None and (arguments.paired or arguments.resolution):
+    if arguments.latents is not None and (pairs or arguments.resolution):
         raise ConfigError("latents stay as they are and alone; leave out --paired and --resolution")
-    if arguments.paired and arguments.labels not in ("auto", "none"):
+    if pairs and arguments.labels not in ("auto", "none"):
         raise ConfigError("pairs have no labels; leave out --labels")
 
 
@@ -91,6 +100,20 @@ def how(arguments: argparse.Namespace):
     )
 
 
+def request(arguments: argparse.Namespace):
+    """What is taken of the source."""
+    from largegan.data.originals import Request
+
+    return Request(
+        labels=arguments.labels,
+        split=arguments.split,
+        field=arguments.label_field,
+        class_names=tuple(arguments.class_names or ()),
+        compact_labels=arguments.compact_labels,
+        side_by_side=arguments.side_by_side,
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
@@ -98,7 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     check(arguments)
     out = arguments.out / arguments.domain if arguments.domain else arguments.out
-    preparation = how(arguments)
+    preparation, pairs = how(arguments), arguments.paired or arguments.side_by_side
     packed = pack(
         arguments.source,
         out,
@@ -106,13 +129,11 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         shard_bytes=int(arguments.shard_size * 1e6),
         shard_count=arguments.shard_count,
-        labels=arguments.labels,
-        class_names=arguments.class_names,
-        compact_labels=arguments.compact_labels,
+        request=request(arguments),
         name=arguments.name,
         on_error=arguments.on_error,
         threads=max(1, arguments.threads),
-        channels_b=(arguments.channels_b or arguments.channels) if arguments.paired else None,
+        channels_b=(arguments.channels_b or arguments.channels) if pairs else None,
         progress=lambda items, total: tqdm(items, total=total, unit="img", desc="packing"),
     )
     for sentence in packed.skipped:

@@ -6,20 +6,28 @@ vectors, several per image) is refused and never cut down to a number.
 
 import csv
 import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import msgspec
 
 from largegan.data.account import Account
+from largegan.data.parts import part_of
 from largegan.errors import ConfigError, DataError
 from largegan.files.documents import parse_document, text_of
 from largegan.files.output import shown
 
 LABEL_FILES = ("dataset.json", "labels.csv")
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "name", "id")
-CLASS_COLUMNS = ("label", "class", "category", "target", "cls")
-PARTS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
+PATH_COLUMNS = (
+    "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path",
+    "image_name", "image_id", "img", "img_path", "img_name", "name", "id",
+)  # fmt: skip
+CLASS_COLUMNS = (
+    "label", "class", "category", "target", "cls", "label_id", "class_id", "class_name", "labels",
+)  # fmt: skip
 LARGEST_CLASS = 1 << 20
 REMEDY = "it holds pairs of file name and class"
 
@@ -34,7 +42,7 @@ class Labels(NamedTuple):
 class DatasetJson(msgspec.Struct):
     """NVIDIA's layout: {"labels": [[name, class], ...]}, null without labels; or {name: class}."""
 
-    labels: list[tuple[str, Any]] | dict[str, Any] | None
+    labels: list[tuple[str | int, Any]] | dict[str, Any] | None
 
 
 def labels_of_folders(
@@ -67,25 +75,73 @@ def labels_of_folders(
 
 def _ask_about_parts(classes: list[str], source: object) -> None:
     """Folders that are called train and val are parts of a set, and no classes."""
-    if all(name.lower() in PARTS for name in classes):
+    if all(part_of(name) for name in classes):
         raise ConfigError(
             f"{source} holds {' and '.join(classes)}, which look like the parts of a set and not "
-            f"like classes; pack them one by one (SOURCE/{classes[0]}), or say --labels folder if "
-            "they are classes"
+            f"like classes; choose one with --split {part_of(classes[0])} (data.split), pack them "
+            f"one by one (SOURCE/{classes[0]}), or say --labels folder if they are classes"
         )
 
 
-def labels_of_file(text: bytes, images: list[str], *, where: str, account: Account) -> Labels:
+def labels_of_file(
+    text: bytes, images: list[str], *, where: str, account: Account, field: str | None = None
+) -> Labels:
     """Labels from dataset.json or labels.csv. Raises DataError."""
-    table = _read_json(text, where) if where.endswith(".json") else _read_csv(text, where)
+    if where.endswith(".json"):
+        table = _read_json(text, where)
+    else:
+        table = _one_each(read_table(text, where, field=field), where)
     if table is None:
         return Labels(None, [])
-    missing = next((name for name in images if plain(name) not in table), None)
+    keys = _matched(images, table)
+    missing = next((name for name, key in zip(images, keys, strict=True) if key is None), None)
     if missing is not None:
         raise DataError(f"{where} has no label for {shown(missing)}; add it or remove the image")
-    lone = sorted(table.keys() - {plain(name) for name in images})
-    account.leave(f"labels of {where}, whose files are not there", *lone)
-    return numbered([table[plain(name)] for name in images], images, where=where)
+    account.leave(
+        f"labels of {where}, whose files are not there", *sorted(table.keys() - set(keys))
+    )
+    return numbered([table[key] for key in keys], images, where=where)
+
+
+def _matched(images: list[str], table: dict[str, Any]) -> list[str | None]:
+    """The table's name for every image: its path, or that without its ending, or its file's name,
+    or its number, as far as one image has one name."""
+    found: list[str | None] = [name if name in table else None for name in map(plain, images)]
+    for rule in (_without_ending, _base, _base_without_ending, _number):
+        if None not in found:
+            break
+        known = _unambiguous(table, rule)
+        if len(_unambiguous(images, rule)) < len(images):
+            continue
+        found = [
+            known.get(rule(image)) if key is None else key
+            for image, key in zip(images, found, strict=True)
+        ]
+    return found
+
+
+def _unambiguous(names: Iterable[str], rule: Callable[[str], str | int | None]) -> dict:
+    """Names by what the rule makes of them, where that is one name's alone."""
+    counts = Counter(rule(name) for name in names)
+    return {rule(name): name for name in names if rule(name) is not None and counts[rule(name)] < 2}
+
+
+def _without_ending(name: str) -> str:
+    return PurePosixPath(plain(name)).with_suffix("").as_posix()
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(plain(name)).name
+
+
+def _base_without_ending(name: str) -> str:
+    return PurePosixPath(plain(name)).stem
+
+
+def _number(name: str) -> int | None:
+    """img00000123.png and the id 123 are the same image."""
+    digits = re.fullmatch(r"\D*(\d{1,18})", PurePosixPath(plain(name)).stem)
+    return int(digits[1]) if digits else None
 
 
 def plain(name: str) -> str:
@@ -160,45 +216,70 @@ def _read_json(text: bytes, where: str) -> dict[str, Any] | None:
     return _one_each(list(pairs), where)
 
 
-def _read_csv(text: bytes, where: str) -> dict[str, Any]:
+def read_table(
+    text: bytes, where: str, *, field: str | None = None
+) -> list[tuple[str, str | None]]:
+    """(file, class) of every row of a CSV, in order; class None where there is one column only.
+
+    Commas, semicolons or tabs part the columns, with or without a heading, with `field` the name of
+    the column of classes. Raises DataError.
+    """
+    plain_text = text_of(text)
+    first = plain_text.partition("\n")[0]
+    parted = max(",;\t", key=first.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text_of(text), newline="")) if row]
+        reader = csv.reader(io.StringIO(plain_text, newline=""), delimiter=parted)
+        rows = [[cell.strip() for cell in row] for row in reader if any(row)]
     except csv.Error as fault:
         raise DataError(f"{where} cannot be read ({fault}); {REMEDY}") from fault
-    path, label = _columns(rows[0]) if rows else (0, 1)
-    if (path, label) != (0, 1) or (rows and _is_heading(rows[0])):
-        rows = rows[1:]
-    elif any(len(row) != 2 for row in rows):
-        odd = next(row for row in rows if len(row) != 2)
+    if not rows:
+        return []
+    heading = _is_heading(rows)
+    path, label = _columns(rows[0], where, field) if heading else (0, min(1, len(rows[0]) - 1))
+    if field is not None and not heading:
+        raise DataError(f"{where} has no first row that names its columns, such as {field!r}")
+    rows = rows[1:] if heading else rows
+    odd = next((row for row in rows if len(row) <= max(path, label)), None)
+    odd = odd or next((row for row in rows if not heading and len(row) > 2), None)
+    if odd is not None:
         raise DataError(
             f"{where} has a row of {len(odd)} columns ({shown(','.join(odd), 60)}); give two, the "
             "file and its class, or a first row that calls them path and label"
         )
-    short = next((row for row in rows if len(row) <= max(path, label)), None)
-    if short is not None:
-        raise DataError(f"{where} has a short row ({shown(','.join(short), 60)}); {REMEDY}")
-    return _one_each([(row[path].strip(), row[label].strip()) for row in rows], where)
+    return [(row[path], row[label] if label != path else None) for row in rows]
 
 
-def _columns(heading: list[str]) -> tuple[int, int]:
-    """Which columns are the file and its class; the first two where no heading says so."""
-    words = [word.strip().lower() for word in heading]
-    path = next((i for i, word in enumerate(words) if word in PATH_COLUMNS), None)
-    label = next((i for i, word in enumerate(words) if word in CLASS_COLUMNS), None)
-    return (0, 1) if path is None or label is None else (path, label)
+def _columns(heading: list[str], where: str, field: str | None) -> tuple[int, int]:
+    """Which columns are the file and its class; the same one where there is no class."""
+    words = [word.lower() for word in heading]
+    path = next((i for i, word in enumerate(words) if word in PATH_COLUMNS), 0)
+    wanted = CLASS_COLUMNS if field is None else (field.lower(),)
+    label = next((i for i, w in enumerate(words) if w in wanted and i != path), None)
+    others = [i for i in range(len(words)) if i != path]
+    if label is None and (field is not None or len(others) > 1):
+        raise DataError(
+            f"{where} has the columns {shown(', '.join(heading))}, and it is not clear which is "
+            "the class; name one as the label's field"
+        )
+    return path, label if label is not None else (others[0] if others else path)
 
 
-def _is_heading(row: list[str]) -> bool:
-    """No file has such a name, or the row calls its columns by name."""
-    words = [word.strip().lower() for word in row]
-    return words[0] in PATH_COLUMNS or not PurePosixPath(words[0]).suffix
+def _is_heading(rows: list[list[str]]) -> bool:
+    """The first row calls its columns by name, or is the only one that names no file."""
+    words = [word.lower() for word in rows[0]]
+    if words[0] in PATH_COLUMNS or (
+        set(words) & set(PATH_COLUMNS) and set(words) & set(CLASS_COLUMNS)
+    ):
+        return True
+    endings = [bool(PurePosixPath(row[0]).suffix) for row in rows]
+    return not endings[0] and (all(endings[1:]) or words[-1] in CLASS_COLUMNS)
 
 
-def _one_each(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+def _one_each(pairs: list[tuple[str | int, Any]], where: str) -> dict[str, Any]:
     """A table of names; two labels of one image are refused."""
     table: dict[str, Any] = {}
     for name, value in pairs:
-        key = plain(name)
+        key = plain(str(name))
         if key in table and table[key] != value:
             raise DataError(
                 f"{where} gives {shown(name)} two labels, {shown(table[key], 40)} and "

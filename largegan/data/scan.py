@@ -14,7 +14,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import msgspec
 import numpy as np
 
 from largegan.data.account import Account
@@ -94,6 +93,7 @@ def group(
     shard: str,
     report: Callable[[DataError], None] = stop,
     account: Account | None = None,
+    label_of: "Callable[[Member, str], Any] | None" = None,
 ) -> Iterator[Sample]:
     """Adjacent members of one key make a sample; the key ends at the first dot, as in webdataset.
 
@@ -108,7 +108,7 @@ def group(
             seen.add(name)
             sample = Sample(name, fault=fault)
             for member in found:
-                _add(sample, member, shard)
+                _add(sample, member, shard, label_of or parse_label)
             yield from _complete(sample, shard, report)
 
 
@@ -136,10 +136,12 @@ def _by_key(key: str, members: list[Member], account: Account) -> dict[str, list
     return found
 
 
-def _add(sample: Sample, member: Member, shard: str) -> None:
+def _add(
+    sample: Sample, member: Member, shard: str, label_of: Callable[[Member, str], Any]
+) -> None:
     if is_wanted_label(member.name):
         try:
-            label = parse_label(member, shard)
+            label = label_of(member, shard)
             if label is not None and sample.label not in (None, label):
                 raise DataError(
                     f"sample {sample.key} in shard {shard} has two labels, {sample.label} and "
@@ -187,26 +189,32 @@ def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -
         report(sample.fault)
 
 
-class LabelJson(msgspec.Struct):
-    """What is read of a sample's .json; other keys are somebody else's."""
+LABEL_KEYS = ("label", "class", "cls", "class_id", "label_id", "category", "target")
 
-    label: Any = None
+
+def label_value(member: Member, shard: str, field: str | None = None) -> Any:
+    """What a ``.cls`` says, or a ``.json`` under `field` or a key of LABEL_KEYS; None: nothing."""
+    text, where = member.data or b"", f"member {shown(member.name)} in shard {shard}"
+    if member.name.lower().endswith(".cls"):
+        return text.decode("utf-8", "replace").strip()
+    remedy, what = "correct the labels and pack the dataset again", "holds no class number"
+    content = parse_document(text, Any, where=where, what=what, remedy=remedy)
+    if not isinstance(content, dict):
+        return content
+    keys = LABEL_KEYS if field is None else (field,)
+    return next((content[key] for key in keys if content.get(key) is not None), None)
 
 
 def parse_label(member: Member, shard: str) -> int | None:
-    """The label in a ``.cls`` (integer text) or ``.json`` (key ``label``) member."""
-    text, where = member.data or b"", f"member {shown(member.name)} in shard {shard}"
-    value: Any = text.decode("ascii", "replace").strip()
-    if not member.name.lower().endswith(".cls"):
-        remedy = "correct the labels and pack the dataset again"
-        what = "holds no class number"
-        value = parse_document(text, LabelJson, where=where, what=what, remedy=remedy).label
-        if value is None:
-            return None
+    """The class number in a ``.cls`` or ``.json`` member; None for a ``.json`` without one."""
+    value = label_value(member, shard)
+    if value is None:
+        return None
     number = None if isinstance(value, bool | list | dict) else whole(value)
     if number is None or number > LARGEST_CLASS:
         raise DataError(
-            f"{where} holds no class number ({text[:20]!r}): classes are whole numbers from 0 to "
+            f"member {shown(member.name)} in shard {shard} holds no class number "
+            f"({(member.data or b'')[:20]!r}): classes are whole numbers from 0 to "
             f"{LARGEST_CLASS}; correct the labels and pack the dataset again"
         )
     return number

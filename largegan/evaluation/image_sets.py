@@ -20,8 +20,9 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.data import open_data
+from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
-from largegan.data.originals import open_originals
+from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
@@ -285,7 +286,7 @@ def open_files(path: Path, part: str, count: int | None, *, labels: str) -> File
         raise ConfigError(f"{path} does not exist; give images, shards, a checkpoint or statistics")
     scratch = tempfile.TemporaryDirectory()
     # An npz knows its labels itself; "none" is for trees whose folders are not classes.
-    originals = open_originals(path, labels=labels, scratch=Path(scratch.name))
+    originals = open_originals(path, Request(labels=labels, scratch=Path(scratch.name)))
     numbers = selected(range(len(originals.names)), part, count)
     about = {"kind": path.suffix[1:] or "folder", "path": str(path), "part": part}
     return Files(path, numbers, originals, about, scratch)
