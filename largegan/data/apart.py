@@ -6,6 +6,7 @@ in any order; the room it needs is that of the images.
 """
 
 import contextlib
+import faulthandler
 import json
 import multiprocessing
 import shutil
@@ -89,6 +90,7 @@ def _apart(source: Path, work: Callable[[], dict]) -> dict:
 
 def _report(work: Callable[[], dict], pipe) -> None:
     """In the child: the result as text, or the error that a person should read."""
+    faulthandler.disable()  # a crash is told in a sentence, by the parent
     with contextlib.redirect_stdout(None):
         try:
             answer = "found", json.dumps(work())

@@ -37,26 +37,24 @@ def _items(source: Path, request: Request, findings: Findings) -> Iterator[Item]
     h5py = extra("h5py", "reading HDF5")
     try:
         with h5py.File(source, "r") as file:
-            datasets: dict[str, Any] = {}
-            file.visititems(
-                lambda name, found: (
-                    datasets.update({name: found}) if isinstance(found, h5py.Dataset) else None
-                )
-            )
-            kept = chosen(datasets, request.split, findings.account, where=shown(source))
-            datasets = {key: datasets[key] for key in kept}
+            names = chosen(_datasets(file), request.split, findings.account, where=shown(source))
+            datasets = {name: file[name] for name in names}
             name = _images_among(datasets, source)
             labels = _labels_of(name, datasets, source, request)
-            for i, image in enumerate(
-                _images(datasets[name], f"{name} of {shown(source)}", request)
-            ):
+            images = _images(datasets[name], f"{name} of {shown(source)}", request)
+            for i, image in enumerate(images):
                 yield Item(f"image {i} of {source.name}", image, labels and labels[i])
     except DAMAGE as fault:
-        if isinstance(fault, DataError):
-            raise
         raise DataError(
             f"{shown(source)} cannot be read as HDF5 ({shown(fault)}); fetch it again"
         ) from fault
+
+
+def _datasets(file: Any) -> list[str]:
+    """Names of all arrays; links that lead out of the file are not followed."""
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
+    return found
 
 
 def _images_among(datasets: dict[str, Any], source: Path) -> str:

@@ -17,18 +17,8 @@ from largegan.files.output import shown
 
 START = b"PAR1"
 FOLDERS = ("", "data", "default", "train")
-IMAGES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content")
-LABELS = (
-    "label",
-    "labels",
-    "class",
-    "cls",
-    "fine_label",
-    "target",
-    "category",
-    "y",
-    "coarse_label",
-)
+IMAGES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes")
+LABELS = ("label", "labels", "class", "cls", "fine_label", "target", "category", "coarse_label")
 AT_ONCE = 64  # rows
 DAMAGE = (
     OSError,
