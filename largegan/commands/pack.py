@@ -33,6 +33,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
     add("--window", type=read_window, metavar="LO,HI", help="stored values that become black and "
         "white, for images of more than 8 bits (default: all their type can hold)")  # fmt: skip
+    add("--depth", type=int, default=8, help="bits that are stored: 8 (default), or 16 as PNG")
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
@@ -88,15 +89,17 @@ def how(arguments: argparse.Namespace):
 
     if arguments.latents is not None:
         return LatentPreparation(arguments.latents)
+    lossless = arguments.channels == 4 or arguments.depth == 16
     return Preparation(
         size=arguments.resolution,
         fit=arguments.fit,
         filter=arguments.filter,
         channels=arguments.channels,
         background=arguments.background,
-        format=arguments.format or ("png" if arguments.channels == 4 else "jpg"),
+        format=arguments.format or ("png" if lossless else "jpg"),
         quality=arguments.quality,
         window=arguments.window,
+        depth=arguments.depth,
     )
 
 

@@ -52,7 +52,7 @@ def data_spec(config: Namespace) -> tuple[DataSpec, str]:
     """What examples look like, and how that is known: from the data, or as the file says."""
     data, recipe = config.data, recipe_class(config.recipe.name)
     try:
-        source = open_source(data, recipe)
+        source = open_source(data, recipe, pack=False)
     except DataError:
         return declared_spec(config)
     spec = spec_of(data, source)

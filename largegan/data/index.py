@@ -52,6 +52,7 @@ class DataInfo:
     identity: str  # changes when the samples, their order in the shards or the labels change
     channels_b: int = 0  # of the second image, where there are two; else 0
     latent_scale: float = 0.0  # latents: what they are multiplied by when read; 0: images
+    depth: int = 8  # bits of each channel of an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Index:
     label_counts: tuple[int, ...] = ()  # as the file states them, for when entries are not at hand
     channels_b: int = 0  # of the second image of each sample; 0: samples have one image
     latent_scale: float = 0.0  # 0: images; else samples are latents, see latents.py
+    depth: int = 8  # bits of each channel of an image, 8 or 16
 
     def labels(self) -> np.ndarray:
         """All labels in index order, int64 [N]."""
@@ -102,6 +104,7 @@ class Index:
             identity=self.identity(),
             channels_b=self.channels_b,
             latent_scale=self.latent_scale,
+            depth=self.depth,
         )
 
     def identity(self) -> str:
@@ -113,6 +116,8 @@ class Index:
         digest = hashlib.sha256(f"{self.channels},{self.height},{self.width}".encode())
         if self.latent_scale:
             digest.update(f";latents times {self.latent_scale!r}".encode())
+        if self.depth != 8:
+            digest.update(f";{self.depth} bits".encode())
         for shard, entries in zip(self.shards, self.entries, strict=False):
             digest.update(f";{shard.bytes},{shard.count},".encode())
             digest.update(np.ascontiguousarray(entries, dtype="<i8").tobytes())
@@ -153,6 +158,7 @@ def write_index(folder: Path, index: Index) -> None:
         "made": index.made,
         **({"channels_b": index.channels_b} if index.channels_b else {}),
         **({"latent_scale": index.latent_scale} if index.latent_scale else {}),
+        **({"depth": index.depth} if index.depth != 8 else {}),
         "shards": [dataclasses.asdict(shard) for shard in index.shards],
     }
     # Last, so that a folder with an index.json has everything else too.
@@ -188,6 +194,7 @@ class IndexDocument(msgspec.Struct):
     label_counts: list[Count] = []
     channels_b: Annotated[int, Meta(ge=0, le=4)] = 0
     latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    depth: Literal[8, 16] = 8
 
 
 def parse_index(text: str | bytes, *, where: str) -> Index:
@@ -216,6 +223,7 @@ def parse_index(text: str | bytes, *, where: str) -> Index:
         label_counts=tuple(document.label_counts),
         channels_b=document.channels_b,
         latent_scale=document.latent_scale,
+        depth=document.depth,
     )
 
 

@@ -47,7 +47,7 @@ class IndexedSource:
         policy.check()
 
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
-        """Images uint8 [n, C, H, W] in channels-last memory, labels and indices int64 [n].
+        """Images uint8 (or uint16) [n, C, H, W] in channels-last memory, labels and indices int64.
 
         Latents are float32 [n, C, h, w], times their scale.
         They are called "image"; where samples are pairs, "image_a" and "image_b".
@@ -116,7 +116,8 @@ class IndexedSource:
         height, width = self.info.height, self.info.width
         if self.info.latent_scale:
             return torch.empty(n, channels, height, width, dtype=torch.float16)
-        return _empty_batch((n, height, width, channels))
+        dtype = torch.uint8 if self.info.depth == 8 else torch.uint16
+        return _empty_batch((n, height, width, channels), dtype)
 
     def _decode_one(self, data: bytes | memoryview, out: np.ndarray) -> None:
         if self.info.latent_scale:
@@ -183,10 +184,10 @@ def _size_error(name: str, found: int | None, wanted: int) -> DataError:
     )
 
 
-def _empty_batch(shape: tuple[int, ...]) -> torch.Tensor:
-    """A uint8 batch; in a worker it lies in shared memory already, which saves copying it there."""
+def _empty_batch(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A batch of images; in a worker it lies in shared memory already, which saves a copy."""
     if torch.utils.data.get_worker_info() is None:
         # numpy asks for huge pages, torch does not: at 256 pixels that is 5 % of the time.
-        return torch.from_numpy(np.empty(shape, np.uint8))
-    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)))
-    return torch.empty(0, dtype=torch.uint8).set_(storage).reshape(shape)
+        return torch.from_numpy(np.empty(shape, np.uint8 if dtype == torch.uint8 else np.uint16))
+    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage).reshape(shape)

@@ -30,7 +30,7 @@ class Facts:
         notes = []
         if isinstance(preparation, LatentPreparation):
             return notes
-        if self.deep and preparation.window is None:
+        if self.deep and preparation.window is None and preparation.depth == 8:
             notes.append(
                 f"{self.deep} of the {self.seen} images looked at have 16 bits and are stored with "
                 "8: 0 to 65535 became 0 to 255; --window LO,HI chooses other limits"

@@ -33,6 +33,7 @@ from largegan.files.photos import BadImage
 BATCH_PER_THREAD = 16  # encoded images in memory while packing
 SCRATCH = ".scratch"  # within the unfinished folder, which nobody else sees
 DEFAULT = Request()
+NAME = r"[^\W.][^./\\\0{}*?\[\]]{0,99}"  # of shards: a plain word
 
 
 @dataclasses.dataclass
@@ -66,31 +67,69 @@ def pack(
     ``channels_b`` the source holds pairs, and that is how b is stored. The folder appears under its
     name only when it is complete.
     """
-    _check_request(on_error=on_error, name=name, shard_count=shard_count)
+    layout = Layout(seed, shard_bytes, shard_count, name, on_error, threads)
     claim_new_folder(out)
     with new_folder(out) as temporary:
         scratch = temporary / SCRATCH
         scratch.mkdir()
         request = dataclasses.replace(request, scratch=scratch)
-        originals, how = _opened(source, preparation, request, channels_b=channels_b)
-        originals = _with_classes(originals, request, source)
-        facts = look_ahead(originals, how[0], on_error=on_error)
-        encoded = _encode_all(originals, how, seed=seed, threads=threads)
-        skipped: list[str] = []
-        samples = _one_size(
-            progress(encoded, len(originals.names)), on_error, skipped, wanted=facts.size
-        )
-        per_shard = math.ceil(len(originals.names) / shard_count) if shard_count else None
-        sizes = _write_shards(
-            samples, temporary / name, how[0], shard_bytes=shard_bytes, per_shard=per_shard
-        )
+        originals, how = opened(source, preparation, request, channels_b=channels_b)
+        packed = fill(temporary, originals, how, layout, progress=progress)
         shutil.rmtree(scratch)
-        index = _index_of(temporary, sizes, originals, how, seed=seed)
-        write_index(temporary, index)
+    return packed
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How samples are laid out in shards; see `pack`. Raises ConfigError."""
+
+    seed: int = 0
+    shard_bytes: int = 256 << 20
+    shard_count: int | None = None
+    name: str = "shard"
+    on_error: str = "raise"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "skip"):
+            raise ConfigError(f"on_error is {self.on_error!r}; choose raise or skip")
+        if not re.fullmatch(NAME, self.name) or not self.name.isprintable():
+            raise ConfigError(
+                f"name {shown(self.name)!r} holds a dot or a slash, or is empty or too long; "
+                "choose a plain word"
+            )
+        if self.shard_count is not None and self.shard_count < 1:
+            raise ConfigError(f"shard_count is {self.shard_count}; it is at least 1")
+
+
+def fill(
+    folder: Path,
+    originals: Originals,
+    how: list,
+    layout: Layout,
+    *,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> Packed:
+    """Writes originals into a folder as shards with their index; ``how`` each image is stored."""
+    count = len(originals.names)
+    facts = look_ahead(originals, how[0], on_error=layout.on_error)
+    encoded = _encode_all(originals, how, seed=layout.seed, threads=layout.threads)
+    skipped: list[str] = []
+    samples = _one_size(progress(encoded, count), layout.on_error, skipped, wanted=facts.size)
+    per_shard = math.ceil(count / layout.shard_count) if layout.shard_count else None
+    size = _write_shards(
+        samples,
+        folder / layout.name,
+        how[0],
+        shard_bytes=layout.shard_bytes,
+        per_shard=per_shard,
+    )
+    index = _index_of(folder, size, originals, how, seed=layout.seed)
+    write_index(folder, index)
     return Packed(index, skipped, originals.account, facts.notes(how[0]))
 
 
-def _opened(
+def opened(
     source: Path,
     preparation: Preparation | LatentPreparation,
     request: Request,
@@ -99,13 +138,13 @@ def _opened(
 ) -> tuple[Originals, list]:
     """The originals, and how the image, or both images, of a sample are stored."""
     if isinstance(preparation, LatentPreparation):
-        originals = open_latents(source, request)
+        originals = _with_classes(open_latents(source, request), request, source)
         return originals, [_with_channels(preparation, originals)]
     request = dataclasses.replace(request, windowed=preparation.window is not None)
     if channels_b is None:
-        return open_originals(source, request), [preparation]
+        return _with_classes(open_originals(source, request), request, source), [preparation]
     second = dataclasses.replace(preparation, channels=channels_b)
-    return open_pairs(source, request), [preparation, second]
+    return _with_classes(open_pairs(source, request), request, source), [preparation, second]
 
 
 def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
@@ -116,18 +155,6 @@ def _with_channels(preparation: LatentPreparation, originals: Originals) -> Late
         except (BadImage, IndexError, OSError):
             continue
     raise DataError(f"none of {len(originals.names)} latents can be read; save them again")
-
-
-def _check_request(*, on_error: str, name: str, shard_count: int | None) -> None:
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"on_error is {on_error!r}; choose raise or skip")
-    if not re.fullmatch(r"[^\W.][^./\\\0{}*?\[\]]{0,99}", name) or not name.isprintable():
-        raise ConfigError(
-            f"name {shown(name)!r} holds a dot or a slash, or is empty or too long; choose a plain "
-            "word"
-        )
-    if shard_count is not None and shard_count < 1:
-        raise ConfigError(f"shard_count is {shard_count}; it is at least 1")
 
 
 def _with_classes(originals: Originals, request: Request, source: Path) -> Originals:
@@ -280,5 +307,6 @@ def _index_of(
         packed_random=True,
         channels_b=how[1].channels if len(how) == 2 else 0,
         latent_scale=how[0].scale if isinstance(how[0], LatentPreparation) else 0.0,
+        depth=getattr(how[0], "depth", 8),
         made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
     )

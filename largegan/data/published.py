@@ -125,9 +125,11 @@ def streamed_source(
     """Shards to read front to back; without an index the first sample says what they hold."""
     urls = published.urls() if published else shards
     check_shard_count(len(urls), world)
-    if published and (published.index.channels_b or published.index.latent_scale):
+    odd = published and (published.index.channels_b or published.index.latent_scale)
+    if odd or (published and published.index.depth != 8):
         raise ConfigError(
-            "pairs and latents are read by index; set cache_dir to a folder that keeps copies"
+            "pairs, latents and images of 16 bits are read by index; set cache_dir to a folder "
+            "that keeps copies"
         )
     if published:
         info = published.index.info()

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from largegan.data.account import Account
-from largegan.data.decode import IMAGE_EXTENSIONS, image_shape
+from largegan.data.decode import IMAGE_EXTENSIONS, image_shape, is_deep_png
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard, check_labels
 from largegan.data.labels import LARGEST_CLASS, whole
 from largegan.data.tar import Member, TarDamage, walk
@@ -315,7 +315,14 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
         for path, rows in zip(paths, entries, strict=True)
     )
     index = Index(
-        shards, tuple(entries), channels, height, width, num_classes, channels_b=channels_b
+        shards,
+        tuple(entries),
+        channels,
+        height,
+        width,
+        num_classes,
+        channels_b=channels_b,
+        depth=first_depth(paths, entries),
     )
     return Scan(index, bad_shards, lost)
 
@@ -333,6 +340,16 @@ def second_channels(paths: list[Path], entries: list[np.ndarray]) -> int:
     if not all(rows.shape[1] == 5 for rows in entries if len(rows)):
         return 0
     return first_shape(paths, entries, column=OFFSET_B)[2]
+
+
+def first_depth(paths: list[Path], entries: list[np.ndarray]) -> int:
+    """Bits per channel of the first image: 16 where it is such a PNG."""
+    for path, rows in zip(paths, entries, strict=True):
+        if len(rows):
+            with opened(path) as file:
+                file.seek(int(rows[0, OFFSET]))
+                return 16 if is_deep_png(file.read(32)) else 8
+    return 8
 
 
 def first_shape(

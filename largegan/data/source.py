@@ -147,6 +147,7 @@ def _join(indexes: list[Index]) -> Index:
             "class_names",
             "channels_b",
             "latent_scale",
+            "depth",
         ):
             ours, theirs = getattr(first, field), getattr(other, field)
             if ours != theirs:

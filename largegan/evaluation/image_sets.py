@@ -142,7 +142,7 @@ class Shards:
         return self.source.info.num_classes
 
     def read(self, first: int, last: int) -> list[Tensor]:
-        return list(self._batch(first, last)["image"])
+        return list(in_8_bits(self._batch(first, last)["image"]))
 
     def _batch(self, first: int, last: int) -> dict[str, Tensor]:
         return self.source.read(np.array(self.numbers[first:last]))
@@ -159,6 +159,13 @@ class Shards:
         for start in range(0, self.count, 256):
             found.update(self._batch(start, start + 256)["image"].contiguous().numpy().tobytes())
         return found.hexdigest()
+
+
+def in_8_bits(images: Tensor) -> Tensor:
+    """uint8 of stored images of 8 or 16 bits: feature networks were trained on such."""
+    if images.dtype == torch.uint8:
+        return images
+    return images.to(torch.float32).div_(257).round_().to(torch.uint8)
 
 
 @dataclass

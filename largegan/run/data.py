@@ -1,12 +1,17 @@
 """The data of a run: opened as the configuration says, seen as the recipe reads them."""
 
+import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from largegan.data import DataInfo, Domains, framed, open_for
+from largegan.data.in_place import Wanted, copy_in_cache, is_packed
+from largegan.data.originals import Request
+from largegan.data.pairs import domain_folders
 from largegan.data.transforms import Framing
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, DataError
 from largegan.recipe import DataSpec, Recipe
 
 if TYPE_CHECKING:
@@ -15,13 +20,20 @@ if TYPE_CHECKING:
 
 
 def open_source(
-    data: "DataConfig | Namespace", recipe: type[Recipe], *, world: int = 1, rank: int = 0
+    data: "DataConfig | Namespace",
+    recipe: type[Recipe],
+    *,
+    world: int = 1,
+    rank: int = 0,
+    pack: bool = True,
 ) -> "Source | Domains":
-    """What the `data` group names. Raises `DataError`, or `ConfigError` where both do not fit."""
+    """What the `data` group names; images that are no shards yet are packed, or with `pack` false
+    refused. Raises `DataError`, or `ConfigError` where both do not fit."""
+    path, path_b = shards_of(data, recipe, pack=pack)
     return open_for(
         recipe.reads,
-        data.path,
-        data.path_b,
+        path,
+        path_b,
         paired=recipe.paired,
         labels=data.labels,
         num_classes=data.num_classes,
@@ -32,6 +44,76 @@ def open_source(
         mode=data.mode,
         world=world,
         rank=rank,
+    )
+
+
+def shards_of(
+    data: "DataConfig | Namespace", recipe: type[Recipe], *, pack: bool = True
+) -> tuple[str, str | None]:
+    """The shards of data.path and data.path_b, packed into the cache where they are images."""
+    if data.path_b is None and "image_b" in recipe.reads and not is_packed(data.path):
+        return _domains_of(data, recipe, pack=pack)
+    if data.side_by_side and not is_packed(data.path):
+        raise ConfigError(
+            "data.side_by_side makes pairs, which are for recipes that learn from them (pix2pix)"
+        )
+    second = data.path_b and _packed(data.path_b, wanted_of(data), data, pack=pack)
+    return _packed(data.path, wanted_of(data), data, pack=pack), second
+
+
+def _domains_of(
+    data: "DataConfig | Namespace", recipe: type[Recipe], *, pack: bool
+) -> tuple[str, str | None]:
+    """Pairs of one source, or its two domains, as the recipe reads them."""
+    wanted = wanted_of(data)
+    folders = domain_folders(Path(data.path), data.split) if Path(data.path).is_dir() else None
+    if data.side_by_side or (recipe.paired and folders):
+        pairs = dataclasses.replace(wanted, channels_b=wanted.channels)
+        return _packed(data.path, pairs, data, pack=pack), None
+    if folders is None:
+        raise ConfigError(
+            f"{data.path} holds one domain, and translation needs two; give the other as "
+            "data.path_b, or a folder with trainA and trainB, or say data.side_by_side left or "
+            "right for pairs in one picture"
+        )
+    alone = dataclasses.replace(wanted.request, split=None, labels="none")
+    wanted = dataclasses.replace(wanted, request=alone)
+    a, b = (_packed(str(folder), wanted, data, pack=pack) for folder in folders)
+    return a, b
+
+
+def _packed(path: str, wanted: Wanted, data: "DataConfig | Namespace", *, pack: bool) -> str:
+    """The path itself where it names shards, else that of a copy in the cache."""
+    if is_packed(path):
+        return path
+    if not pack:
+        raise DataError(f"{path} is not packed yet")
+    folder = None if data.cache_dir is None else Path(data.cache_dir)
+    copy = copy_in_cache(Path(path), wanted, folder)
+    for sentence in copy.notes:  # of the process that packed
+        print(sentence, flush=True)
+    return str(copy.path)
+
+
+def wanted_of(data: "DataConfig | Namespace") -> Wanted:
+    """How images that are packed for training are stored."""
+    if data.window is not None and len(data.window) != 2:
+        raise ConfigError(f"data.window is {data.window}; give two values, black and white")
+    return Wanted(
+        request=Request(
+            labels="auto" if data.labels else "none",
+            split=data.split,
+            field=data.label_field,
+            side_by_side=data.side_by_side,
+        ),
+        resolution=data.resolution,
+        resize=data.resize,
+        crop=data.crop,
+        fit=data.fit,
+        channels=data.channels,
+        window=None if data.window is None else tuple(data.window),
+        depth=data.depth,
+        on_error=data.on_error,
     )
 
 

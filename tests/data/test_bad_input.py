@@ -337,7 +337,7 @@ PACK_CASES: dict[str, tuple[Callable[[Path], object], list[str], int, list[str]]
         lambda p: (p / "s").write_text("x"),
         [],
         3,
-        ["neither a folder nor a .zip"],
+        ["is no set of images that is known", "a folder of images"],
     ),
     "empty class folder": (
         lambda p: (_two(p) / "class9").mkdir(),

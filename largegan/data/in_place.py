@@ -1,0 +1,249 @@
+"""Training on what people have: packed once, by content, into the cache, and read from there.
+
+A copy is named by what went into it: every image's bytes and label, and how they are stored. So a
+run that resumes finds the same shards, wherever the images lie by then, and images that were added
+make another copy. What was seen of the files (names, sizes, times) is remembered beside the copies,
+so that they are read once and not at every start.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from largegan.data.account import examples
+from largegan.data.cache import locked
+from largegan.data.decode import JPEG_START
+from largegan.data.index import INDEX_NAME
+from largegan.data.originals import Originals, Request
+from largegan.data.pack import DEFAULT, Layout, fill, opened
+from largegan.data.prepare import Preparation, size_of
+from largegan.data.transforms import Framing
+from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.files.output import faults, new_folder, release, reserve, shown, write_text
+from largegan.files.photos import BadImage
+
+VERSION = 1  # of what copies hold; another one packs again
+ENV_FOLDER = "LARGEGAN_CACHE"
+LOSSLESS_UP_TO = 128  # pixels of a side: PNG costs little there, and JPEG shows in scores
+Size = tuple[int, int]  # height and width
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """How images become shards; the sizes are those of the `data` settings.
+
+    Args:
+        resolution: the side that training sees.
+        resize, crop: what training does on the device, see `Framing`.
+        channels_b: samples are pairs, and b has so many channels.
+    """
+
+    request: Request = DEFAULT
+    resolution: int | None = None
+    resize: int | None = None
+    crop: int | None = None
+    fit: str = "center-crop"
+    channels: int = 3
+    channels_b: int | None = None
+    window: tuple[float, float] | None = None
+    depth: int = 8
+    on_error: str = "raise"
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """Shards in the cache, and sentences on how they came to be there."""
+
+    path: Path
+    notes: tuple[str, ...]
+
+
+def default_folder() -> Path:
+    """Where copies are kept unless data.cache_dir says otherwise."""
+    home = os.environ.get(ENV_FOLDER)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) if home else Path(base) / "largegan"
+
+
+def copy_in_cache(source: Path, wanted: Wanted, folder: Path | None = None) -> Copy:
+    """Shards of the images in `source`, which are packed unless they have been before.
+
+    One process of a machine packs while the others wait. Raises DataError, ConfigError,
+    EnvironmentFault.
+    """
+    folder = (folder or default_folder()) / "packed"
+    seen = _digest([VERSION, repr(wanted), *_stats(source)])
+    known = folder / f"{seen}.json"
+    with faults(folder, "choose another data.cache_dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / f"{seen}.lock"):
+            found = _remembered(known, folder)
+            if found is not None:
+                return Copy(found, ())
+            copy = _pack(source, wanted, folder)
+            write_text(known, json.dumps({"largegan": "packed", "copy": copy.path.name}))
+            return copy
+
+
+def _remembered(known: Path, folder: Path) -> Path | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = folder / Path(json.loads(known.read_text())["copy"]).name
+        return found if (found / INDEX_NAME).is_file() else None
+    return None
+
+
+def _stats(source: Path) -> Iterator[list]:
+    """Name, size and time of every file."""
+    if source.is_file():
+        yield [source.name, source.stat().st_size, source.stat().st_mtime_ns]
+        return
+    for folder, folders, names in os.walk(source, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            with contextlib.suppress(OSError):  # a link that leads nowhere
+                facts = os.stat(os.path.join(folder, name))
+                place = os.path.relpath(os.path.join(folder, name), source)
+                yield [os.fsencode(place).hex(), facts.st_size, facts.st_mtime_ns]
+
+
+def _digest(parts: list) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _pack(source: Path, wanted: Wanted, folder: Path) -> Copy:
+    """Reads all images for their digest and sizes, and packs them if no copy has that digest."""
+    scratch = reserve(folder / "scratch")
+    try:
+        scratch.mkdir()
+        request = dataclasses.replace(wanted.request, scratch=scratch)
+        preparation = Preparation(
+            channels=wanted.channels, format="png", window=wanted.window, depth=wanted.depth
+        )
+        originals, _ = opened(source, preparation, request, channels_b=wanted.channels_b)
+        look = look_at(originals, source)
+        how = _how(look, wanted, preparation, source)
+        digest = _digest([VERSION, look.digest, *map(repr, how), originals.labels])
+        target = folder / digest
+        if (target / INDEX_NAME).is_file():
+            return Copy(target, ())
+        with new_folder(target) as partial:
+            packed = fill(
+                partial,
+                originals,
+                how,
+                Layout(on_error=wanted.on_error, threads=2),
+                progress=lambda items, n: tqdm(items, "packing", n, unit="img", disable=None),
+            )
+    except EnvironmentFault:
+        if (target / INDEX_NAME).is_file():  # another machine with the same disk was faster
+            return Copy(target, ())
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        release(scratch)
+    index = packed.index
+    return Copy(
+        target,
+        (
+            f"packed {sum(s.count for s in index.shards)} images of {shown(source)} at "
+            f"{index.height}x{index.width} into {target}, {len(packed.skipped)} skipped, "
+            f"{packed.account.count} left out",
+            *(f"  skipped: {sentence}" for sentence in packed.skipped),
+            *(f"  {sentence}" for sentence in (*packed.account.sentences(), *packed.notes)),
+        ),
+    )
+
+
+@dataclasses.dataclass
+class Look:
+    """What all originals are like."""
+
+    digest: str
+    sizes: Counter[Size]
+    lossless: bool
+    names: dict[Size, str]  # an image of each size
+
+
+def look_at(originals: Originals, source: Path) -> Look:
+    """Reads every image once; those that cannot be read are named when they are packed."""
+    found, sizes, names = hashlib.sha256(), Counter(), {}
+    lossless = True
+    everything = range(len(originals.names))
+    for i in tqdm(everything, f"looking at {source.name}", unit="img", disable=None):
+        try:
+            loaded = originals.load(i)
+            for image in loaded if isinstance(loaded, tuple) else (loaded,):
+                found.update(hashlib.sha256(_plain(image)).digest())
+                lossless &= not (isinstance(image, bytes) and image.startswith(JPEG_START))
+                size = size_of(image)
+                sizes[size] += 1
+                names.setdefault(size, originals.names[i])
+        except (BadImage, OSError, DataError) as fault:
+            found.update(str(fault).encode())
+    return Look(found.hexdigest(), sizes, lossless, names)
+
+
+def _plain(image: bytes | np.ndarray) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    return f"{image.dtype}{image.shape}".encode() + np.ascontiguousarray(image).tobytes()
+
+
+def _how(look: Look, wanted: Wanted, preparation: Preparation, source: Path) -> list[Preparation]:
+    """The size and the format that images are stored with, for each image of a sample."""
+    size = stored_size(look, wanted, source)
+    final = size or next(iter(look.sizes))
+    small = max(final) <= LOSSLESS_UP_TO
+    lossless = wanted.channels == 4 or wanted.depth == 16 or (look.lossless and small)
+    how = [
+        dataclasses.replace(
+            preparation, size=size, fit=wanted.fit, format="png" if lossless else "jpg"
+        )
+    ]
+    if wanted.channels_b is not None:
+        how.append(dataclasses.replace(how[0], channels=wanted.channels_b))
+    return how
+
+
+def stored_size(look: Look, wanted: Wanted, source: Path) -> Size | None:
+    """The size to pack at; None keeps that of all images. Raises ConfigError where they differ.
+
+    What training would only make smaller is stored small; what it enlarges, or cuts, is kept.
+    """
+    if not look.sizes:
+        raise DataError(f"no image of {shown(source)} can be read; largegan pack says why")
+    if not wanted.resize and wanted.resolution and not wanted.crop:
+        side = wanted.resolution, wanted.resolution
+        return None if set(look.sizes) == {side} else side
+    if len(look.sizes) == 1:
+        (alike,) = look.sizes
+        smaller = wanted.resize is not None and wanted.resize < min(alike)
+        return Framing(wanted.resize).resized(*alike) if smaller else None
+    if wanted.resize:
+        return wanted.resize, wanted.resize
+    (one, _), (other, _) = look.sizes.most_common(2)
+    raise ConfigError(
+        f"the images of {shown(source)} have {len(look.sizes)} sizes, such as "
+        f"{one[0]}x{one[1]} ({examples([look.names[one]])}) and {other[0]}x{other[1]}; say which "
+        "to train at with data.resolution"
+    )
+
+
+def is_packed(path: str) -> bool:
+    """Whether a path names shards, or data that need none: nothing that could be packed."""
+    place = Path(path)
+    if ":" in path.partition("/")[0] or "://" in path or not place.exists():
+        return True  # bundled:, synthetic:, pipe:, URLs, patterns, and what is missing
+    if place.is_file():
+        return place.suffix in (".tar", ".json")
+    packed = (INDEX_NAME, "*.tar", "a/*.tar", "a/index.json", "b/*.tar", "b/index.json")
+    return any(next(place.glob(pattern), None) for pattern in packed)
