@@ -124,6 +124,7 @@ class State(msgspec.Struct):
     config: dict[str, dict[str, Any]]
     spec: Spec
     class_names: list[str] = []
+    label_counts: list[Count] = []  # samples of each class in the training data
 
 
 class Resumable(State, kw_only=True):
@@ -162,6 +163,8 @@ def check_state(path: Path, state: dict) -> dict:
     checked(found.config.get("recipe", {}), Named, where=where, **about)
     if found.class_names and len(found.class_names) < found.spec.num_classes:
         raise DataError(f"{where} names {len(found.class_names)} of its classes; {OLDER}")
+    if found.label_counts and len(found.label_counts) != found.spec.num_classes:
+        raise DataError(f"{where} counts the samples of {len(found.label_counts)} classes; {OLDER}")
     return state
 
 

@@ -4,6 +4,8 @@ Image number s is a function of the checkpoint, of s and of its class: its laten
 generator of its own. Batch, count and device only move the last bits of floating point.
 """
 
+import bisect
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +29,9 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 times 0.618...
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """float `[N, C, H, W]` in [-1, 1] -> uint8, rounded and clamped."""
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -42,6 +47,7 @@ class Sampler:
     """A checkpoint's averaged generator, ready to draw.
 
     `classes` are the labels that seeds take in turn: seed s has `classes[s % len(classes)]`.
+    `label_counts` are the samples of each class in the training data, where they were counted.
     `truncation` is what the recipe makes of it, None for none; see `Recipe.truncate`.
     """
 
@@ -51,6 +57,7 @@ class Sampler:
     device: torch.device
     classes: tuple[int, ...] = ()
     truncation: float | None = None
+    label_counts: tuple[int, ...] = ()
 
     def latent(self, seed: int) -> Tensor:
         """`[z_dim]` on the host, so that every device draws the same."""
@@ -71,6 +78,18 @@ class Sampler:
 
     def label(self, seed: int) -> int | None:
         return self.classes[seed % len(self.classes)] if self.classes else None
+
+    def label_as_in_data(self, seed: int) -> int | None:
+        """The label of a seed where samples are compared with real ones: as often as in the data.
+
+        Seeds walk through the classes in equal steps of the golden ratio, so that any stretch of
+        them has every class in its proportion. In turn where all classes have the same size.
+        """
+        if len(set(self.label_counts)) < 2:
+            return self.label(seed)
+        ends = list(itertools.accumulate(self.label_counts))
+        place = (seed * GOLDEN % (1 << 64)) * ends[-1] >> 64
+        return self.classes[bisect.bisect_right(ends, place)]
 
     def class_name(self, label: int) -> str:
         return self.class_names[label] if self.class_names else f"class {label}"
@@ -200,7 +219,8 @@ def open_sampler(
         check_truncation(recipe, truncation)
     chosen = choose_classes(classes, recipe.num_classes, names)
     device = torch.device(device)
-    return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation)
+    counts = found.label_counts if len(chosen) == len(found.label_counts) else ()
+    return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation, counts)
 
 
 def check_movable(recipe: Recipe) -> None:

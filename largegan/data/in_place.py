@@ -22,6 +22,7 @@ from tqdm import tqdm
 from largegan.data.account import examples
 from largegan.data.cache import locked
 from largegan.data.decode import JPEG_START
+from largegan.data.formats.shards import trains_as_is
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import Originals, Request
 from largegan.data.pack import DEFAULT, Layout, fill, opened
@@ -57,6 +58,11 @@ class Wanted:
     window: tuple[float, float] | None = None
     depth: int = 8
     on_error: str = "raise"
+
+    def exact_size(self) -> Size | None:
+        """The size that images must have, where training does not change it."""
+        free = self.resize or self.crop or not self.resolution
+        return None if free else (self.resolution, self.resolution)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,9 +227,9 @@ def stored_size(look: Look, wanted: Wanted, source: Path) -> Size | None:
     """
     if not look.sizes:
         raise DataError(f"no image of {shown(source)} can be read; largegan pack says why")
-    if not wanted.resize and wanted.resolution and not wanted.crop:
-        side = wanted.resolution, wanted.resolution
-        return None if set(look.sizes) == {side} else side
+    exact = wanted.exact_size()
+    if exact is not None:
+        return None if set(look.sizes) == {exact} else exact
     if len(look.sizes) == 1:
         (alike,) = look.sizes
         smaller = wanted.resize is not None and wanted.resize < min(alike)
@@ -238,12 +244,20 @@ def stored_size(look: Look, wanted: Wanted, source: Path) -> Size | None:
     )
 
 
-def is_packed(path: str) -> bool:
-    """Whether a path names shards, or data that need none: nothing that could be packed."""
+def is_packed(path: str, wanted: Wanted | None = None) -> bool:
+    """Whether a path names shards to train on, or data that need none: nothing to be packed.
+
+    Shards of others are packed anew where `wanted` is not what they hold.
+    """
     place = Path(path)
     if ":" in path.partition("/")[0] or "://" in path or not place.exists():
         return True  # bundled:, synthetic:, pipe:, URLs, patterns, and what is missing
-    if place.is_file():
-        return place.suffix in (".tar", ".json")
-    packed = (INDEX_NAME, "*.tar", "a/*.tar", "a/index.json", "b/*.tar", "b/index.json")
-    return any(next(place.glob(pattern), None) for pattern in packed)
+    if place.is_file() and place.suffix != ".tar":
+        return place.suffix == ".json"
+    folder = place if place.is_dir() else place.parent
+    if any((folder / name / INDEX_NAME).is_file() for name in ("", "a", "b")):
+        return True
+    tars = [place] if place.is_file() else sorted(place.glob("*.tar"))
+    if not tars:
+        return any(next((place / name).glob("*.tar"), None) for name in ("a", "b"))
+    return wanted is None or trains_as_is(tars[0], wanted.request, wanted.exact_size())

@@ -1,5 +1,6 @@
 """Random access to indexed shards: a memory map per shard, images decoded into one batch."""
 
+import copy
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable
@@ -45,6 +46,12 @@ class IndexedSource:
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
         policy.total = self.info.count + policy.lost
         policy.check()
+
+    def apart(self) -> "IndexedSource":
+        """The same samples for another purpose: what it skips is counted apart from training's."""
+        other = copy.copy(self)
+        other.policy, other._maps = copy.deepcopy(self.policy), OrderedDict()
+        return other
 
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Images uint8 (or uint16) [n, C, H, W] in channels-last memory, labels and indices int64.

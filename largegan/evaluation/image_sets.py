@@ -24,12 +24,20 @@ from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
+from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
-from largegan.sampler import Sampler, open_sampler, seeded, use_standing_statistics
+from largegan.sampler import (
+    Sampler,
+    open_sampler,
+    seeded,
+    to_uint8,
+    use_standing_statistics,
+)
 
 log = logging.getLogger(__name__)
+AS_STORED = Framing()
 
 
 class ImageSet(Protocol):
@@ -132,6 +140,7 @@ class Shards:
     source: Any
     numbers: Sequence[int]
     about: dict[str, Any]
+    framing: Framing = AS_STORED  # of what training sees
 
     @property
     def count(self) -> int:
@@ -142,7 +151,10 @@ class Shards:
         return self.source.info.num_classes
 
     def read(self, first: int, last: int) -> list[Tensor]:
-        return list(in_8_bits(self._batch(first, last)["image"]))
+        image = self._batch(first, last)["image"]
+        if self.framing != AS_STORED:
+            return list(to_uint8(to_device({"image": image}, "cpu", self.framing)["image"]))
+        return list(in_8_bits(image))
 
     def _batch(self, first: int, last: int) -> dict[str, Tensor]:
         return self.source.read(np.array(self.numbers[first:last]))
@@ -156,6 +168,8 @@ class Shards:
     def identity(self) -> str:
         """Of every image's bytes: an index knows sizes and places, which edited images may keep."""
         found = hashlib.sha256()
+        if self.framing != AS_STORED:
+            found.update(repr(self.framing).encode())
         for start in range(0, self.count, 256):
             found.update(self._batch(start, start + 256)["image"].contiguous().numpy().tobytes())
         return found.hexdigest()
@@ -197,7 +211,8 @@ class Drawn:
         devices = [sampler.device] if sampler.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seeds[0])
-            return list(sampler.images(latents, [sampler.label(seed) for seed in seeds]))
+            labels = [sampler.label_as_in_data(seed) for seed in seeds]
+            return list(sampler.images(latents, labels))
 
     def reconstructed(self, images: list[Tensor]) -> Tensor:
         """uint8 `[N, C, H, W]` of real images through an encoder and back."""
@@ -210,12 +225,13 @@ class Drawn:
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None
-        labels = [self.sampler.label(seed) for seed in self.numbers]
+        labels = [self.sampler.label_as_in_data(seed) for seed in self.numbers]
         return [label for label in labels if label is not None]  # all of them: there are classes
 
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
         facts.append(self.about.get("standing_batches", 0))
+        facts += [self.sampler.label_counts] if "labels" in self.about else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -262,6 +278,7 @@ def open_image_set(
         about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
         about |= {"truncation": truncation, "classes": list(sampler.classes)}
         about |= {"standing_batches": standing} if standing else {}
+        about |= about_labels(sampler)
         return Drawn(sampler, numbers, about, marker.files[checkpoint.MODEL].sha256)
     drawing = truncation is not None or classes is not None or standing
     if drawing and (Path(plain).exists() or is_shards(plain)):
@@ -280,6 +297,26 @@ def open_image_set(
     for sentence in files.without_bad() if on_error == "skip" else ():
         log.warning("left out: %s", sentence)
     return files
+
+
+def about_labels(sampler: Sampler) -> dict[str, str]:
+    """What the protocol says of labels that do not come in turn."""
+    as_in_data = len(set(sampler.label_counts)) > 1
+    return {"labels": "as often as in the training data"} if as_in_data else {}
+
+
+def images_of_source(source: Any, framing: Framing, *, count: int | None, path: str) -> ImageSet:
+    """Data that are open already, as training sees them: resized, and cut in the middle.
+
+    Raises ConfigError for data that cannot be read by number.
+    """
+    if not hasattr(source, "apart"):
+        raise ConfigError(f"{path} cannot be read again by number; set evaluate.reference")
+    about: dict[str, Any] = {"kind": "shards", "path": path, "part": ""}
+    about |= {"resize": framing.resize} if framing.resize else {}
+    about |= {"crop": framing.crop} if framing.crop else {}
+    numbers = selected(range(source.info.count or 0), "", count)
+    return Shards(source.apart(), numbers, about, framing)
 
 
 def has_images(sampler: Sampler) -> bool:

@@ -84,7 +84,7 @@ def _domains_of(
 
 def _packed(path: str, wanted: Wanted, data: "DataConfig | Namespace", *, pack: bool) -> str:
     """The path itself where it names shards, else that of a copy in the cache."""
-    if is_packed(path):
+    if is_packed(path, wanted):
         return path
     if not pack:
         raise DataError(f"{path} is not packed yet")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 from jsonargparse import Namespace
 from torch import Tensor
@@ -134,6 +135,7 @@ class Session:
             "config": as_dict(self.config),
             "spec": vars(self.spec),
             "class_names": list(self.source.info.class_names or []),
+            "label_counts": list(self.source.info.label_counts),
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,
         }
@@ -151,14 +153,22 @@ class Session:
         if self.config.evaluate.every_nimg is None:
             return
         from largegan.evaluation import during_training  # imports timm: seconds
+        from largegan.evaluation.image_sets import images_of_source
 
         recipe = self.trainer.recipe
         classes = tuple(range(recipe.num_classes))
         names = tuple(self.source.info.class_names or ())
-        sampler = Sampler(recipe, self.spec, names, self.world.device, classes)
-        self.scores = during_training.TrainingScores(
-            self.config.evaluate, self.world, sampler, data=self.config.data.path
+        counts = tuple(self.source.info.label_counts) if recipe.num_classes else ()
+        sampler = Sampler(recipe, self.spec, names, self.world.device, classes, label_counts=counts)
+        settings, path = self.config.evaluate, self.config.data.path
+        real = partial(
+            images_of_source,
+            self.source,
+            self.framing,
+            count=settings.reference_count,
+            path=path,
         )
+        self.scores = during_training.TrainingScores(settings, self.world, sampler, data=real)
         if self.world.rank == 0:
             protocol = json.dumps(self.scores.protocol(), indent=1)
             write_text(self.folder / "scores.json", protocol)

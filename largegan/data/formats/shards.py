@@ -4,11 +4,14 @@ Labels may be class numbers or names. Training reads shards that fit as they are
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from largegan.data.account import Account
+from largegan.data.decode import image_shape
 from largegan.data.index import INDEX_NAME, parse_index
+from largegan.data.labels import whole
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.parts import chosen
 from largegan.data.scan import (
@@ -23,7 +26,9 @@ from largegan.data.scan import (
 from largegan.data.tar import Member, TarDamage, walk
 from largegan.errors import DataError
 from largegan.files.output import shown
+from largegan.files.photos import BadImage
 
+LOOKED_AT = 64  # samples
 LONGEST_NAME = 64  # characters of a class in a .txt; a caption is longer
 
 
@@ -85,11 +90,37 @@ def _samples(
         members = walk(file, want=wanted, length=path.stat().st_size, leave=account.leave)
         samples = group(without_texts(members), shard=path.name, account=account, label_of=value)
         try:
-            found = list(samples)
+            for sample in samples:
+                yield sample, texts.get(sample.key)
         except TarDamage as fault:
             raise damaged(path.name, fault) from fault
-    for sample in found:
-        yield sample, texts.get(sample.key)
+
+
+def trains_as_is(path: Path, request: Request, size: tuple[int, int] | None) -> bool:
+    """Whether shards need no packing, by the first samples of one: class numbers, and one size.
+
+    What is damaged is left to training, which names it.
+    """
+    if request.field is not None or request.split is not None:
+        return False
+    try:
+        found = list(islice(_samples(path, None, Account()), LOOKED_AT))
+        shapes = {_size(path, sample.image) for sample, _ in found if sample.image is not None}
+    except (DataError, BadImage):
+        return True
+    labels = [sample.label for sample, _ in found]
+    if request.labels != "none":
+        named = any(label is not None and whole(label) is None for label in labels)
+        texts = _classes_in_texts([text for _, text in found], Account())
+        if named or (set(labels) == {None} and texts[0] is not None):
+            return False
+    return len(shapes) < 2 and (size is None or shapes <= {size})
+
+
+def _size(path: Path, member: Member) -> tuple[int, int]:
+    with path.open("rb") as file:
+        file.seek(member.offset)
+        return image_shape(file.read(member.size))[:2]
 
 
 def _classes_in_texts(texts: list[str | None], account: Account) -> list[Any]:
