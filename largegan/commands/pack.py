@@ -1,11 +1,15 @@
 """Pack images into WebDataset shards in random order, with an index.
 
-SOURCE is a folder, a .zip of one, or an .npz. The class of an image is the name of its first
-sub-folder; a dataset.json ({"labels": [[name, number], ...]}) or labels.csv (name,label) in the
-folder goes first. An npz has images (or x, arr_0) as uint8 NHWC or NCHW, and labels (or y).
+SOURCE is a folder, a .zip of one, an .npz, LMDB (LSUN), HDF5, parquet (Hugging Face), the batches
+of CIFAR-10 or CIFAR-100, the idx files of MNIST, a CSV of paths and classes, or WebDataset shards;
+which one is found out by looking. The class of an image is the name of its first sub-folder; a
+dataset.json ({"labels": [[name, number], ...]}) or labels.csv (name,label) in the folder goes
+first. Arrays have images (or x, data) as uint8 NHWC or NCHW, and labels (or y).
 
-For image translation, either pack each domain into the same OUT, with --domain a and --domain b,
-or pack pairs with --paired: SOURCE then holds images of the same names in its sub-folders a and b.
+For image translation, give a folder with CycleGAN's trainA and trainB, or pack each domain into the
+same OUT, with --domain a and --domain b. Or pack pairs: with --paired SOURCE holds images of the
+same names in its sub-folders a and b (or A and B, trainA and trainB), with --side-by-side both lie
+in one picture.
 
 For training on latents of an encoder, --latents SCALE: SOURCE is a folder of .npy files [C, h, w],
 or an npz with latents [N, C, h, w] (and labels). They are kept in 16 bits; training sees them
@@ -21,7 +25,7 @@ from largegan.cli import color, exit_code, new_parser, read_window
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("pack", __doc__)
-    parser.add_argument("source", type=Path, help="folder, .zip or .npz")
+    parser.add_argument("source", type=Path, help="images in any of these formats")
     parser.add_argument("out", type=Path, help="new folder for the shards and index.json")
     add = parser.add_argument
     add("--resolution", type=size, metavar="R|HxW", help="size in pixels (default: keep theirs)")
@@ -118,17 +122,34 @@ def request(arguments: argparse.Namespace):
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from largegan.data.pairs import trained_domains
+    from largegan.files.output import claim_new_folder, new_folder
+
+    check(arguments)
+    plain = not (arguments.domain or arguments.paired or arguments.side_by_side)
+    folders = trained_domains(arguments.source, arguments.split) if plain else None
+    if folders is None:
+        out = arguments.out / arguments.domain if arguments.domain else arguments.out
+        pack_one(arguments, arguments.source, out, shown_as=out)
+        return
+    claim_new_folder(arguments.out)
+    arguments.split, arguments.labels = None, "none"
+    with new_folder(arguments.out) as partial:
+        for folder, name in zip(folders, "ab", strict=True):
+            pack_one(arguments, folder, partial / name, shown_as=arguments.out / name)
+
+
+def pack_one(arguments: argparse.Namespace, source: Path, out: Path, *, shown_as: Path) -> None:
+    """Packs one set, and gives the account of it."""
     from tqdm import tqdm
 
     from largegan.data.pack import pack
 
-    check(arguments)
-    out = arguments.out / arguments.domain if arguments.domain else arguments.out
-    preparation, pairs = how(arguments), arguments.paired or arguments.side_by_side
+    pairs = arguments.paired or arguments.side_by_side
     packed = pack(
-        arguments.source,
+        source,
         out,
-        preparation=preparation,
+        preparation=how(arguments),
         seed=arguments.seed,
         shard_bytes=int(arguments.shard_size * 1e6),
         shard_count=arguments.shard_count,
@@ -146,7 +167,7 @@ def run(arguments: argparse.Namespace) -> None:
     index = packed.index
     what = "pairs" if index.channels_b else "latents" if index.latent_scale else "images"
     print(
-        f"{out}: {sum(s.count for s in index.shards)} {what} of {index.height}x"
+        f"{shown_as}: {sum(s.count for s in index.shards)} {what} of {index.height}x"
         f"{index.width}x{index.channels}, {index.num_classes or 'no'} classes, "
         f"{len(index.shards)} shard(s), {sum(s.bytes for s in index.shards) / 1e6:.1f} MB, "
         f"{len(packed.skipped)} skipped, {packed.account.count} left out"

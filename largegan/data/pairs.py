@@ -48,6 +48,13 @@ def domain_folders(source: Path, split: str | None = None) -> tuple[Path, Path] 
     raise ConfigError(f"{shown(source)} has no domains of the split {wanted}; it has {found}")
 
 
+def trained_domains(source: Path, split: str | None = None) -> tuple[Path, Path] | None:
+    """The folders of CycleGAN's layout, which says so itself; a and b alone may be two classes."""
+    folders = domain_folders(source, split) if source.is_dir() else None
+    plain = folders is None or tuple(p.name for p in folders) in (("a", "b"), ("A", "B"))
+    return None if plain else folders
+
+
 def _part_within(folder: Path, split: str | None) -> Path:
     """`A/train` where A holds parts and one is wanted, else A."""
     parts = [p for p in folder.iterdir() if p.is_dir() and part_of(p.name) == (split or "train")]

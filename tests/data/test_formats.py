@@ -83,6 +83,26 @@ def test_parts_in_folders_are_asked_about(tool, tmp_path: Path) -> None:
     assert code == 2 and "--split train" in err
 
 
+def test_cyclegans_layout_becomes_two_domains(tool, tmp_path: Path) -> None:
+    for name, first in (("trainA", 0), ("trainB", 4), ("testA", 8), ("testB", 9)):
+        (tmp_path / "zebras" / name).mkdir(parents=True)
+        for i in range(first, first + 4):
+            (tmp_path / "zebras" / name / f"{i}.png").write_bytes(writers.FILES[i % COUNT])
+    code, said, err = tool("pack", tmp_path / "zebras", tmp_path / "out", "--format", "png")
+    assert code == 0, err
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        str(tmp_path / "out" / name) for name in "ab"
+    ]
+    for name, first in (("a", 0), ("b", 4)):
+        wanted = {IMAGES[i].tobytes() for i in range(first, first + 4)}
+        assert set(content(tmp_path / "out" / name)) == wanted
+    code, said, _ = tool("pack", tmp_path / "zebras", tmp_path / "test", "--split", "test")
+    assert code == 0 and said.count("4 images") == 2
+    (tmp_path / "zebras/trainB/bad.png").write_bytes(b"")
+    assert tool("pack", tmp_path / "zebras", tmp_path / "none")[0] == 3
+    assert not (tmp_path / "none").exists()
+
+
 NEEDED = {"lmdb": writers.lsun, "h5py": SOURCES["hdf5 nhwc"][1], "pyarrow": writers.parquet}
 
 
