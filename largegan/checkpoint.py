@@ -96,12 +96,17 @@ class Spec(msgspec.Struct):
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
 
 
+Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
+
+
 class Position(msgspec.Struct):
     """Where a stream of data was; without an identity, of data that were elsewhere (imports)."""
 
     position: Count
     seed: int
     identity: str | None
+    count: Count | None = None  # images of the set
+    learned: dict[Shard, Count] = {}  # samples of shards that have no index
 
 
 class Positions(msgspec.Struct):

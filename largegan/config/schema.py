@@ -91,6 +91,8 @@ class DataConfig:
     """Stored values of 16-bit or float images that become black and white, such as [0, 4095]."""
     depth: Literal[8, 16] = 8
     """Bits per channel that images are packed with; 16 keeps those of deep images."""
+    may_change: bool = False
+    """Resume also on images that are not those of the checkpoint: some were added, or left out."""
     allow_pipe: bool = False
     """Allow `pipe:COMMAND` URLs, which run a shell command."""
 

@@ -148,6 +148,10 @@ class UnpairedStream:
         """Samples and shards of both that this rank found unusable so far."""
         return {kind: self.a.skipped[kind] + self.b.skipped[kind] for kind in self.a.skipped}
 
+    @property
+    def notes(self) -> list[str]:
+        return [*self.a.notes, *self.b.notes]
+
     def next_batch(self) -> list[dict[str, torch.Tensor]]:
         """This rank's micro-batches of the next global batch, in order; raises DataError."""
         return [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from largegan.data.cache import cached
@@ -138,10 +139,30 @@ def streamed_source(
         info, counts = _info_of_first(urls, cache_dir, labels=labels, num_classes=num_classes), None
     if not labels:
         info = dataclasses.replace(info, num_classes=0, class_names=(), label_counts=())
-    names = ",".join(f"{url.rpartition('/')[2]}" for url in urls)
-    identity = "stream:" + hashlib.sha256(names.encode()).hexdigest()[:24]
-    info = dataclasses.replace(info, identity=identity)
-    return StreamedSource(info, urls, policy, counts=counts, cache_dir=cache_dir)
+    names = [url.rpartition("/")[2] for url in urls]
+    info = dataclasses.replace(info, identity=_identity(map(repr, _facts(urls, published))))
+    return StreamedSource(
+        info,
+        urls,
+        policy,
+        counts=counts,
+        cache_dir=cache_dir,
+        former_identity=_identity(names),
+    )
+
+
+def _identity(parts: Iterable[str]) -> str:
+    return "stream:" + hashlib.sha256(",".join(parts).encode()).hexdigest()[:24]
+
+
+def _facts(urls: list[str], published: Published | None) -> Iterator[tuple]:
+    """What tells shards from others of the same name: all that is known without reading them."""
+    if published:
+        yield from map(dataclasses.astuple, published.index.shards)
+        return
+    for url in urls:
+        local = scheme_of(url) in ("", "file")
+        yield url.rpartition("/")[2], local_path(url).stat().st_size if local else None
 
 
 def _info_of_first(

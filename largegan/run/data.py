@@ -10,8 +10,10 @@ from largegan.data import DataInfo, Domains, framed, open_for
 from largegan.data.in_place import Wanted, copy_in_cache, is_packed
 from largegan.data.originals import Request
 from largegan.data.pairs import domain_folders
+from largegan.data.streaming import StreamedSource
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError, DataError
+from largegan.parallel.launch import World, add_up
 from largegan.recipe import DataSpec, Recipe
 
 if TYPE_CHECKING:
@@ -115,6 +117,13 @@ def wanted_of(data: "DataConfig | Namespace") -> Wanted:
         depth=data.depth,
         on_error=data.on_error,
     )
+
+
+def share_counts(source: "Source | Domains", world: World) -> None:
+    """All processes know the shards that one has counted, and a resumed run reads none in vain."""
+    for part in (source.a, source.b) if isinstance(source, Domains) else (source,):
+        if isinstance(part, StreamedSource):
+            part.learn(add_up(world))
 
 
 def check_latents(name: str, recipe: type[Recipe], spec: DataSpec) -> None:

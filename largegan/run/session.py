@@ -16,6 +16,7 @@ from largegan.parallel import watch
 from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
+from largegan.run.data import share_counts
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
 from largegan.run.saver import Saver
@@ -130,6 +131,7 @@ class Session:
     def save(self) -> None:
         """Takes a copy of everything, which rank 0 writes while training goes on."""
         watch.at("saving a checkpoint")
+        share_counts(self.source, self.world)
         state = {
             **self.trainer.state_dict(),
             "config": as_dict(self.config),

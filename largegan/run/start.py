@@ -191,6 +191,7 @@ def build_trainer(
         workers=config.data.workers,
         mirror=config.data.mirror,
         pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
+        may_change=config.data.may_change,
     )
     trainer = Trainer(
         recipe,
@@ -206,6 +207,7 @@ def build_trainer(
     )
     if saved:
         trainer.load_state_dict(saved)
+        say(engine.rank, *stream.notes)
     return trainer
 
 

@@ -1,6 +1,8 @@
 """Reading shards from front to back: locally, over HTTP and through a command."""
 
+import contextlib
 import itertools
+import json
 import shutil
 from pathlib import Path
 
@@ -104,6 +106,67 @@ def test_stepping_over_shards_opens_only_what_is_needed(
     monkeypatch.setattr(streaming_module, "read_shard", counting)
     draw(None, 1, state=state, source=source, workers=0)
     assert len(opened) <= 4
+
+
+def test_without_an_index_shards_that_were_read_are_not_read_again(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run has counted is in its state, from every rank; the batches are the same."""
+    opened: list[str] = []
+    read = streaming_module.read_shard
+
+    def counting(url: str, **settings):
+        opened.append(url)
+        return read(url, **settings)
+
+    def bare() -> streaming_module.StreamedSource:
+        source = open_data(shards, mode="stream")
+        source.counts = None
+        return source
+
+    steps = 101 * 4 // 8  # four epochs
+    for workers in (0, 1):
+        _, state = draw(None, steps, source=bare(), workers=workers)
+        state = json.loads(json.dumps(state))
+        assert sum(state["learned"].values()) == 101
+    whole, _ = draw(None, steps + 3, source=bare(), workers=0)
+    monkeypatch.setattr(streaming_module, "read_shard", counting)
+    resumed, _ = draw(None, 3, state=state, source=bare(), workers=0)
+    assert same(resumed, whole[-len(resumed) :])
+    without = {key: value for key, value in state.items() if key != "learned"}
+    few = len(opened)
+    draw(None, 3, state=without, source=bare(), workers=0)
+    assert few <= 4 < 9 <= len(opened) - few  # the first epoch once, to count
+
+
+def test_ranks_share_what_they_counted(shards: Path) -> None:
+    ranks = [open_data(shards, mode="stream") for _ in range(2)]
+    for source, learned in zip(ranks, ({0: 12, 1: 11}, {1: 11, 3: 10}), strict=True):
+        source.counts, source.learned = None, dict(learned)
+    asked: list[torch.Tensor] = []
+    for source in ranks:  # what each would send
+        with contextlib.suppress(ValueError, TypeError):
+            source.learn(lambda part: asked.append(part))
+    for source in ranks:
+        source.learn(lambda _: sum(asked))
+        assert source.learned == {0: 12, 1: 11, 3: 10}
+
+
+def test_a_stream_is_known_by_its_content(shards: Path, tmp_path: Path) -> None:
+    """Another set whose shards have the same names is another set."""
+    copy = shutil.copytree(shards, tmp_path / "copy")
+    one, same_again = (open_data(path, mode="stream").info.identity for path in (shards, copy))
+    assert one == same_again
+    document = json.loads((copy / "index.json").read_text())
+    document["shards"][0]["sha256"] = "0" * 64
+    (copy / "index.json").write_text(json.dumps(document))
+    assert open_data(copy, mode="stream").info.identity != one
+    (copy / "index.json").unlink()
+    bare = open_data(f"{copy}/shard-{{000000..000008}}.tar", mode="stream", num_classes=3)
+    (copy / "shard-000000.tar").write_bytes((shards / "shard-000001.tar").read_bytes() + bytes(512))
+    other = open_data(f"{copy}/shard-{{000000..000008}}.tar", mode="stream", num_classes=3)
+    assert bare.info.identity != other.info.identity
+    assert bare.former_identity == other.former_identity  # runs from before go on
 
 
 def test_over_http_with_and_without_an_index(shards: Path, web) -> None:
