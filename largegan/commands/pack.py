@@ -37,19 +37,25 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
     add("--window", type=read_window, metavar="LO,HI", help="stored values that become black and "
         "white, for images of more than 8 bits (default: all their type can hold)")  # fmt: skip
-    add("--depth", type=int, default=8, help="bits that are stored: 8 (default), or 16 as PNG")
+    add(
+        "--depth",
+        type=int,
+        choices=(8, 16),
+        default=8,
+        help="bits that are stored: 8 (default), or 16 as PNG",
+    )
     add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
-    add("--side-by-side", metavar="left|right", help="pack pairs that lie side by side in one "
+    add("--side-by-side", choices=("left", "right"), help="pack pairs that lie side by side in one "
         "picture; the half named is image a, the source")  # fmt: skip
     add("--channels-b", type=int, help="channels of b in pairs (default: as --channels)")
     add("--latents", type=float, metavar="SCALE", help="pack latents, seen times SCALE")
     add("--labels", default="auto", help="auto (default), folder, file or none")
     add("--label-field", metavar="NAME", help="which label, where images have several: "
         "coarse_labels, a column, a key of .json")  # fmt: skip
-    add("--split", help="train, val, test or all, of a set with such parts (default: train, where "
-        "the format knows its parts)")  # fmt: skip
+    add("--split", choices=("train", "val", "test", "all"),
+        help="of a set with such parts (default: train, where the format knows them)")  # fmt: skip
     add("--class-names", type=lambda text: text.split(","), help="A,B,C in the order of labels")
     add("--compact-labels", action="store_true", help="renumber so that no class is empty")
     add("--seed", type=int, default=0, help="of the random order (default: 0)")

@@ -91,6 +91,8 @@ class DataConfig:
     """Stored values of 16-bit or float images that become black and white, such as [0, 4095]."""
     depth: Literal[8, 16] = 8
     """Bits per channel that images are packed with; 16 keeps those of deep images."""
+    decoded: Literal["no", "memory", "disk"] = "no"
+    """Keep decoded images of a set that fits: in memory, or in cache_dir on a local disk."""
     may_change: bool = False
     """Resume also on images that are not those of the checkpoint: some were added, or left out."""
     allow_pipe: bool = False

@@ -33,7 +33,6 @@ from largegan.files.output import faults, new_folder, release, reserve, shown, w
 from largegan.files.photos import BadImage
 
 VERSION = 1  # of what copies hold; another one packs again
-ENV_FOLDER = "LARGEGAN_CACHE"
 LOSSLESS_UP_TO = 128  # pixels of a side: PNG costs little there, and JPEG shows in scores
 Size = tuple[int, int]  # height and width
 
@@ -73,20 +72,13 @@ class Copy:
     notes: tuple[str, ...]
 
 
-def default_folder() -> Path:
-    """Where copies are kept unless data.cache_dir says otherwise."""
-    home = os.environ.get(ENV_FOLDER)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) if home else Path(base) / "largegan"
-
-
-def copy_in_cache(source: Path, wanted: Wanted, folder: Path | None = None) -> Copy:
+def copy_in_cache(source: Path, wanted: Wanted, folder: Path) -> Copy:
     """Shards of the images in `source`, which are packed unless they have been before.
 
     One process of a machine packs while the others wait. Raises DataError, ConfigError,
     EnvironmentFault.
     """
-    folder = (folder or default_folder()) / "packed"
+    folder = folder / "packed"
     seen = _digest([VERSION, repr(wanted), *_stats(source)])
     known = folder / f"{seen}.json"
     with faults(folder, "choose another data.cache_dir"):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from largegan.data.decode import decode_into
+from largegan.data.decoded import DecodedCache
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, SIZE_B, Index
 from largegan.data.latents import decode_latent_into
 from largegan.data.policy import SkipPolicy
@@ -44,6 +45,7 @@ class IndexedSource:
                 "image_b": (OFFSET_B, index.channels_b),
             }
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self.decoded: DecodedCache | None = None
         policy.total = self.info.count + policy.lost
         policy.check()
 
@@ -73,7 +75,7 @@ class IndexedSource:
         for k, (shard, row) in enumerate(zip(shards.tolist(), rows, strict=True)):
             outs = [batch[k] for batch in pixels]
             try:
-                self._decode(shard, row, outs)
+                self._fill(int(indices[k]), shard, row, outs)
             except DataError as error:
                 indices[k] = self._replace(int(indices[k]), outs, error)
         labels = np.maximum(self._entries[indices, LABEL], 0)
@@ -104,6 +106,14 @@ class IndexedSource:
                     error = another
             self.policy.skip(candidate, error)
         raise DataError(f"no readable sample was found in {REPLACEMENTS} tries; {error}")
+
+    def _fill(self, index: int, shard: int, row: list[int], outs: list[np.ndarray]) -> None:
+        """The images of one sample, decoded now or before; raises DataError."""
+        if self.decoded is not None and self.decoded.load(index, outs):
+            return
+        self._decode(shard, row, outs)
+        if self.decoded is not None:
+            self.decoded.store(index, outs)
 
     def _decode(self, shard: int, row: list[int], outs: list[np.ndarray]) -> None:
         """The images of one sample, into their places; raises DataError."""
@@ -154,7 +164,8 @@ class IndexedSource:
         return found
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_maps": OrderedDict()}  # maps do not travel to spawned workers
+        # Maps do not travel to workers that are spawned.
+        return {**self.__dict__, "_maps": OrderedDict(), "decoded": None}
 
 
 def check_files(index: Index, paths: list[Path], *, policy: SkipPolicy) -> None:

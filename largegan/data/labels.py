@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from largegan.data.account import Account
-from largegan.data.parts import part_of
+from largegan.data.parts import DOMAINS, part_of
 from largegan.errors import ConfigError, DataError
 from largegan.files.documents import parse_document, text_of
 from largegan.files.output import shown
@@ -75,6 +75,11 @@ def labels_of_folders(
 
 def _ask_about_parts(classes: list[str], source: object) -> None:
     """Folders that are called train and val are parts of a set, and no classes."""
+    if set(classes) <= {name for names, part in DOMAINS.items() if part for name in names}:
+        raise ConfigError(
+            f"{source} holds {' and '.join(classes)}, which are two domains for translation and no "
+            "classes; unpack it and give the folder, or say --labels folder if they are classes"
+        )
     if all(part_of(name) for name in classes):
         raise ConfigError(
             f"{source} holds {' and '.join(classes)}, which look like the parts of a set and not "

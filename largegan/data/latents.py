@@ -14,6 +14,7 @@ from largegan.data.decode import NPY_START
 from largegan.data.formats.folder import originals_of_tree, tree_of
 from largegan.data.formats.npz import labels_of, mapped_array
 from largegan.data.originals import Originals, Request
+from largegan.data.stacks import LABEL_ARRAYS, called
 from largegan.errors import ConfigError, DataError
 from largegan.files.arrays import Header, Npz, read_array, read_header
 from largegan.files.output import shown
@@ -60,10 +61,12 @@ def open_latents(source: Path, request: Request) -> Originals:
     if source.suffix != ".npz" or not source.is_file():
         raise DataError(f"{source} is neither a folder of .npy files nor an .npz; convert it first")
     with Npz(source) as arrays:
+        names = [name for name in arrays.entries if name == ARRAY]
         latents, _ = mapped_array(
-            arrays, (ARRAY,), request.scratch, what="latent", check=_check_layout
+            arrays, names, request.scratch, what="latent", check=_check_layout
         )
-        classes = labels_of(arrays, len(latents), request, "latents")
+        label = request.field or next(iter(called(arrays.entries, LABEL_ARRAYS)), None)
+        classes = labels_of(arrays, label, len(latents), request, "latents")
     names = [f"latent {i} of {source.name}" for i in range(len(latents))]
     return Originals(names, lambda i: np.array(latents[i]), classes)
 

@@ -8,23 +8,12 @@ import numpy as np
 from largegan.data.account import Account
 from largegan.data.formats import open_originals
 from largegan.data.originals import Originals, Request
-from largegan.data.parts import part_of
+from largegan.data.parts import DOMAINS, part_of
 from largegan.data.tree import files_below, images_among
 from largegan.errors import ConfigError, DataError
 from largegan.files import photos
 from largegan.files.output import shown
 from largegan.files.photos import BadImage
-
-DOMAINS = {  # the folders of both domains -> the part that they are, if they say so
-    ("a", "b"): None,
-    ("A", "B"): None,
-    ("trainA", "trainB"): "train",
-    ("train_A", "train_B"): "train",
-    ("testA", "testB"): "test",
-    ("test_A", "test_B"): "test",
-    ("valA", "valB"): "val",
-    ("val_A", "val_B"): "val",
-}
 
 
 def domain_folders(source: Path, split: str | None = None) -> tuple[Path, Path] | None:

@@ -12,6 +12,16 @@ WORDS = {
     "test": ("test", "testing", "eval", "t10k"),
 }
 SPLITS = (*WORDS, "all")
+DOMAINS = {  # the folders of both domains -> the part that they are, if they say so
+    ("a", "b"): None,
+    ("A", "B"): None,
+    ("trainA", "trainB"): "train",
+    ("train_A", "train_B"): "train",
+    ("testA", "testB"): "test",
+    ("test_A", "test_B"): "test",
+    ("valA", "valB"): "val",
+    ("val_A", "val_B"): "val",
+}
 
 
 def part_of(word: str) -> str | None:

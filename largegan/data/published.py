@@ -17,6 +17,7 @@ from largegan.data.index import (
     with_entries,
 )
 from largegan.data.policy import SkipPolicy
+from largegan.data.reading import Reading
 from largegan.data.remote import fetch_bytes, local_path, open_stream, scheme_of
 from largegan.data.scan import Sample
 from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
@@ -116,16 +117,12 @@ def cached_shards(
 def streamed_source(
     shards: list[str],
     published: Published | None,
-    *,
-    labels: bool,
+    reading: Reading,
     policy: SkipPolicy,
-    cache_dir: str | None,
-    num_classes: int | None,
-    world: int,
 ) -> StreamedSource:
     """Shards to read front to back; without an index the first sample says what they hold."""
     urls = published.urls() if published else shards
-    check_shard_count(len(urls), world)
+    check_shard_count(len(urls), reading.world)
     odd = published and (published.index.channels_b or published.index.latent_scale)
     if odd or (published and published.index.depth != 8):
         raise ConfigError(
@@ -136,8 +133,8 @@ def streamed_source(
         info = published.index.info()
         counts = [shard.count for shard in published.index.shards]
     else:
-        info, counts = _info_of_first(urls, cache_dir, labels=labels, num_classes=num_classes), None
-    if not labels:
+        info, counts = _info_of_first(urls, reading), None
+    if not reading.labels:
         info = dataclasses.replace(info, num_classes=0, class_names=(), label_counts=())
     names = [url.rpartition("/")[2] for url in urls]
     info = dataclasses.replace(info, identity=_identity(map(repr, _facts(urls, published))))
@@ -146,7 +143,7 @@ def streamed_source(
         urls,
         policy,
         counts=counts,
-        cache_dir=cache_dir,
+        cache_dir=reading.cache_dir,
         former_identity=_identity(names),
     )
 
@@ -165,10 +162,8 @@ def _facts(urls: list[str], published: Published | None) -> Iterator[tuple]:
         yield url.rpartition("/")[2], local_path(url).stat().st_size if local else None
 
 
-def _info_of_first(
-    urls: list[str], cache_dir: str | None, *, labels: bool, num_classes: int | None
-) -> DataInfo:
-    sample = _first_sample(urls[0], cache_dir)
+def _info_of_first(urls: list[str], reading: Reading) -> DataInfo:
+    sample = _first_sample(urls[0], reading.cache_dir)
     if sample.image_b is not None:
         raise ConfigError(
             f"{urls[0]} holds pairs, which are read by index; publish the index beside the shards "
@@ -181,12 +176,12 @@ def _info_of_first(
             f"member {sample.name} in shard {urls[0]} {error}; the first image has to be readable "
             "when there is no index, so replace it and pack again"
         ) from error
-    if labels and sample.label is not None and num_classes is None:
+    if reading.labels and sample.label is not None and reading.num_classes is None:
         raise ConfigError(
             f"{urls[0]} has labels, but without an index the number of classes is not known; set "
             "num_classes, set labels to false, or publish the index beside the shards"
         )
-    classes = (num_classes or 0) if labels else 0
+    classes = (reading.num_classes or 0) if reading.labels else 0
     return DataInfo(None, channels, height, width, classes, (), (), "")
 
 

@@ -1,16 +1,35 @@
 """Many images in one array: which axis is which, and the classes that lie beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from largegan.data.labels import whole
+from largegan.data.parts import part_of
 from largegan.errors import DataError
 from largegan.files.arrays import Header
 
-IMAGE_ARRAYS = ("images", "image", "imgs", "img", "x", "data", "arr_0", "x_train", "train_x")
-LABEL_ARRAYS = ("labels", "label", "y", "targets", "target", "classes", "class", "arr_1",
-                "y_train", "train_y", "fine_labels", "coarse_labels")  # fmt: skip
+IMAGE_ARRAYS = ("images", "image", "imgs", "img", "x", "data", "arr_0")
+LABEL_ARRAYS = (
+    "labels", "label", "y", "targets", "target", "classes", "class", "arr_1", "fine_labels",
+    "coarse_labels",
+)  # fmt: skip
+
+
+def called(names: Iterable[str], wanted: tuple[str, ...]) -> list[str]:
+    """The names that mean one of the words, in the order of these: `train_images` are images."""
+    names = list(names)
+    exact = [name for word in wanted for name in names if PurePosixPath(name).name.lower() == word]
+    loose = [name for word in wanted for name in names if word in _words(name)]
+    return list(dict.fromkeys([*exact, *loose]))
+
+
+def _words(name: str) -> set[str]:
+    """`train/x`, `train_img` and `x_train` are images of the part train."""
+    base = PurePosixPath(name).name.lower()
+    first, last = base.partition("_")[0], base.rpartition("_")[2]
+    return {first, last} if part_of(first) or part_of(last) else {base}
 
 
 def layout(header: Header, what: str, *, windowed: bool) -> Callable[[np.ndarray], np.ndarray]:

@@ -24,6 +24,7 @@ from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
+from largegan.data.reading import Reading
 from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
@@ -286,7 +287,7 @@ def open_image_set(
             f"{plain} is not a checkpoint: truncation, classes and standing are for drawing"
         )
     if is_shards(plain):
-        source = open_data(plain, mode="indexed")
+        source = open_data(plain, Reading(mode="indexed"))
         if not hasattr(source, "read"):
             raise ConfigError(f"{plain} holds no images; give shards of images")
         numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count

@@ -1,6 +1,7 @@
 """The data of a run: opened as the configuration says, seen as the recipe reads them."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from largegan.data import DataInfo, Domains, framed, open_for
 from largegan.data.in_place import Wanted, copy_in_cache, is_packed
 from largegan.data.originals import Request
 from largegan.data.pairs import domain_folders
+from largegan.data.reading import Reading
 from largegan.data.streaming import StreamedSource
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError, DataError
@@ -32,20 +34,18 @@ def open_source(
     """What the `data` group names; images that are no shards yet are packed, or with `pack` false
     refused. Raises `DataError`, or `ConfigError` where both do not fit."""
     path, path_b = shards_of(data, recipe, pack=pack)
-    return open_for(
-        recipe.reads,
-        path,
-        path_b,
-        paired=recipe.paired,
-        labels=data.labels,
-        num_classes=data.num_classes,
-        on_error=data.on_error,
-        max_skip_fraction=data.max_skip_fraction,
-        cache_dir=data.cache_dir,
-        allow_pipe=data.allow_pipe,
-        mode=data.mode,
+    reading = reading_of(data, world=world, rank=rank)
+    return open_for(recipe.reads, path, path_b, reading, paired=recipe.paired)
+
+
+def reading_of(data: "DataConfig | Namespace", *, world: int = 1, rank: int = 0) -> Reading:
+    """The settings that concern reading, by their names."""
+    settings = {field.name for field in dataclasses.fields(Reading)} & vars(data).keys()
+    return Reading(
+        **{name: getattr(data, name) for name in settings},
         world=world,
         rank=rank,
+        neighbors=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
 
 
@@ -90,8 +90,7 @@ def _packed(path: str, wanted: Wanted, data: "DataConfig | Namespace", *, pack: 
         return path
     if not pack:
         raise DataError(f"{path} is not packed yet")
-    folder = None if data.cache_dir is None else Path(data.cache_dir)
-    copy = copy_in_cache(Path(path), wanted, folder)
+    copy = copy_in_cache(Path(path), wanted, reading_of(data).folder)
     for sentence in copy.notes:  # of the process that packed
         print(sentence, flush=True)
     return str(copy.path)

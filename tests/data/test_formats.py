@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,14 @@ def test_the_test_part_is_left_out_and_said(tool, tmp_path: Path) -> None:
     assert "1 left out" in said
     code, _, err = tool("pack", source, tmp_path / "none", "--split", "val")
     assert code == 2 and "no part 'val'; it has test and train" in err
+
+
+def test_domains_in_a_zip_are_no_classes(tool, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "horse2zebra.zip", "w") as archive:
+        for name in ("trainA", "trainB", "testA", "testB"):
+            archive.writestr(f"horse2zebra/{name}/a.png", writers.FILES[0])
+    code, _, err = tool("pack", tmp_path / "horse2zebra.zip", tmp_path / "out")
+    assert code == 2 and "two domains for translation and no classes; unpack it" in err
 
 
 def test_parts_in_folders_are_asked_about(tool, tmp_path: Path) -> None:

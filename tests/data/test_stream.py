@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from largegan.data import Stream, open_data
+from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
 
 WORLDS, WORKERS = (1, 2, 4, 8), (0, 1, 3)
@@ -127,7 +128,7 @@ def test_images_and_labels_belong_together(shards: Path) -> None:
 
 
 def test_unlabelled_reading(shards: Path) -> None:
-    source = open_data(shards, labels=False)
+    source = open_data(shards, Reading(labels=False))
     assert source.info.num_classes == 0 and source.info.label_counts == ()
     assert not source.read(np.arange(20))["label"].any()
 

@@ -76,6 +76,13 @@ def npz(path: Path) -> Path:
     return path
 
 
+def keras_npz(path: Path) -> Path:
+    """As mnist.npz, and with other names medmnist's, has it."""
+    test = {"x_test": IMAGES[:3], "y_test": np.zeros(3, np.uint8)}
+    np.savez(path, **test, x_train=IMAGES, y_train=np.array(LABELS, np.uint8)[:, None])
+    return path
+
+
 def lsun(root: Path) -> Path:
     """One image behind each key, no labels."""
     return lmdb(root, {f"{i:040x}": webp(image) for i, image in enumerate(IMAGES)})
@@ -284,6 +291,7 @@ SOURCES = {
         for style in ("plain", "dots", "backslashes", "ids", "numbers", "stems")
     },
     "npz": ("npz", lambda p: npz(p.with_suffix(".npz")), [], []),
+    "npz keras": ("npz", lambda p: keras_npz(p.with_suffix(".npz")), [], []),
     "lsun": ("lmdb", lsun, [], None),
     "lmdb file": ("lmdb", lambda p: lsun(p) / "data.mdb", [], None),
     "lmdb with labels": ("lmdb", labelled_lmdb, [], []),

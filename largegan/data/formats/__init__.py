@@ -48,6 +48,7 @@ FORMATS = {
     "listing": Format("a CSV of paths and labels", listing.recognizes, listing.read),
     "folder": Format("a folder of images", folder.recognizes, folder.read),
 }
+PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def format_of(source: Path) -> str:
@@ -59,6 +60,8 @@ def format_of(source: Path) -> str:
         raise DataError(f"{shown(source)} does not exist; give {known()}") from fault
     except OSError as fault:
         raise DataError(f"{shown(source)} cannot be read ({reason(fault)})") from fault
+    if found is None and source.name.lower().endswith(PACKED):
+        raise DataError(f"{shown(source)} is a packed archive; unpack it and give the folder")
     if found is None:
         raise DataError(f"{shown(source)} is no set of images that is known; give {known()}")
     return found

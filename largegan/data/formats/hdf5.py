@@ -9,7 +9,7 @@ import numpy as np
 from largegan.data.apart import Findings, spilled
 from largegan.data.originals import Item, Originals, Request
 from largegan.data.parts import chosen
-from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, class_numbers, layout
+from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
 from largegan.errors import DataError
 from largegan.files.archives import RATIO, SUSPECT
 from largegan.files.arrays import Header
@@ -40,7 +40,11 @@ def _items(source: Path, request: Request, findings: Findings) -> Iterator[Item]
             names = chosen(_datasets(file), request.split, findings.account, where=shown(source))
             datasets = {name: file[name] for name in names}
             name = _images_among(datasets, source)
-            labels = _labels_of(name, datasets, source, request)
+            label = _label_name(name, datasets, source, request)
+            count = len(datasets[name])
+            labels = label and _labels_of(label, datasets[label], count, source)
+            unused = [key for key in datasets if key not in (name, label)]
+            findings.account.leave("datasets that are neither images nor their labels", *unused)
             images = _images(datasets[name], f"{name} of {shown(source)}", request)
             for i, image in enumerate(images):
                 yield Item(f"image {i} of {source.name}", image, labels and labels[i])
@@ -59,13 +63,8 @@ def _datasets(file: Any) -> list[str]:
 
 def _images_among(datasets: dict[str, Any], source: Path) -> str:
     """The dataset that is called as images are, or the only one that could hold some."""
-    by_name = [
-        key
-        for word in IMAGE_ARRAYS
-        for key in datasets
-        if _words(key) & {word} and (_is_stack(datasets[key]) or _is_files(datasets[key]))
-    ]
-    possible = by_name[:1] or [k for k, d in datasets.items() if _is_stack(d) or _is_files(d)]
+    images = [key for key, found in datasets.items() if _is_stack(found) or _is_files(found)]
+    possible = called(images, IMAGE_ARRAYS)[:1] or images
     if len(possible) != 1:
         what = "several datasets of images" if possible else "no dataset of images"
         raise DataError(
@@ -73,12 +72,6 @@ def _images_among(datasets: dict[str, Any], source: Path) -> str:
             f"images are called {', '.join(IMAGE_ARRAYS)}"
         )
     return possible[0]
-
-
-def _words(key: str) -> set[str]:
-    """`train/x`, `train_img` and `x_train` are images of the part train."""
-    base = PurePosixPath(key).name.lower()
-    return {base, base.rpartition("_")[2], base.partition("_")[0]}
 
 
 def _is_stack(dataset: Any) -> bool:
@@ -91,21 +84,23 @@ def _is_files(dataset: Any) -> bool:
     return dataset.ndim == 1 and kind is not None and kind in (bytes, np.dtype(np.uint8))
 
 
-def _labels_of(
+def _label_name(
     images: str, datasets: dict[str, Any], source: Path, request: Request
-) -> list[Any] | None:
-    """The labels that lie in the group of the images, or None."""
+) -> str | None:
+    """The dataset of labels in the group of the images, or the one that is asked for."""
     group = PurePosixPath(images).parent
-    near = {k: d for k, d in datasets.items() if PurePosixPath(k).parent == group and k != images}
-    if request.field is not None:
-        name = next((k for k in datasets if request.field in (k, PurePosixPath(k).name)), None)
-        if name is None:
-            raise DataError(f"{shown(source)} has no dataset {shown(request.field)} of labels")
-    else:
-        name = next((k for word in LABEL_ARRAYS for k in near if word in _words(k)), None)
-    if name is None or request.labels == "none":
+    near = [k for k in datasets if PurePosixPath(k).parent == group and k != images]
+    if request.labels == "none":
         return None
-    labels, count = datasets[name], len(datasets[images])
+    if request.field is None:
+        return next(iter(called(near, LABEL_ARRAYS)), None)
+    name = next((k for k in datasets if request.field in (k, PurePosixPath(k).name)), None)
+    if name is None:
+        raise DataError(f"{shown(source)} has no dataset {shown(request.field)} of labels")
+    return name
+
+
+def _labels_of(name: str, labels: Any, count: int, source: Path) -> list[Any]:
     _refuse_lies(labels, f"{name} of {shown(source)}")
     values = labels[()]
     if values.dtype.kind in "OSU":

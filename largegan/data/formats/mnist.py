@@ -54,7 +54,10 @@ def read(source: Path, request: Request) -> Originals:
     for file in files:
         images = read_idx(folder / file, dimensions=3)
         stacks.append(images)
-        labels += _labels(folder, file, len(images))
+        found = _labels(folder, file, len(images))
+        if found[:1] == [None]:
+            account.leave("labels: there is no file of them beside", file)
+        labels += found
         names += [f"image {i} of {file}" for i in range(len(images))]
     if len({stack.shape[1:] for stack in stacks}) > 1:
         raise DataError(f"the files of {shown(source)} hold images of different sizes")

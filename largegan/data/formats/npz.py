@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from largegan.data.account import Account
 from largegan.data.originals import Originals, Request
-from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, class_numbers, layout
+from largegan.data.parts import chosen
+from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 from largegan.files.archives import DamagedMember, damaged_members
 from largegan.files.arrays import Npz, read_header
@@ -25,40 +27,46 @@ def read(source: Path, request: Request) -> Originals:
     """Images of an npz, through a memory map: the whole array may be larger than memory."""
     if request.labels in ("folder", "file"):
         raise ConfigError(f"{source} is an npz; its labels are auto or none")
+    account = Account()
     with Npz(source) as arrays:
+        there = chosen(arrays.entries, request.split, account, where=shown(source))
         check = partial(layout, windowed=request.windowed)
         images, member = mapped_array(
-            arrays, IMAGE_ARRAYS, request.scratch, what="image", check=check
+            arrays, called(there, IMAGE_ARRAYS), request.scratch, what="image", check=check
         )
         images = check(arrays.header(member), member)(images)
-        classes = labels_of(arrays, len(images), request)
+        label = request.field or next(iter(called(there, LABEL_ARRAYS)), None)
+        classes = labels_of(arrays, label, len(images), request)
+    unused = [name for name in there if name not in (member, label)]
+    account.leave("arrays that are neither images nor their labels", *unused)
     names = [f"image {i} of {source.name}" for i in range(len(images))]
-    return Originals(names, lambda i: np.array(images[i]), classes)
+    return Originals(names, lambda i: np.array(images[i]), classes, account=account)
 
 
-def labels_of(arrays: Npz, count: int, request: Request, what: str = "images") -> list[int] | None:
-    """Class numbers of an npz, None where it has none; raises DataError."""
-    name = request.field or arrays.first(LABEL_ARRAYS)
+def labels_of(
+    arrays: Npz, name: str | None, count: int, request: Request, what: str = "images"
+) -> list[int] | None:
+    """Class numbers in an array, None where there is none; raises DataError."""
     if name is None or request.labels == "none":
         return None
     return class_numbers(arrays.array(name), count, name, where=arrays.path, what=what)
 
 
 def mapped_array(
-    arrays: Npz, wanted: tuple[str, ...], scratch: Path, *, what: str, check: Callable
+    arrays: Npz, names: list[str], scratch: Path, *, what: str, check: Callable
 ) -> tuple[np.ndarray, str]:
-    """The first array that has one of these names, memory-mapped, and its name.
+    """The first of the arrays with these names, memory-mapped, and its name.
 
     ``check(header, sentence's beginning)`` refuses what cannot be used before anything is
     unpacked; ``scratch`` gets a copy, images.npy; ``what`` an item is called. Raises DataError.
     """
-    name = arrays.first(wanted)
-    if name is None:
+    if not names:
         raise DataError(
             f"{arrays.path} has no {what} array; it holds "
             f"{shown(', '.join(arrays.entries)) or 'nothing'}, and {what}s are called "
-            f"{', '.join(wanted)}"
+            f"{', '.join(IMAGE_ARRAYS) if what == 'image' else f'{what}s'}"
         )
+    name = names[0]
     check(arrays.header(name), f"array {name} of {arrays.path}")
     return _mapped(arrays, name, scratch), name
 

@@ -1,7 +1,9 @@
 """Parquet with image bytes and a label column; Hugging Face's `image: {bytes, path}` too."""
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from largegan.files.extras import extra
 from largegan.files.output import shown
 
 START = b"PAR1"
-FOLDERS = ("", "data", "default", "train")
+FOLDERS, MOST_FOLDERS = ("data", "default", "train"), 64
 IMAGES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes")
 LABELS = ("label", "labels", "class", "cls", "fine_label", "target", "category", "coarse_label")
 AT_ONCE = 64  # rows
@@ -40,7 +42,11 @@ def recognizes(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(file for name in FOLDERS for file in (path / name).glob("*.parquet"))
+    with os.scandir(path) as entries:
+        inside = list(islice((entry.name for entry in entries if entry.is_dir()), MOST_FOLDERS))
+    if len(inside) == MOST_FOLDERS:  # class folders of images
+        inside = [name for name in inside if name in FOLDERS]
+    return sorted(file for name in ("", *inside) for file in (path / name).glob("*.parquet"))
 
 
 def read(source: Path, request: Request) -> Originals:
@@ -118,9 +124,10 @@ def _bytes_of(value: Any, root: Path) -> bytes | None:
     """The file's bytes of a cell, from the path beside them where there are none."""
     if not isinstance(value, dict):
         return value
-    path = value.get("path")
-    if value["bytes"] is None and path and (root / path).is_file():
-        return read_bounded(root / path, LARGEST_MEMBER, "leave it out")
+    place = PurePosixPath(value.get("path") or "/")
+    inside = not place.is_absolute() and ".." not in place.parts
+    if value["bytes"] is None and inside and (root / place).is_file():
+        return read_bounded(root / place, LARGEST_MEMBER, "leave it out")
     return value["bytes"]
 
 
