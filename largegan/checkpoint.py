@@ -94,6 +94,7 @@ class Spec(msgspec.Struct):
     width: Side
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+    condition_dim: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
 
 
 Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]

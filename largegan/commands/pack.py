@@ -56,6 +56,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "coarse_labels, a column, a key of .json")  # fmt: skip
     add("--split", choices=("train", "val", "test", "all"),
         help="of a set with such parts (default: train, where the format knows them)")  # fmt: skip
+    add("--label-vectors", action="store_true",
+        help="labels are numbers, or lists of as many for each image, and no classes")  # fmt: skip
     add("--class-names", type=lambda text: text.split(","), help="A,B,C in the order of labels")
     add("--compact-labels", action="store_true", help="renumber so that no class is empty")
     add("--seed", type=int, default=0, help="of the random order (default: 0)")
@@ -124,6 +126,7 @@ def request(arguments: argparse.Namespace):
         class_names=tuple(arguments.class_names or ()),
         compact_labels=arguments.compact_labels,
         side_by_side=arguments.side_by_side,
+        vectors=arguments.label_vectors,
     )
 
 
@@ -171,10 +174,11 @@ def pack_one(arguments: argparse.Namespace, source: Path, out: Path, *, shown_as
     for sentence in (*packed.account.sentences(), *packed.notes):
         print(f"note: {sentence}", file=sys.stderr)
     index = packed.index
+    kinds = "classes" if index.conditions is None else "labels that are vectors"
     what = "pairs" if index.channels_b else "latents" if index.latent_scale else "images"
     print(
         f"{shown_as}: {sum(s.count for s in index.shards)} {what} of {index.height}x"
-        f"{index.width}x{index.channels}, {index.num_classes or 'no'} classes, "
+        f"{index.width}x{index.channels}, {index.num_classes or 'no'} {kinds}, "
         f"{len(index.shards)} shard(s), {sum(s.bytes for s in index.shards) / 1e6:.1f} MB, "
         f"{len(packed.skipped)} skipped, {packed.account.count} left out"
     )

@@ -81,6 +81,8 @@ class DataConfig:
     """Of images that are packed for training: the part of the set, where it has parts."""
     label_field: Name | None = None
     """Of images that are packed for training: which label, where they have several."""
+    label_vectors: bool = False
+    """Of images that are packed for training: labels are numbers, or lists of as many."""
     side_by_side: Literal["left", "right"] | None = None
     """Images hold a pair, as facades' do: the half that is the source (image a)."""
     fit: Literal["center-crop", "stretch", "pad"] = "center-crop"

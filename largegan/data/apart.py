@@ -60,7 +60,7 @@ def spilled(source: Path, read: Reader, request: Request) -> Originals:
         data = images[start : start + size].tobytes()
         return data if dtype is None else np.frombuffer(data, dtype).reshape(shape)
 
-    return Originals(names, load, classes.numbers, classes.names, account)
+    return Originals(names, load, account=account).labelled(classes)
 
 
 def _apart(source: Path, work: Callable[[], dict]) -> dict:

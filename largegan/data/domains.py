@@ -100,6 +100,7 @@ def both(a: DataInfo, b: DataInfo) -> DataInfo:
         num_classes=0,
         class_names=(),
         label_counts=(),
+        condition_dim=0,
         identity=f"{a.identity}+{b.identity}",
         channels_b=b.channels,
     )

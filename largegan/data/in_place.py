@@ -129,7 +129,9 @@ def _pack(source: Path, wanted: Wanted, folder: Path) -> Copy:
         originals, _ = opened(source, preparation, request, channels_b=wanted.channels_b)
         look = look_at(originals, source)
         how = _how(look, wanted, preparation, source)
-        digest = _digest([VERSION, look.digest, *map(repr, how), originals.labels])
+        digest = _digest(
+            [VERSION, look.digest, *map(repr, how), originals.labels, originals.vectors]
+        )
         target = folder / digest
         if (target / INDEX_NAME).is_file():
             return Copy(target, ())

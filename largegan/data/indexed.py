@@ -33,7 +33,7 @@ class IndexedSource:
     def __init__(self, index: Index, locate: Callable[[int], Path], *, policy: SkipPolicy):
         self.info = index.info()
         self.counts = np.array([shard.count for shard in index.shards])
-        self.policy = policy
+        self.policy, self.conditions = policy, index.conditions
         self._shards = index.shards
         self._locate = locate
         self._starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])

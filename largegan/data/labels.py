@@ -6,6 +6,7 @@ vectors, several per image) is refused and never cut down to a number.
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ CLASS_COLUMNS = (
     "label", "class", "category", "target", "cls", "label_id", "class_id", "class_name", "labels",
 )  # fmt: skip
 LARGEST_CLASS = 1 << 20
+VECTORS = "--label-vectors (data.label_vectors), if labels are numbers"
 REMEDY = "it holds pairs of file name and class"
 
 
@@ -37,6 +39,7 @@ class Labels(NamedTuple):
 
     numbers: list[int] | None
     names: list[str]
+    vectors: list[tuple[float, ...]] | None = None  # what the numbers stand for, unless classes
 
 
 class DatasetJson(msgspec.Struct):
@@ -89,7 +92,13 @@ def _ask_about_parts(classes: list[str], source: object) -> None:
 
 
 def labels_of_file(
-    text: bytes, images: list[str], *, where: str, account: Account, field: str | None = None
+    text: bytes,
+    images: list[str],
+    *,
+    where: str,
+    account: Account,
+    field: str | None = None,
+    vectors: bool = False,
 ) -> Labels:
     """Labels from dataset.json or labels.csv. Raises DataError."""
     if where.endswith(".json"):
@@ -105,7 +114,8 @@ def labels_of_file(
     account.leave(
         f"labels of {where}, whose files are not there", *sorted(table.keys() - set(keys))
     )
-    return numbered([table[key] for key in keys], images, where=where)
+    values = [table[key] for key in keys]
+    return (vectors_of if vectors else numbered)(values, images, where=where)
 
 
 def _matched(images: list[str], table: dict[str, Any]) -> list[str | None]:
@@ -171,14 +181,48 @@ def numbered(values: list[Any], images: list[str], *, where: str) -> Labels:
     return Labels([number[str(value)] for value in values], [shown(n, 255) for n in names])
 
 
+MOST_NUMBERS = 4096  # of a vector
+
+
+def vectors_of(values: list[Any], images: list[str], *, where: str) -> Labels:
+    """Labels that are numbers, or as many numbers for each image: rows of a table of them.
+
+    Raises DataError for anything else.
+    """
+    found = [_vector(value) for value in values]
+    for name, value, vector in zip(images, values, found, strict=True):
+        if vector is None or len(vector) != len(found[0] or ()) or len(vector) > MOST_NUMBERS:
+            raise DataError(
+                f"{where} gives {shown(name)} the label {shown(value, 60)}; as vectors, labels are "
+                "as many finite numbers for every image"
+            )
+    table = sorted({vector for vector in found if vector is not None})
+    row = {vector: i for i, vector in enumerate(table)}
+    return Labels([row[vector] for vector in found if vector is not None], [], table)
+
+
+def _vector(value: Any) -> tuple[float, ...] | None:
+    """3 -> (3.0,), [0, 1.5] and "0 1.5" -> (0.0, 1.5); None for what holds no numbers."""
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    parts = value if isinstance(value, list | tuple) else [value]
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if numbers and all(map(math.isfinite, numbers)) else None
+
+
 def _refuse_no_class(value: Any, sentence: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
         raise DataError(
-            f"{sentence}, which is no class; give every image one whole number or one name"
+            f"{sentence}, which is no class; give every image one whole number or one name, or "
+            f"say {VECTORS}"
         )
     if whole(value) is None and _is_number(value):
         raise DataError(
-            f"{sentence}, which is no class; classes are whole numbers from 0 on, or names"
+            f"{sentence}, which is no class; classes are whole numbers from 0 on, or names; or say "
+            f"{VECTORS}"
         )
 
 
@@ -240,33 +284,36 @@ def read_table(
     if not rows:
         return []
     heading = _is_heading(rows)
-    path, label = _columns(rows[0], where, field) if heading else (0, min(1, len(rows[0]) - 1))
+    path, labels = _columns(rows[0], where, field) if heading else (0, [1][: len(rows[0]) - 1])
     if field is not None and not heading:
         raise DataError(f"{where} has no first row that names its columns, such as {field!r}")
     rows = rows[1:] if heading else rows
-    odd = next((row for row in rows if len(row) <= max(path, label)), None)
+    odd = next((row for row in rows if len(row) <= max([path, *labels])), None)
     odd = odd or next((row for row in rows if not heading and len(row) > 2), None)
     if odd is not None:
         raise DataError(
             f"{where} has a row of {len(odd)} columns ({shown(','.join(odd), 60)}); give two, the "
             "file and its class, or a first row that calls them path and label"
         )
-    return [(row[path], row[label] if label != path else None) for row in rows]
+    return [(row[path], " ".join(row[i] for i in labels) if labels else None) for row in rows]
 
 
-def _columns(heading: list[str], where: str, field: str | None) -> tuple[int, int]:
-    """Which columns are the file and its class; the same one where there is no class."""
+def _columns(heading: list[str], where: str, field: str | None) -> tuple[int, list[int]]:
+    """Which columns are the file and its class, or all that `field` names, with commas."""
     words = [word.lower() for word in heading]
     path = next((i for i, word in enumerate(words) if word in PATH_COLUMNS), 0)
-    wanted = CLASS_COLUMNS if field is None else (field.lower(),)
-    label = next((i for i, w in enumerate(words) if w in wanted and i != path), None)
+    wanted = CLASS_COLUMNS if field is None else tuple(field.lower().split(","))
+    labels = [i for i, word in enumerate(words) if word in wanted and i != path]
+    if field is not None and len(wanted) > 1 and len(labels) == len(wanted):
+        return path, labels
+    label = labels[0] if labels else None
     others = [i for i in range(len(words)) if i != path]
     if label is None and (field is not None or len(others) > 1):
         raise DataError(
             f"{where} has the columns {shown(', '.join(heading))}, and it is not clear which is "
             "the class; name one as the label's field"
         )
-    return path, label if label is not None else (others[0] if others else path)
+    return path, [label] if label is not None else others
 
 
 def _is_heading(rows: list[list[str]]) -> bool:

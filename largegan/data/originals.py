@@ -5,14 +5,14 @@ only be read front to back goes through `apart.spilled` first.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from largegan.data.account import Account
-from largegan.data.labels import Labels, numbered
+from largegan.data.labels import Labels, numbered, vectors_of
 from largegan.data.parts import SPLITS
 from largegan.errors import ConfigError
 
@@ -31,6 +31,7 @@ class Request:
         class_names: names in the order of labels, instead of those of the source.
         compact_labels: renumber so that no class is empty.
         side_by_side: pictures hold a pair; "left" or "right" is the half that is image a.
+        vectors: labels are numbers, or lists of as many of them, and no classes.
         windowed: it is known which values are black and white, so arrays may hold floats.
         scratch: a folder for what has to be unpacked first; it goes when the work is done.
     """
@@ -41,6 +42,7 @@ class Request:
     class_names: tuple[str, ...] = ()
     compact_labels: bool = False
     side_by_side: str | None = None
+    vectors: bool = False
     windowed: bool = False
     scratch: Path = Path()
 
@@ -75,6 +77,11 @@ class Originals:
     labels: list[int] | None = None
     class_names: list[str] = field(default_factory=list)
     account: Account = field(default_factory=Account)
+    vectors: list[tuple[float, ...]] | None = None  # what the labels stand for, unless classes
+
+    def labelled(self, found: Labels) -> "Originals":
+        """These images with other labels."""
+        return replace(self, labels=found.numbers, class_names=found.names, vectors=found.vectors)
 
 
 def classes_of(
@@ -91,5 +98,7 @@ def classes_of(
     """
     if request.labels == "none" or all(value is None for value in values):
         return Labels(None, [])
+    if request.vectors:
+        return vectors_of(values, names, where=where)
     found = numbered(values, names, where=where)
     return Labels(found.numbers, found.names or list(class_names or ()))

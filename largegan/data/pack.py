@@ -165,6 +165,10 @@ def _with_classes(originals: Originals, request: Request, source: Path) -> Origi
             raise ConfigError("the source has no labels, so classes cannot be named or renumbered")
         return originals
     names = originals.class_names
+    if originals.vectors is not None and (request.class_names or compact):
+        raise ConfigError(
+            "labels that are vectors have no names or numbers; leave those options out"
+        )
     if compact:
         used = sorted(set(labels))
         number = {label: i for i, label in enumerate(used)}
@@ -308,5 +312,6 @@ def _index_of(
         channels_b=how[1].channels if len(how) == 2 else 0,
         latent_scale=how[0].scale if isinstance(how[0], LatentPreparation) else 0.0,
         depth=getattr(how[0], "depth", 8),
+        conditions=None if originals.vectors is None else np.array(originals.vectors, np.float32),
         made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
     )

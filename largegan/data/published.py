@@ -8,12 +8,14 @@ from pathlib import Path
 from largegan.data.cache import cached
 from largegan.data.decode import BadImage, image_shape
 from largegan.data.index import (
+    CONDITIONS,
     INDEX_NAME,
     DataInfo,
     Index,
     entries_name,
     parse_entries,
     parse_index,
+    with_conditions,
     with_entries,
 )
 from largegan.data.policy import SkipPolicy
@@ -110,8 +112,18 @@ def cached_shards(
         with path.open("rb") as file:
             size = path.stat().st_size
             entries.append(parse_entries(file, size, name=url, shard=shard))
-    index = with_entries(published.index, entries)
+    index = with_entries(_with_conditions(published, cache_dir), entries)
     return index, CachedShards(Published(published.base, index), cache_dir)
+
+
+def _with_conditions(published: Published, cache_dir: str) -> Index:
+    """The index with the vectors that labels stand for, if they do."""
+    if published.index.conditions is None:
+        return published.index
+    url = f"{published.base}/{CONDITIONS}"
+    path = cached(url, cache_dir, opener=lambda: open_stream(url))
+    with path.open("rb") as file:
+        return with_conditions(published.index, file, path.stat().st_size, name=url)
 
 
 def streamed_source(
@@ -123,11 +135,11 @@ def streamed_source(
     """Shards to read front to back; without an index the first sample says what they hold."""
     urls = published.urls() if published else shards
     check_shard_count(len(urls), reading.world)
-    odd = published and (published.index.channels_b or published.index.latent_scale)
-    if odd or (published and published.index.depth != 8):
+    info = published.index.info() if published else None
+    if info and (info.channels_b or info.latent_scale or info.depth != 8 or info.condition_dim):
         raise ConfigError(
-            "pairs, latents and images of 16 bits are read by index; set cache_dir to a folder "
-            "that keeps copies"
+            "pairs, latents, images of 16 bits and labels that are vectors are read by index; set "
+            "cache_dir to a folder that keeps copies"
         )
     if published:
         info = published.index.info()

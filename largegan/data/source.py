@@ -131,6 +131,10 @@ def _join(indexes: list[Index]) -> Index:
                     f"the folders given do not match: {field} is {ours} in one and {theirs} in "
                     "another; pack them alike"
                 )
+    if any(i.conditions is not None for i in indexes):
+        raise DataError(
+            "labels that are vectors are read from one folder; pack the images together"
+        )
     return dataclasses.replace(
         first,
         shards=tuple(s for i in indexes for s in i.shards),

@@ -131,6 +131,7 @@ def _with_knowledge(index: Index, old: Index | None, account: Account) -> Index:
         index,
         num_classes=old.num_classes if index.num_classes else 0,
         class_names=old.class_names if index.num_classes else (),
+        conditions=old.conditions if index.num_classes else None,
         packed_random=old.packed_random,
         made=old.made,
     )

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from jsonargparse import Namespace
 
 from largegan.data import DataInfo, Domains, framed, open_for
@@ -106,6 +108,7 @@ def wanted_of(data: "DataConfig | Namespace") -> Wanted:
             split=data.split,
             field=data.label_field,
             side_by_side=data.side_by_side,
+            vectors=data.label_vectors,
         ),
         resolution=data.resolution,
         resize=data.resize,
@@ -123,6 +126,22 @@ def share_counts(source: "Source | Domains", world: World) -> None:
     for part in (source.a, source.b) if isinstance(source, Domains) else (source,):
         if isinstance(part, StreamedSource):
             part.learn(add_up(world))
+
+
+def check_vectors(name: str, recipe: type[Recipe], spec: DataSpec) -> None:
+    """Refuses labels that are vectors for a recipe that knows classes only."""
+    if spec.condition_dim and not recipe.vectors:
+        raise ConfigError(
+            f"recipe {name} knows classes, and the labels of the data are vectors of "
+            f"{spec.condition_dim}; use stylegan2, stylegan3 or r3gan, or data.labels false"
+        )
+
+
+def give_conditions(recipe: Recipe, source: "Source | Domains") -> None:
+    """Tells networks that take vectors what the labels of the data stand for."""
+    table = getattr(source, "conditions", None)
+    if table is not None and recipe.vectors:
+        recipe.conditions.fill(torch.from_numpy(np.array(table)))
 
 
 def check_latents(name: str, recipe: type[Recipe], spec: DataSpec) -> None:
@@ -153,6 +172,7 @@ def spec_of(data: "DataConfig | Namespace", source: "Source | Domains") -> DataS
         info.num_classes,
         info.channels_b,
         info.latent_scale,
+        info.condition_dim,
     )
 
 

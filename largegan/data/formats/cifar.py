@@ -72,7 +72,7 @@ def read(source: Path, request: Request) -> Originals:
     classes = classes_of(
         labels, names, request, where=shown(source), class_names=_class_names(folder, field)
     )
-    return Originals(names, lambda i: pixels[i], classes.numbers, classes.names, account)
+    return Originals(names, lambda i: pixels[i], account=account).labelled(classes)
 
 
 def _dictionary(path: Path) -> dict[str, Any]:

@@ -82,10 +82,11 @@ def originals_of_tree(
             where=f"{where}/{table}",
             account=account,
             field=request.field,
+            vectors=request.vectors,
         )
     elif labels in ("folder", "auto"):
         found = _labels_of_folders(tree, root, images, forced=labels != "auto")
-    return Originals(images, lambda i: tree.read(images[i]), found.numbers, found.names, account)
+    return Originals(images, lambda i: tree.read(images[i]), account=account).labelled(found)
 
 
 def _part(images: list[str], split: str | None, tree: Tree) -> tuple[str, list[str]]:

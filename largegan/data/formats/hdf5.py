@@ -42,7 +42,7 @@ def _items(source: Path, request: Request, findings: Findings) -> Iterator[Item]
             name = _images_among(datasets, source)
             label = _label_name(name, datasets, source, request)
             count = len(datasets[name])
-            labels = label and _labels_of(label, datasets[label], count, source)
+            labels = label and _labels_of(label, datasets[label], count, source, request)
             unused = [key for key in datasets if key not in (name, label)]
             findings.account.leave("datasets that are neither images nor their labels", *unused)
             images = _images(datasets[name], f"{name} of {shown(source)}", request)
@@ -100,13 +100,15 @@ def _label_name(
     return name
 
 
-def _labels_of(name: str, labels: Any, count: int, source: Path) -> list[Any]:
+def _labels_of(name: str, labels: Any, count: int, source: Path, request: Request) -> list[Any]:
     _refuse_lies(labels, f"{name} of {shown(source)}")
     values = labels[()]
     if values.dtype.kind in "OSU":
         if values.shape != (count,):
             raise DataError(f"{shown(source)} has {count} images and labels {list(values.shape)}")
         return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
+    if request.vectors and len(values) == count:
+        return values.reshape(count, -1).tolist()
     return class_numbers(values, count, name, where=shown(source))
 
 

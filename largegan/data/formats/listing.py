@@ -48,7 +48,7 @@ def read(source: Path, request: Request) -> Originals:
                 "in the folder of the table"
             ) from fault
 
-    return Originals(names, load, classes.numbers, classes.names, account)
+    return Originals(names, load, account=account).labelled(classes)
 
 
 def _found(folder: Path, name: str) -> Path:

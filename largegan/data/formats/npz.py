@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from largegan.data.account import Account
+from largegan.data.labels import Labels, vectors_of
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import chosen
 from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
@@ -40,16 +41,21 @@ def read(source: Path, request: Request) -> Originals:
     unused = [name for name in there if name not in (member, label)]
     account.leave("arrays that are neither images nor their labels", *unused)
     names = [f"image {i} of {source.name}" for i in range(len(images))]
-    return Originals(names, lambda i: np.array(images[i]), classes, account=account)
+    found = Originals(names, lambda i: np.array(images[i]), account=account)
+    return found.labelled(classes)
 
 
 def labels_of(
     arrays: Npz, name: str | None, count: int, request: Request, what: str = "images"
-) -> list[int] | None:
-    """Class numbers in an array, None where there is none; raises DataError."""
+) -> Labels:
+    """Class numbers, or vectors, in an array, if there is one; raises DataError."""
     if name is None or request.labels == "none":
-        return None
-    return class_numbers(arrays.array(name), count, name, where=arrays.path, what=what)
+        return Labels(None, [])
+    values = arrays.array(name)
+    if request.vectors and len(values) == count:
+        rows = values.reshape(count, -1).tolist()
+        return vectors_of(rows, [name] * count, where=shown(arrays.path))
+    return Labels(class_numbers(values, count, name, where=arrays.path, what=what), [])
 
 
 def mapped_array(

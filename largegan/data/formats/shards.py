@@ -67,7 +67,7 @@ def read(source: Path, request: Request) -> Originals:
             file.seek(offset)
             return file.read(size)
 
-    return Originals(names, load, classes.numbers, classes.names, account)
+    return Originals(names, load, account=account).labelled(classes)
 
 
 def _samples(
