@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,9 @@ from largegan.data.account import examples
 from largegan.data.cache import locked
 from largegan.data.decode import JPEG_START
 from largegan.data.formats.shards import trains_as_is
-from largegan.data.index import INDEX_NAME
+from largegan.data.index import INDEX_NAME, parse_index
 from largegan.data.originals import Originals, Request
-from largegan.data.pack import DEFAULT, Layout, fill, opened
+from largegan.data.pack import DEFAULT, Layout, Packed, fill, opened
 from largegan.data.prepare import Preparation, size_of
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError, DataError, EnvironmentFault
@@ -95,8 +95,17 @@ def copy_in_cache(source: Path, wanted: Wanted, folder: Path) -> Copy:
 def _remembered(known: Path, folder: Path) -> Path | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = folder / Path(json.loads(known.read_text())["copy"]).name
-        return found if (found / INDEX_NAME).is_file() else None
+        return found if _is_whole(found) else None
     return None
+
+
+def _is_whole(copy: Path) -> bool:
+    """Whether all shards of a copy are there, as long as they were written."""
+    try:
+        index = parse_index((copy / INDEX_NAME).read_bytes(), where=str(copy))
+        return all((copy / s.name).stat().st_size == s.bytes for s in index.shards)
+    except (OSError, DataError):
+        return False
 
 
 def _stats(source: Path) -> Iterator[list]:
@@ -129,38 +138,44 @@ def _pack(source: Path, wanted: Wanted, folder: Path) -> Copy:
         originals, _ = opened(source, preparation, request, channels_b=wanted.channels_b)
         look = look_at(originals, source)
         how = _how(look, wanted, preparation, source)
-        digest = _digest(
-            [VERSION, look.digest, *map(repr, how), originals.labels, originals.vectors]
-        )
-        target = folder / digest
-        if (target / INDEX_NAME).is_file():
-            return Copy(target, ())
-        with new_folder(target) as partial:
-            packed = fill(
-                partial,
-                originals,
-                how,
-                Layout(on_error=wanted.on_error, threads=2),
-                progress=lambda items, n: tqdm(items, "packing", n, unit="img", disable=None),
-            )
-    except EnvironmentFault:
-        if (target / INDEX_NAME).is_file():  # another machine with the same disk was faster
-            return Copy(target, ())
-        raise
+        labels = originals.labels, originals.vectors, originals.class_names
+        target = folder / _digest([VERSION, look.digest, *map(repr, how), labels])
+        packed = None if _is_whole(target) else _fill(target, originals, how, wanted)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         release(scratch)
+    return Copy(target, () if packed is None else tuple(_account(packed, source, target)))
+
+
+def _fill(target: Path, originals: Originals, how: list, wanted: Wanted) -> Packed | None:
+    """Packs into a new folder; None where another machine with the same disk was faster."""
+    layout = Layout(on_error=wanted.on_error, threads=2)
+    shutil.rmtree(target, ignore_errors=True)  # what is there is not whole
+    try:
+        with new_folder(target) as partial:
+            return fill(partial, originals, how, layout, progress=_bar)
+    except EnvironmentFault:
+        if _is_whole(target):
+            return None
+        raise
+
+
+def _bar(items: Iterable, total: int) -> Iterable:
+    return tqdm(items, "packing", total, unit="img", disable=None)
+
+
+def _account(packed: Packed, source: Path, target: Path) -> Iterator[str]:
+    """What was packed, and what was left out and why."""
     index = packed.index
-    return Copy(
-        target,
-        (
-            f"packed {sum(s.count for s in index.shards)} images of {shown(source)} at "
-            f"{index.height}x{index.width} into {target}, {len(packed.skipped)} skipped, "
-            f"{packed.account.count} left out",
-            *(f"  skipped: {sentence}" for sentence in packed.skipped),
-            *(f"  {sentence}" for sentence in (*packed.account.sentences(), *packed.notes)),
-        ),
+    yield (
+        f"packed {sum(s.count for s in index.shards)} images of {shown(source)} at "
+        f"{index.height}x{index.width} into {target}, {len(packed.skipped)} skipped, "
+        f"{packed.account.count} left out"
     )
+    for sentence in packed.skipped:
+        yield f"  skipped: {sentence}"
+    for sentence in (*packed.account.sentences(), *packed.notes):
+        yield f"  {sentence}"
 
 
 @dataclasses.dataclass

@@ -53,9 +53,21 @@ def _part_within(folder: Path, split: str | None) -> Path:
 def open_pairs(source: Path, request: Request) -> Originals:
     """Pairs of a source: of its halves, or of its two folders. Raises DataError, ConfigError."""
     if request.side_by_side is not None:
+        _ask_about_parts(source, request)
         whole = open_originals(source, dataclasses.replace(request, labels="none"))
         return _halved(whole, left=request.side_by_side == "left")
     return _of_folders(source, request)
+
+
+def _ask_about_parts(source: Path, request: Request) -> None:
+    """Facades have the folders train, val and test: all of them are not meant by no word."""
+    inside = source.iterdir() if source.is_dir() else ()
+    parts = sorted(p.name for p in inside if p.is_dir() and part_of(p.name))
+    if len(parts) > 1 and request.split is None:
+        raise ConfigError(
+            f"{shown(source)} holds {' and '.join(parts)}; choose one with --split "
+            f"{part_of(parts[-1])} (data.split), or say --split all"
+        )
 
 
 def _halved(whole: Originals, *, left: bool) -> Originals:

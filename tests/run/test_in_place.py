@@ -69,6 +69,14 @@ def test_packed_once_by_content(opened, tmp_path: Path, capsys) -> None:
     assert opened(tmp_path / "elsewhere")[0].info.identity == more.info.identity
 
 
+def test_a_copy_that_lost_a_shard_is_packed_again(opened, tmp_path: Path) -> None:
+    first, _ = opened(writers.folder(tmp_path / "source"))
+    next(copies(tmp_path)[0].glob("*.tar")).unlink()
+    again, _ = opened(tmp_path / "source")
+    assert again.read(np.arange(COUNT))["image"].shape[0] == COUNT
+    assert again.info.identity == first.info.identity
+
+
 def test_nothing_is_left_of_a_failure(opened, tmp_path: Path) -> None:
     source = writers.folder(tmp_path / "source")
     (source / "ant/bad.png").write_bytes(b"not an image")
@@ -154,6 +162,13 @@ def test_pairs_side_by_side(opened, tmp_path: Path, half: str) -> None:
     assert np.array_equal(b, right if half == "left" else left)
     with pytest.raises(ConfigError, match="for recipes that learn from them"):
         opened(tmp_path / "s", "gan", side_by_side=half)
+    for part in ("train", "val"):
+        (tmp_path / "facades" / part).mkdir(parents=True)
+        shutil.copy(tmp_path / "s" / "x.png", tmp_path / "facades" / part / f"{part}.png")
+    with pytest.raises(ConfigError, match=r"holds train and val; choose one with --split"):
+        opened(tmp_path / "facades", "pix2pix", side_by_side=half)
+    facades, _ = opened(tmp_path / "facades", "pix2pix", side_by_side=half, split="train")
+    assert facades.info.count == 1
     with pytest.raises(ConfigError, match="side_by_side left or right"):
         opened(tmp_path / "s", "pix2pix")
 
