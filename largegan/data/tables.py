@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import PurePosixPath
 
 from largegan.errors import DataError
@@ -29,6 +30,9 @@ def read_table(
     plain_text = text_of(text)
     first = plain_text.partition("\n")[0]
     parted = max(",;\t", key=first.count)
+    if not first.count(parted) and where.endswith((".txt", ".lst")):  # "path class", as Caffe's
+        plain_text = re.sub(r"(?m)[ ]+(\S+)[ ]*$", r"\t\1", plain_text)
+        parted = "\t"
     try:
         reader = csv.reader(io.StringIO(plain_text, newline=""), delimiter=parted)
         rows = [[cell.strip() for cell in row] for row in reader if any(row)]

@@ -263,6 +263,21 @@ def listing(root: Path, *, heading: list[str] | None, style: str = "relative") -
     return table
 
 
+def text_list(root: Path) -> Path:
+    """`train.txt` of Caffe's times."""
+    folder(root, inside="with spaces")
+    paths = [f"with spaces/{NAMES[LABELS[i]]}/{i:04d}.png" for i in range(COUNT)]
+    lines = [f"{path} {NAMES[LABELS[i]]}" for i, path in enumerate(paths)]
+    (root / "train.txt").write_text("\n".join(lines))
+    return root / "train.txt"
+
+
+def npz_in_a_folder(root: Path) -> Path:
+    root.mkdir()
+    npz(root / "download.npz")
+    return root
+
+
 def foreign_shards(root: Path, *, label: str) -> Path:
     """Two shards of somebody else's."""
     beside = {
@@ -345,6 +360,8 @@ SOURCES = {
         )
         for style in ("relative", "absolute", "quoted", "bom", "tabs", "ids")
     },
+    "text list": ("listing", lambda p: text_list(p), [], NAMES),
+    "npz in a folder": ("npz", lambda p: npz_in_a_folder(p), [], []),
     "csv bare": ("listing", lambda p: listing(p, heading=None), [], NAMES),
     "csv of three columns": (
         "listing",

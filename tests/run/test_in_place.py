@@ -1,6 +1,7 @@
 """Images as they are, given as data.path: packed once, by content, and found again."""
 
 import dataclasses
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from largegan.config.schema import DataConfig
 from largegan.data import Domains
+from largegan.data.in_place import Wanted, copy_in_cache
 from largegan.errors import ConfigError, DataError
 from largegan.recipes import recipe_class
 from largegan.run.data import open_source, spec_of
@@ -67,6 +69,24 @@ def test_packed_once_by_content(opened, tmp_path: Path, capsys) -> None:
     shutil.rmtree(copies(tmp_path)[0])
     shutil.rmtree(copies(tmp_path)[0])
     assert opened(tmp_path / "elsewhere")[0].info.identity == more.info.identity
+
+
+def test_one_of_several_processes_packs(tmp_path: Path) -> None:
+    """The others wait, and read what it made."""
+    source = writers.folder(tmp_path / "source")
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+
+    def work() -> None:
+        copy = copy_in_cache(source, Wanted(), tmp_path / "cache")
+        told.put((str(copy.path), len(copy.notes)))
+
+    ranks = [context.Process(target=work) for _ in range(3)]
+    for rank in ranks:
+        rank.start()
+    found = [told.get(timeout=60) for _ in ranks]
+    assert len({path for path, _ in found}) == 1 == len(copies(tmp_path))
+    assert sorted(notes for _, notes in found) == [0, 0, 1]
 
 
 def test_a_copy_that_lost_a_shard_is_packed_again(opened, tmp_path: Path) -> None:

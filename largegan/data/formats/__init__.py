@@ -8,6 +8,7 @@ take it. The first row that recognizes a path reads it, so what is more particul
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from largegan.data.formats import (
@@ -60,6 +61,8 @@ def format_of(source: Path) -> str:
         raise DataError(f"{shown(source)} does not exist; give {known()}") from fault
     except OSError as fault:
         raise DataError(f"{shown(source)} cannot be read ({reason(fault)})") from fault
+    if found == "folder" and (only := _only_file(source)) is not None:
+        return format_of(only)
     if found is None and source.name.lower().endswith(PACKED):
         raise DataError(f"{shown(source)} is a packed archive; unpack it and give the folder")
     if found is None:
@@ -69,7 +72,18 @@ def format_of(source: Path) -> str:
 
 def open_originals(source: Path, request: Request) -> Originals:
     """Images of a path by number, whatever format they are in. Raises DataError, ConfigError."""
-    return FORMATS[format_of(source)].read(source, request)
+    name = format_of(source)
+    if name != "folder" and FORMATS["folder"].recognizes(source):
+        source = _only_file(source) or source
+    return FORMATS[name].read(source, request)
+
+
+def _only_file(folder: Path) -> Path | None:
+    """The one file of a folder, where it is a set of images by itself: a downloaded .h5 or .zip."""
+    inside = list(islice((p for p in folder.iterdir() if p.name[0] != "."), 2))
+    if len(inside) != 1 or not inside[0].is_file():
+        return None
+    return inside[0] if any(row.recognizes(inside[0]) for row in FORMATS.values()) else None
 
 
 def known() -> str:

@@ -65,6 +65,8 @@ def read(source: Path, request: Request) -> Originals:
         batch = _dictionary(folder / file)
         pixels = _pixels(batch.get("data"), folder / file)
         field = field or next((name for name in LABELS if name in batch), None)
+        others = [f"{name} of {file}" for name in LABELS if name in batch and name != field]
+        account.leave("other labels (--label-field chooses)", *others)
         images.append(pixels)
         labels += _labels(batch, field, len(pixels), folder / file)
         names += [f"image {i} of {file}" for i in range(len(pixels))]

@@ -76,6 +76,9 @@ def _rows(root: Path, name: str, request: Request, findings: Findings) -> Iterat
     with parquet.ParquetFile(root / name, pre_buffer=False) as file:
         _refuse_lies(file.metadata, shown(root / name))
         image, label = _columns(file.schema_arrow, shown(root / name), request)
+        others = [f"{key} of {name}" for key in LABELS if key in file.schema_arrow.names]
+        others = [key for key in others if label and not key.startswith(f"{label} of ")]
+        findings.account.leave("other columns of labels (--label-field chooses)", *others)
         findings.class_names = findings.class_names or _class_names(file.schema_arrow, label)
         columns, row = [image] + ([label] if label else []), 0
         for batch in file.iter_batches(AT_ONCE, columns=columns):
