@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 def folder_alone(words: list[str]) -> Namespace:
     """`largegan train FOLDER`: the configuration of the preset that suits it; one rank says why."""
     from largegan.cost.dry_run import duration
-    from largegan.run.advice import suggest
+    from largegan.run.suggestion import suggest
 
     suggestion = suggest(words)
     config = parse(suggestion.words)

@@ -11,7 +11,7 @@ from largegan.config.parse import parse
 from largegan.config.presets import ADVICE, presets
 from largegan.cost.dry_run import duration
 from largegan.recipes import recipe_class
-from largegan.run import advice
+from largegan.run import suggestion as advice
 from largegan.run.data import open_source, spec_of
 from tests.data import writers
 from tests.data.conftest import picture, png
