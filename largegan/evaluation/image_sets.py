@@ -311,6 +311,7 @@ def images_of_source(source: Any, framing: Framing, *, count: int | None, path: 
 
     Raises ConfigError for data that cannot be read by number.
     """
+    source = getattr(source, "source", source)  # the whole, where a part of it is trained on
     if not hasattr(source, "apart"):
         raise ConfigError(f"{path} cannot be read again by number; set evaluate.reference")
     about: dict[str, Any] = {"kind": "shards", "path": path, "part": ""}

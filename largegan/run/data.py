@@ -139,7 +139,8 @@ def check_vectors(name: str, recipe: type[Recipe], spec: DataSpec) -> None:
 
 def give_conditions(recipe: Recipe, source: "Source | Domains") -> None:
     """Tells networks that take vectors what the labels of the data stand for."""
-    table = getattr(source, "conditions", None)
+    whole = getattr(source, "source", source)  # where a part of it is trained on
+    table = getattr(whole, "conditions", None)
     if table is not None and recipe.vectors:
         recipe.conditions.fill(torch.from_numpy(np.array(table)))
 
