@@ -13,6 +13,7 @@ from largegan.ranges import (
     Fraction,
     Images,
     Name,
+    PixelValue,
     Place,
     PositiveWeight,
     Processes,
@@ -89,7 +90,7 @@ class DataConfig:
     """How images are packed that do not have the shape of resolution."""
     channels: Literal[1, 3, 4] = 3
     """Channels that images are packed with: 1 grey, 3 color, 4 with alpha."""
-    window: list[float] | None = None
+    window: list[PixelValue] | None = None
     """Stored values of 16-bit or float images that become black and white, such as [0, 4095]."""
     depth: Literal[8, 16] = 8
     """Bits per channel that images are packed with; 16 keeps those of deep images."""

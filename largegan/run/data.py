@@ -100,8 +100,8 @@ def _packed(path: str, wanted: Wanted, data: "DataConfig | Namespace", *, pack: 
 
 def wanted_of(data: "DataConfig | Namespace") -> Wanted:
     """How images that are packed for training are stored."""
-    if data.window is not None and len(data.window) != 2:
-        raise ConfigError(f"data.window is {data.window}; give two values, black and white")
+    if data.window is not None and (len(data.window) != 2 or data.window[0] >= data.window[1]):
+        raise ConfigError(f"data.window is {data.window}; give two values, black and then white")
     return Wanted(
         request=Request(
             labels="auto" if data.labels else "none",

@@ -213,6 +213,9 @@ def test_sixteen_bits_stay(opened, tmp_path: Path) -> None:
         assert seen.dtype.is_floating_point and seen.abs().max() <= 1
         errors[name] = np.abs(np.sort(seen.reshape(2, -1).numpy(), 0) - wanted).max()
     assert errors["deep"] < 1 / 65535 + 1e-6 < 1 / 300 < errors["shallow"] < 1 / 255 + 1e-6
+    for window in ([1.0], [3000.0, 1000.0]):
+        with pytest.raises(ConfigError, match="two values, black and then white"):
+            opened(tmp_path / "s", window=window)
     copy = next(p for p in copies(tmp_path) if '"depth": 16' in (p / "index.json").read_text())
     assert verify(str(copy)).faults == []
     (copy / "index.json").unlink()
