@@ -95,7 +95,8 @@ def declared_spec(config: Namespace) -> tuple[DataSpec, str]:
     classes = (data.num_classes or 0) if data.labels else 0
     spec = DataSpec(3, *[side or UNKNOWN_RESOLUTION] * 2, classes, pairs)
     why = "as the configuration says" if side else "ASSUMED: set data.resolution, data.num_classes"
-    return spec, f"{described(spec)} ({why}; {data.path} is not here)"
+    state = "not packed yet" if os.path.exists(data.path) else "not here"
+    return spec, f"{described(spec)} ({why}; {data.path} is {state})"
 
 
 def described(spec: DataSpec) -> str:

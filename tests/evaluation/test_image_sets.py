@@ -11,6 +11,7 @@ from PIL import Image
 
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.image_sets import open_image_set, split_path
+from tests.data.writers import GREY, IMAGES, LABELS, SOURCES
 from tests.evaluation.images import picture, save
 
 
@@ -180,3 +181,16 @@ def test_labels_of_fakes_follow_the_data(counts, first):
 
 def test_labels_of_classes_of_one_size_come_in_turn():
     assert labels_of((5, 5, 5), range(7)) == [0, 1, 2, 0, 1, 2, 0]
+
+
+SCORED = ["lsun", "hdf5 nhwc", "cifar-10", "mnist", "parquet", "csv absolute", "npz keras"]
+
+
+@pytest.mark.parametrize("case", SCORED)
+def test_every_format_is_scored_as_it_is(tmp_path, case):
+    name, write, _, _ = SOURCES[case]
+    images = open_image_set(str(write(tmp_path / "source")), labels=case != "lsun")
+    wanted = np.repeat(GREY[..., None], 3, 3) if name == "mnist" else IMAGES
+    assert {x.tobytes() for x in pixels(images)} == {x.tobytes() for x in wanted}
+    if case != "lsun":
+        assert sorted(images.labels()) == sorted(LABELS)

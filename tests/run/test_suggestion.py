@@ -76,6 +76,12 @@ def test_a_folder_alone_trains_and_goes_on(tmp_path: Path, monkeypatch, capsys) 
     assert train.main(["mine", "--train.total_nimg", "16", *few]) == 0
     said = capsys.readouterr().out
     assert "resuming from" in said and "packed" not in said.replace("cache/packed", "")
+    (tmp_path / "mine/ant/more.png").write_bytes(png(picture(50)))
+    more = ["mine", "--train.total_nimg", "24", *few]
+    assert train.main(more) == 3
+    assert "set data.may_change true to go on with images" in capsys.readouterr().err
+    assert train.main([*more, "--data.may_change", "true"]) == 0
+    assert "the data have changed (images before: 12, now: 13)" in capsys.readouterr().out
 
 
 def test_a_folder_of_something_else_is_a_sentence(tmp_path: Path, capsys) -> None:
