@@ -9,21 +9,27 @@ import contextlib
 import faulthandler
 import json
 import multiprocessing
+import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 from tqdm import tqdm
 
 from largegan.data.account import Account
 from largegan.data.originals import Item, Originals, Request, classes_of
 from largegan.errors import DataError, EnvironmentFault, UserError
+from largegan.files.archives import RATIO, SUSPECT
 from largegan.files.output import faults, shown
 
 IMAGES = "spilled.bin"
 SPARE = 64 << 20  # bytes that stay free on the disk
+LEAST_SECONDS, SLOWEST = 20, 1 << 20  # of a processor, for any file, and bytes in one more
+MEMORY = 4 << 30  # bytes, besides what the process has
 
 
 @dataclass
@@ -42,7 +48,9 @@ def spilled(source: Path, read: Reader, request: Request) -> Originals:
 
     Nothing that `read` does but what it yields and notes reaches this process.
     """
-    found = _apart(source, lambda: _spill(read, request.scratch))
+    size = _size(source)
+    most = SUSPECT + RATIO * size
+    found = _apart(source, size, lambda: _spill(read, request.scratch, most))
     account = Account(found["left_out"])
     if not found["names"]:
         raise DataError(
@@ -63,13 +71,19 @@ def spilled(source: Path, read: Reader, request: Request) -> Originals:
     return Originals(names, load, account=account).labelled(classes)
 
 
-def _apart(source: Path, work: Callable[[], dict]) -> dict:
+def _size(source: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [source] if source.is_file() else source.rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def _apart(source: Path, size: int, work: Callable[[], dict]) -> dict:
     """What `work` returns in a child; its errors, or its sudden end, become errors here."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return work()
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_report, args=(work, theirs), daemon=True)
+    child = context.Process(target=_report, args=(work, theirs, size), daemon=True)
     child.start()
     theirs.close()
     try:
@@ -77,8 +91,8 @@ def _apart(source: Path, work: Callable[[], dict]) -> dict:
     except EOFError:
         child.join()
         raise DataError(
-            f"{shown(source)} is damaged: the library that reads it crashed (exit code "
-            f"{child.exitcode}); fetch it again"
+            f"{shown(source)} is damaged: the library that reads it {_end(child.exitcode)}; fetch "
+            "it again"
         ) from None
     finally:
         child.join(timeout=10)
@@ -88,8 +102,30 @@ def _apart(source: Path, work: Callable[[], dict]) -> dict:
     return json.loads(content)
 
 
-def _report(work: Callable[[], dict], pipe) -> None:
+def _end(code: int | None) -> str:
+    """How a child ended that has said nothing."""
+    if code == -signal.SIGXCPU:
+        return "did not come to an end"
+    return f"crashed (exit code {code})"
+
+
+def _bound(size: int) -> None:
+    """In the child: as much time of a processor and memory as a sound file of `size` bytes needs.
+
+    Damaged files make libraries go round in circles, or ask for all memory.
+    """
+    memory = psutil.Process().memory_info()
+    for kind, most in (
+        (resource.RLIMIT_CPU, LEAST_SECONDS + size // SLOWEST),
+        (resource.RLIMIT_DATA, getattr(memory, "data", memory.vms) + MEMORY),
+    ):
+        _, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
+
+
+def _report(work: Callable[[], dict], pipe, size: int) -> None:
     """In the child: the result as text, or the error that a person should read."""
+    _bound(size)
     faulthandler.disable()  # a crash is told in a sentence, by the parent
     with contextlib.redirect_stdout(None):
         try:
@@ -102,8 +138,11 @@ def _report(work: Callable[[], dict], pipe) -> None:
         pipe.close()
 
 
-def _spill(read: Reader, scratch: Path) -> dict:
-    """Writes all images to one file; returns where they lie, and their names and labels."""
+def _spill(read: Reader, scratch: Path, most: int) -> dict:
+    """Writes all images to one file; returns where they lie, and their names and labels.
+
+    Raises DataError for more than `most` bytes.
+    """
     findings, place = Findings(), scratch / IMAGES
     names, places, labels, start = [], [], [], 0
     with faults(place), place.open("wb") as out:
@@ -112,6 +151,8 @@ def _spill(read: Reader, scratch: Path) -> dict:
             data = np.ascontiguousarray(item.image).tobytes() if array else bytes(item.image)
             if not len(names) % 1000:
                 _check_room(scratch, len(data))
+            if start + len(data) > most:
+                raise DataError(f"{item.name} is past the {most} bytes that its file could hold")
             out.write(data)
             kind = (item.image.dtype.str, list(item.image.shape)) if array else (None, None)
             places.append((start, len(data), *kind))

@@ -28,6 +28,8 @@ def read_table(
     the column of classes. Raises DataError.
     """
     plain_text = text_of(text)
+    if "\0" in plain_text:
+        raise DataError(f"{where} holds bytes that are no text; {REMEDY}")
     first = plain_text.partition("\n")[0]
     parted = max(",;\t", key=first.count)
     if not first.count(parted) and where.endswith((".txt", ".lst")):  # "path class", as Caffe's

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from largegan.data import open_data
+from largegan.data import apart, open_data
 from largegan.data.apart import Findings, spilled
 from largegan.data.formats import FORMATS, format_of, open_originals
 from largegan.data.originals import Item, Request
@@ -158,6 +158,36 @@ def test_a_reader_that_crashes_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"x\.mdb is damaged: the library .* \(exit code -11\)"):
         spilled(tmp_path / "x.mdb", crash, Request(scratch=tmp_path))
+
+
+def test_a_reader_that_never_ends_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    def spin(findings: Findings):
+        yield Item("a", b"x")
+        while True:
+            pass
+
+    monkeypatch.setattr(apart, "LEAST_SECONDS", 1)
+    with pytest.raises(DataError, match=r"x\.mdb is damaged: the library .* come to an end"):
+        spilled(tmp_path / "x.mdb", spin, Request(scratch=tmp_path))
+
+
+def test_a_reader_that_repeats_itself_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    def repeat(findings: Findings):
+        while True:
+            yield Item("a", bytes(1000))
+
+    monkeypatch.setattr(apart, "SUSPECT", 5000)
+    with pytest.raises(DataError, match="a is past the 5000 bytes that its file could hold"):
+        spilled(tmp_path / "x.mdb", repeat, Request(scratch=tmp_path))
+
+
+def test_a_reader_that_wants_all_memory_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    def hoard(findings: Findings):
+        yield Item("a", bytes(1 << 30))
+
+    monkeypatch.setattr(apart, "MEMORY", 1 << 28)
+    with pytest.raises(DataError, match="needs more memory than there is"):
+        spilled(tmp_path / "x.mdb", hoard, Request(scratch=tmp_path))
 
 
 def test_a_batch_of_cifar_is_not_executed(tmp_path: Path) -> None:
