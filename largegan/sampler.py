@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -85,11 +86,16 @@ class Sampler:
         Seeds walk through the classes in equal steps of the golden ratio, so that any stretch of
         them has every class in its proportion. In turn where all classes have the same size.
         """
-        if len(set(self.label_counts)) < 2:
+        if not self.ends:
             return self.label(seed)
-        ends = list(itertools.accumulate(self.label_counts))
-        place = (seed * GOLDEN % (1 << 64)) * ends[-1] >> 64
-        return self.classes[bisect.bisect_right(ends, place)]
+        place = (seed * GOLDEN % (1 << 64)) * self.ends[-1] >> 64
+        return self.classes[bisect.bisect_right(self.ends, place)]
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Where each class ends in the training data, sorted by class; empty: all are as large."""
+        counts = self.label_counts
+        return list(itertools.accumulate(counts)) if len(set(counts)) > 1 else []
 
     def class_name(self, label: int) -> str:
         return self.class_names[label] if self.class_names else f"class {label}"

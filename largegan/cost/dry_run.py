@@ -57,7 +57,8 @@ def duration(config: Namespace, seconds: float | None, env: Mapping[str, str] = 
 def in_words(hours: float) -> str:
     """Minutes, hours or days."""
     if hours < 1:
-        return f"{max(1, round(60 * hours))} minutes"
+        minutes = max(1, round(60 * hours))
+        return f"{minutes} minutes" if minutes > 1 else "a minute"
     return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
 
 

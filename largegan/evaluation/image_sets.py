@@ -302,8 +302,7 @@ def open_image_set(
 
 def about_labels(sampler: Sampler) -> dict[str, str]:
     """What the protocol says of labels that do not come in turn."""
-    as_in_data = len(set(sampler.label_counts)) > 1
-    return {"labels": "as often as in the training data"} if as_in_data else {}
+    return {"labels": "as often as in the training data"} if sampler.ends else {}
 
 
 def images_of_source(source: Any, framing: Framing, *, count: int | None, path: str) -> ImageSet:

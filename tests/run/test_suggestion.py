@@ -71,7 +71,7 @@ def test_a_folder_alone_trains_and_goes_on(tmp_path: Path, monkeypatch, capsys) 
     assert train.main(["mine", "--train.total_nimg", "8", *few]) == 0
     said = capsys.readouterr().out
     assert "mine: 12 images of 8 pixels" in said and "packed 12 images of mine at 32x32" in said
-    assert "8 images take about 1 minutes on two CPU cores" in said
+    assert "8 images take about a minute on two CPU cores" in said
     assert (tmp_path / "runs/mine/checkpoints/000000008").is_dir()
     assert train.main(["mine", "--train.total_nimg", "16", *few]) == 0
     said = capsys.readouterr().out
