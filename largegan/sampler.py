@@ -59,6 +59,7 @@ class Sampler:
     classes: tuple[int, ...] = ()
     truncation: float | None = None
     label_counts: tuple[int, ...] = ()
+    in_turn: bool = True
 
     def latent(self, seed: int) -> Tensor:
         """`[z_dim]` on the host, so that every device draws the same."""
@@ -78,18 +79,19 @@ class Sampler:
         return replace(self, truncation=amount)
 
     def label(self, seed: int) -> int | None:
-        return self.classes[seed % len(self.classes)] if self.classes else None
+        """The class of a seed: in turn, or see `as_in_data`."""
+        if self.in_turn or not self.ends:
+            return self.classes[seed % len(self.classes)] if self.classes else None
+        place = (seed * GOLDEN % (1 << 64)) * self.ends[-1] >> 64
+        return self.classes[bisect.bisect_right(self.ends, place)]
 
-    def label_as_in_data(self, seed: int) -> int | None:
-        """The label of a seed where samples are compared with real ones: as often as in the data.
+    def as_in_data(self) -> "Sampler":
+        """For samples that are compared with real ones: classes come as often as in the data.
 
         Seeds walk through the classes in equal steps of the golden ratio, so that any stretch of
         them has every class in its proportion. In turn where all classes have the same size.
         """
-        if not self.ends:
-            return self.label(seed)
-        place = (seed * GOLDEN % (1 << 64)) * self.ends[-1] >> 64
-        return self.classes[bisect.bisect_right(self.ends, place)]
+        return replace(self, in_turn=False)
 
     @cached_property
     def ends(self) -> list[int]:

@@ -195,6 +195,9 @@ class Drawn:
     about: dict[str, Any]
     weights: str = ""
 
+    def __post_init__(self) -> None:
+        self.sampler = self.sampler.as_in_data()
+
     @property
     def count(self) -> int:
         return len(self.numbers)
@@ -212,7 +215,7 @@ class Drawn:
         devices = [sampler.device] if sampler.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seeds[0])
-            labels = [sampler.label_as_in_data(seed) for seed in seeds]
+            labels = [sampler.label(seed) for seed in seeds]
             return list(sampler.images(latents, labels))
 
     def reconstructed(self, images: list[Tensor]) -> Tensor:
@@ -226,7 +229,7 @@ class Drawn:
     def labels(self) -> list[int] | None:
         if not self.sampler.classes:
             return None
-        labels = [self.sampler.label_as_in_data(seed) for seed in self.numbers]
+        labels = [self.sampler.label(seed) for seed in self.numbers]
         return [label for label in labels if label is not None]  # all of them: there are classes
 
     def identity(self) -> str:
