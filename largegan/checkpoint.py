@@ -94,6 +94,10 @@ class Spec(msgspec.Struct):
     width: Side
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+    condition_dim: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
+
+
+Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
 
 
 class Position(msgspec.Struct):
@@ -102,6 +106,8 @@ class Position(msgspec.Struct):
     position: Count
     seed: int
     identity: str | None
+    count: Count | None = None  # images of the set
+    learned: dict[Shard, Count] = {}  # samples of shards that have no index
 
 
 class Positions(msgspec.Struct):
@@ -124,6 +130,7 @@ class State(msgspec.Struct):
     config: dict[str, dict[str, Any]]
     spec: Spec
     class_names: list[str] = []
+    label_counts: list[Count] = []  # samples of each class in the training data
 
 
 class Resumable(State, kw_only=True):
@@ -162,6 +169,8 @@ def check_state(path: Path, state: dict) -> dict:
     checked(found.config.get("recipe", {}), Named, where=where, **about)
     if found.class_names and len(found.class_names) < found.spec.num_classes:
         raise DataError(f"{where} names {len(found.class_names)} of its classes; {OLDER}")
+    if found.label_counts and len(found.label_counts) != found.spec.num_classes:
+        raise DataError(f"{where} counts the samples of {len(found.label_counts)} classes; {OLDER}")
     return state
 
 

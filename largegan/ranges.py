@@ -49,6 +49,7 @@ Fraction = ClosedUnitInterval
 Weight = real("Weight", 0, 1e9)
 PositiveWeight = real("PositiveWeight", 0, 1e9, above=True)
 Halflife = real("Halflife", 0, 1e15)
+PixelValue = real("PixelValue", -1e9, 1e9)  # as an image stores it
 Seconds = real("Seconds", 1, 1e7)
 
 Name = restricted_string_type("Name", r"^[^\x00-\x1f\x7f/]{1,200}$")

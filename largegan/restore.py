@@ -34,6 +34,11 @@ class Restored:
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.state.get("class_names", ()))
 
+    @property
+    def label_counts(self) -> tuple[int, ...]:
+        """Samples of each class in the training data; empty where nobody counted."""
+        return tuple(self.state.get("label_counts", ()))
+
 
 def restore(path: Path) -> Restored:
     """Opens RUN (its newest complete checkpoint) or RUN/checkpoints/NNNNNNNNN.

@@ -4,9 +4,12 @@ Image number s is a function of the checkpoint, of s and of its class: its laten
 generator of its own. Batch, count and device only move the last bits of floating point.
 """
 
+import bisect
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -27,6 +30,9 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 times 0.618...
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """float `[N, C, H, W]` in [-1, 1] -> uint8, rounded and clamped."""
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -42,6 +48,7 @@ class Sampler:
     """A checkpoint's averaged generator, ready to draw.
 
     `classes` are the labels that seeds take in turn: seed s has `classes[s % len(classes)]`.
+    `label_counts` are the samples of each class in the training data, where they were counted.
     `truncation` is what the recipe makes of it, None for none; see `Recipe.truncate`.
     """
 
@@ -51,6 +58,8 @@ class Sampler:
     device: torch.device
     classes: tuple[int, ...] = ()
     truncation: float | None = None
+    label_counts: tuple[int, ...] = ()
+    in_turn: bool = True
 
     def latent(self, seed: int) -> Tensor:
         """`[z_dim]` on the host, so that every device draws the same."""
@@ -70,7 +79,25 @@ class Sampler:
         return replace(self, truncation=amount)
 
     def label(self, seed: int) -> int | None:
-        return self.classes[seed % len(self.classes)] if self.classes else None
+        """The class of a seed: in turn, or see `as_in_data`."""
+        if self.in_turn or not self.ends:
+            return self.classes[seed % len(self.classes)] if self.classes else None
+        place = (seed * GOLDEN % (1 << 64)) * self.ends[-1] >> 64
+        return self.classes[bisect.bisect_right(self.ends, place)]
+
+    def as_in_data(self) -> "Sampler":
+        """For samples that are compared with real ones: classes come as often as in the data.
+
+        Seeds walk through the classes in equal steps of the golden ratio, so that any stretch of
+        them has every class in its proportion. In turn where all classes have the same size.
+        """
+        return replace(self, in_turn=False)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Where each class ends in the training data, sorted by class; empty: all are as large."""
+        counts = self.label_counts
+        return list(itertools.accumulate(counts)) if len(set(counts)) > 1 else []
 
     def class_name(self, label: int) -> str:
         return self.class_names[label] if self.class_names else f"class {label}"
@@ -200,7 +227,8 @@ def open_sampler(
         check_truncation(recipe, truncation)
     chosen = choose_classes(classes, recipe.num_classes, names)
     device = torch.device(device)
-    return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation)
+    counts = found.label_counts if len(chosen) == len(found.label_counts) else ()
+    return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation, counts)
 
 
 def check_movable(recipe: Recipe) -> None:

@@ -17,7 +17,8 @@
 RUN is a run directory (its newest complete checkpoint is taken) or one RUN/checkpoints/NNNNNNNNN.
 Images come from the averaged weights (EMA). An image depends on its seed and class alone: more
 seeds, another batch or another device give the same image again. Where the checkpoint has classes,
-seed s is of class number s modulo their count, or of those that --classes names, in turn.
+seed s is of class number s modulo their count, or of those that --classes names, in turn. Files by
+--count are for scores: their classes come as often as in the training data, unless --classes says.
 Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 """
 
@@ -295,6 +296,8 @@ def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
     from largegan.viz.pictures import write_picture
 
     ending = arguments.format
+    if arguments.seeds is None:  # so many, to be scored, and not some that are known by name
+        sampler = sampler.as_in_data()
     paths = {seed: folder / f"{file_name(sampler, seed)}.{ending}" for seed in seeds}
     outputs_of(arguments).inside(folder, [path.name for path in paths.values()])
     drawn = sampler.by_seed(list(paths), batch=arguments.batch)

@@ -237,6 +237,11 @@ def _read_with_pil(data: bytes) -> Photo:
     return _split(np.asarray(image), alpha=image.mode in ("LA", "RGBA"), icc=icc)
 
 
+def of_array(pixels: np.ndarray) -> Photo:
+    """An array [H, W] or [H, W, C] as a photo; the second and the fourth channel are alpha."""
+    return _split(pixels, alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4))
+
+
 def _split(pixels: np.ndarray, *, alpha: bool, icc: bytes | None = None) -> Photo:
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -17,6 +17,7 @@ from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import write_text
+from largegan.files.stored import StoredArray, StoredTensor
 from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,
@@ -27,7 +28,6 @@ from largegan.interop import (
     stylegan3,
 )
 from largegan.interop.peers import Found, PeerNet, build
-from largegan.interop.stored import StoredArray, StoredTensor
 from largegan.interop.torch_files import read_file
 from largegan.ranges import plain
 from largegan.recipe import Recipe

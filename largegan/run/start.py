@@ -23,7 +23,14 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import directory, snapshots
-from largegan.run.data import check_latents, framing_of, open_source, spec_of
+from largegan.run.data import (
+    check_latents,
+    check_vectors,
+    framing_of,
+    give_conditions,
+    open_source,
+    spec_of,
+)
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.trainer import Trainer, micro_batch_size
@@ -51,8 +58,10 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)
     spec, framing = spec_of(config.data, source), framing_of(config.data)
     check_latents(name, recipes.recipe_class(name), spec)
+    check_vectors(name, recipes.recipe_class(name), spec)
     torch.manual_seed(config.train.seed)
     recipe = make_recipe(config, spec, world)
+    give_conditions(recipe, source)
     parallel = config.parallel
     shares = choose(
         parallel.engine,
@@ -191,6 +200,7 @@ def build_trainer(
         workers=config.data.workers,
         mirror=config.data.mirror,
         pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
+        may_change=config.data.may_change,
     )
     trainer = Trainer(
         recipe,
@@ -206,6 +216,7 @@ def build_trainer(
     )
     if saved:
         trainer.load_state_dict(saved)
+        say(engine.rank, *stream.notes)
     return trainer
 
 
