@@ -80,6 +80,7 @@ MAY_IMPORT = {
         "config",
         "layers",
         "nets",
+        "ops",
         "recipe",
         "recipes",
         "restore",

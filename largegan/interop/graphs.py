@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
+from largegan.ops.runtime import backend
 from largegan.recipe import Recipe
 
 TOLERANCE = 1e-4  # of outputs in [-1, 1]: a hundredth of an 8-bit grey level
@@ -90,11 +91,13 @@ def write_pt2(traceable: Traceable, path: Path) -> float:
 
     Raises ConfigError where the network does not trace, or traces to something else.
     """
-    shapes = tuple({d: Dim.AUTO for d in dims} for dims in traceable.dynamic)
+    shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
     with _tracing("torch.export"), torch.no_grad():
-        program = torch.export.export(
-            traceable.net, traceable.examples[0], dynamic_shapes=shapes, strict=False
-        )
+        traceable.net(*traceable.examples[0])  # what layers keep is made before a trace, not in it
+        with backend.using("plain"):
+            program = torch.export.export(
+                traceable.net, traceable.examples[0], dynamic_shapes=shapes, strict=False
+            )
         torch.export.save(program, path)
         # Its guards are about memory layout, and would refuse images of a single cell, for which
         # the graph is right all the same, as the comparison shows.
@@ -110,16 +113,18 @@ def write_onnx(traceable: Traceable, path: Path) -> float:
     runtime = _onnx_packages()
     shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
     with _tracing("ONNX"), torch.no_grad():
-        program = torch.onnx.export(
-            traceable.net,
-            traceable.examples[0],
-            dynamo=True,
-            dynamic_shapes=shapes,
-            input_names=list(traceable.names),
-            output_names=[traceable.output],
-            opset_version=OPSET,
-            verbose=False,
-        )
+        traceable.net(*traceable.examples[0])  # as above
+        with backend.using("plain"):
+            program = torch.onnx.export(
+                traceable.net,
+                traceable.examples[0],
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=list(traceable.names),
+                output_names=[traceable.output],
+                opset_version=OPSET,
+                verbose=False,
+            )
         program.save(path)
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 

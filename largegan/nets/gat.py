@@ -64,7 +64,7 @@ class Mapping(nn.Module):
         with exact(z):
             parts = [] if self.embed is None else [rms_norm(self.embed(labels), 1e-8)]
             w = self.layers(torch.cat([*parts, rms_norm(z, 1e-8)], dim=1))
-        classes = torch.zeros(len(z), dtype=torch.long, device=z.device)
+        classes = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)
         classes = classes if self.embed is None else labels
         if track:
             self.w_avg.add(w, classes)
@@ -159,7 +159,7 @@ class Generator(nn.Module):
 
     def draw(self, w: Tensor) -> Tensor:
         """w `[N, width]` -> `[LEVELS, N, image_channels, H, W]`."""
-        x = self.places.expand(len(w), -1, -1)
+        x = self.places.expand(w.shape[0], -1, -1)
         every, image, levels = len(self.blocks) // LEVELS, 0, []
         for number, block in enumerate(self.blocks, 1):
             x = block(x, w, self.rotary)
@@ -253,7 +253,7 @@ class Discriminator(nn.Module):
     def encode(self, levels: Tensor) -> Tensor:
         """`[N, 1 + T, width]`: the class token and the patches after all blocks."""
         x = self.tokens(levels)
-        x = torch.cat([self.cls_token.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.cls_token.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         for block in self.blocks:
             x = block(x, self.rotary)
         return x

@@ -173,7 +173,7 @@ class StyledConv(nn.Module):
     def noise_map(self, x: Tensor, mode: NoiseMode) -> Tensor:
         """`[N, 1, H, W]` or `[H, W]`."""
         fresh = mode == "random"
-        return torch.randn(len(x), 1, *self.size, device=x.device) if fresh else self.noise
+        return torch.randn(x.shape[0], 1, *self.size, device=x.device) if fresh else self.noise
 
 
 class ToImage(nn.Module):
@@ -297,7 +297,7 @@ class Synthesis(nn.Module):
 
     def forward(self, ws: Tensor, *, noise: NoiseMode = "random") -> Tensor:
         const = self.blocks[0].const
-        x = const.to(compute_dtype(ws)).expand(len(ws), -1, -1, -1)  # [N, C, 4, 4]
+        x = const.to(compute_dtype(ws)).expand(ws.shape[0], -1, -1, -1)  # [N, C, 4, 4]
         image, used = None, 0
         with exact(ws):
             for block in self.blocks:
