@@ -13,6 +13,7 @@ MAY_IMPORT = {
     # The programs: they know everybody, and nobody knows them.
     "__main__": {"commands"},
     "commands": {
+        "api",
         "checkpoint",
         "cli",
         "data",
@@ -62,11 +63,22 @@ MAY_IMPORT = {
     "trainer": {"health", "parallel", "recipe"},
     "health": {"parallel", "recipe"},
     # What is done with a trained network.
+    "api": {
+        "cli",
+        "interop",
+        "metrics",
+        "recipe",
+        "restore",
+        "sampler",
+        "translation",
+        "viz",
+    },
     "evaluation": {
         "checkpoint",
         "data",
         "metrics",
         "parallel",
+        "published",
         "recipe",
         "restore",
         "sampler",
@@ -81,13 +93,15 @@ MAY_IMPORT = {
         "layers",
         "nets",
         "ops",
+        "published",
         "recipe",
         "recipes",
         "restore",
     },
     "viz": {"recipe", "sampler"},
     "sampler": {"layers", "recipe", "restore"},
-    "restore": {"checkpoint", "power_ema", "recipe", "recipes"},
+    "restore": {"checkpoint", "power_ema", "published", "recipe", "recipes"},
+    "published": {"checkpoint", "ema", "recipe"},
     # Settings.
     "config": {"metrics", "ranges", "recipes"},
     # The papers, from the top down.

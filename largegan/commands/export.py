@@ -8,11 +8,11 @@ CHECKPOINT is a run directory (its newest complete checkpoint) or one RUN/checkp
 OUT gets config.json, README.md and these forms:
   safetensors  the weights; largegan.interop.exported.load_exported(OUT) builds the network again,
                and largegan translate takes OUT for CHECKPOINT
-  pt2          torch.export.load("OUT/model.pt2").module(check_guards=False); not of StyleGAN2,
-               whose convolutions fix the batch
+  pt2          torch.export.load("OUT/model.pt2").module(check_guards=False); it needs no largegan
   onnx         ONNX for onnxruntime and others; needs `pip install 'largegan[export]'`
 A translation network takes images [N, C, H, W] in [-1, 1] of any size from 8 pixels on: the padding
-is inside the graph. A generator takes latents [N, z_dim], and labels [N] where there are classes.
+is inside the graph. A generator takes latents [N, z_dim], and labels [N] where there are classes;
+where w is truncated, ONNX takes `truncation`, too, a number that may be left out.
 Every form is compared with the original on three shapes; if one fails, nothing is written.
 
 Exit codes: 2 arguments, or a form that this network cannot have; 3 the checkpoint is damaged; 4 the

@@ -24,8 +24,7 @@ from largegan.interop.exported import (
     sha256_of,
 )
 from largegan.interop.graphs import Traceable, compare
-from largegan.recipe import DataSpec, Recipe
-from largegan.restore import restore
+from largegan.restore import Restored, restore
 
 README = "README.md"
 
@@ -47,11 +46,9 @@ def export(
         EnvironmentFault: the disk refuses, or a package is missing.
     """
     found = restore(path)
-    recipe = found.recipe
-    which = choose_direction(direction, recipe.directions, found.path)
-    net = network_of(recipe, which).eval().requires_grad_(False)
+    which = choose_direction(direction, found.recipe.directions, found.path)
     with new_folder(out, over=is_exported(out)) as partial:
-        return _write_all(partial, net, recipe, found.spec, found.options, which, forms)
+        return write_all(partial, found, which, forms)
 
 
 FILES = (CONFIG, WEIGHTS, README, graphs.PT2, graphs.ONNX, f"{graphs.ONNX}.data")
@@ -74,48 +71,53 @@ def claim(path: Path, out: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{out} {what}, so it is not replaced; choose another OUT")
 
 
-def _write_all(
-    folder: Path,
-    net: nn.Module,
-    recipe: Recipe,
-    spec: DataSpec,
-    options: dict,
-    direction: str | None,
-    forms: tuple[str, ...],
+def write_all(
+    folder: Path, found: Restored, direction: str | None, forms: tuple[str, ...]
 ) -> dict[str, float]:
     """Every file of an export, each compared with the original."""
-    kind = "translator" if direction else "generator"
-    traceable = _traceable(net, recipe, kind)
-    _write_weights(folder / WEIGHTS, net)
+    net = network_of(found.recipe, direction).eval().requires_grad_(False)
+    traceable = traceable_of(net, found, direction)
+    write_weights(folder / WEIGHTS, net)
     config = {
         "format": FORMAT,
-        "kind": kind,
-        "recipe": options["name"],
-        "options": {k: v for k, v in options.items() if k != "name"},
+        "kind": "translator" if direction else "generator",
+        "recipe": found.name,
+        "options": {k: v for k, v in found.options.items() if k != "name"},
         "direction": direction,
-        "spec": vars(spec),
+        "spec": vars(found.spec),
+        "class_names": list(found.class_names),
         "sha256": sha256_of(folder / WEIGHTS),
         "inputs": list(traceable.names),
+        "optional_inputs": [graphs.TRUNCATION] if traceable.truncates else [],
         "largegan": largegan.__version__,
         "torch": torch.__version__,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
-    found = {WEIGHTS: _compare_loaded(folder, traceable)}
+    differences = {WEIGHTS: _compare_loaded(folder, traceable)}
+    differences |= write_graphs(folder, traceable, forms)
+    (folder / README).write_text(_readme(config, differences))
+    return differences
+
+
+def write_graphs(folder: Path, traceable: Traceable, forms: tuple[str, ...]) -> dict[str, float]:
+    """The graphs among `forms`, by file how far each is from the original."""
+    found = {}
     if "pt2" in forms:
         found[graphs.PT2] = graphs.write_pt2(traceable, folder / graphs.PT2)
     if "onnx" in forms:
         found[graphs.ONNX] = graphs.write_onnx(traceable, folder / graphs.ONNX)
-    (folder / README).write_text(_readme(config, found))
     return found
 
 
-def _traceable(net: nn.Module, recipe: Recipe, kind: str) -> Traceable:
-    if kind == "translator":
+def traceable_of(net: nn.Module, found: Restored, direction: str | None) -> Traceable:
+    """What of a restored recipe is written as a graph, with inputs to try it on."""
+    if direction:
         return graphs.traceable_translator(net, channels_of(net))
-    return graphs.traceable_generator(net, recipe)
+    return graphs.traceable_generator(net, found.recipe)
 
 
-def _write_weights(path: Path, net: nn.Module) -> None:
+def write_weights(path: Path, net: nn.Module) -> None:
+    """The state of a network, on the host, each tensor once."""
     state = checkpoint.unaliased(net.state_dict())
     save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path)
 
@@ -152,4 +154,6 @@ def _readme(config: dict, found: dict[str, float]) -> str:
         lines.append('net = torch.export.load("model.pt2").module(check_guards=False)')
     if graphs.ONNX in found:
         lines.append('session = onnxruntime.InferenceSession("model.onnx")')
+        if config["optional_inputs"]:
+            lines.append('session.run(None, {..., "truncation": 0.7})  # float32; 1 if left out')
     return "\n".join([*lines, "```", ""])

@@ -10,12 +10,10 @@ FOLDER/config.json          what it is, and the recipe options that its architec
     net = load_exported("horse2zebra").net      # images [N, C, H, W] in [-1, 1] -> the same
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import torch
 from msgspec import structs
 from torch import Tensor, nn
@@ -25,10 +23,11 @@ from largegan.errors import ConfigError, DataError
 from largegan.files.documents import Sha256, read_document
 from largegan.files.output import shown
 from largegan.files.tensors import read_tensors
-from largegan.recipe import DataSpec, Recipe
+from largegan.published import CONFIG, WEIGHTS, Format, keep_only, says, sha256_of
+from largegan.recipe import DataSpec, Recipe, TruncatesStyles
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT = "largegan network, version 1"
+KIND = "largegan network"
+FORMAT = f"{KIND}, version 1"
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,8 @@ class Exported:
     direction: str | None
     spec: DataSpec
     model: str
-
-
-class Format(msgspec.Struct):
-    """What every `config.json` of ours has."""
-
-    format: str
+    options: dict
+    class_names: tuple[str, ...]
 
 
 class Configuration(Format):
@@ -62,16 +57,12 @@ class Configuration(Format):
     spec: checkpoint.Spec
     sha256: Sha256
     direction: str | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def is_exported(path: Path) -> bool:
     """Whether a folder says that it holds an exported network."""
-    about = {"what": "is no configuration", "remedy": "export it again"}
-    try:
-        found = read_document(path / CONFIG, Format, **about)
-        return found.format.startswith("largegan network")
-    except (OSError, DataError):
-        return False
+    return says(path, KIND)
 
 
 def load_exported(path: str | Path) -> Exported:
@@ -106,6 +97,8 @@ def load_exported(path: str | Path) -> Exported:
         config.direction,
         spec,
         config.sha256,
+        {"name": config.recipe, **config.options},
+        config.class_names,
     )
 
 
@@ -155,13 +148,20 @@ class Drawing(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
-        recipe.players, recipe.phases = {}, []
-        for name in [name for name, _ in recipe.named_children() if name not in recipe.drawn_by]:
-            delattr(recipe, name)
-        self.recipe = recipe
+        self.recipe = keep_only(recipe, recipe.drawn_by)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.recipe.decode(z, label)
+    def forward(
+        self, z: Tensor, label: Tensor | None = None, truncation: Tensor | None = None
+    ) -> Tensor:
+        """`truncation`, of one number, is for recipes that are `TruncatesStyles`."""
+        if truncation is None:
+            return self.recipe.decode(z, label)
+        return self.recipe.decode_truncated(z, label, truncation)
+
+    @property
+    def truncates(self) -> bool:
+        """Whether it takes a `truncation`."""
+        return isinstance(self.recipe, TruncatesStyles)
 
 
 def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path) -> str | None:
@@ -181,11 +181,3 @@ def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path)
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace("2", "to")
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

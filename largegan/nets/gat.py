@@ -59,7 +59,12 @@ class Mapping(nn.Module):
         self.w_avg = RunningClassMeans(max(num_classes, 1), width, beta=W_AVG_BETA)
 
     def forward(
-        self, z: Tensor, labels: Tensor | None, *, track: bool = False, truncation: float = 1.0
+        self,
+        z: Tensor,
+        labels: Tensor | None,
+        *,
+        track: bool = False,
+        truncation: float | Tensor = 1.0,
     ) -> Tensor:
         with exact(z):
             parts = [] if self.embed is None else [rms_norm(self.embed(labels), 1e-8)]
@@ -68,7 +73,7 @@ class Mapping(nn.Module):
         classes = classes if self.embed is None else labels
         if track:
             self.w_avg.add(w, classes)
-        if truncation == 1:
+        if not isinstance(truncation, Tensor) and truncation == 1:
             return w
         return torch.lerp(self.w_avg.mean[classes].to(w.dtype), w, truncation)
 

@@ -92,7 +92,7 @@ class Mapping(nn.Module):
         z: Tensor | None,
         c: Tensor | None = None,
         *,
-        truncation: float = 1.0,
+        truncation: float | Tensor = 1.0,
         cutoff: int | None = None,
         track: bool = True,
     ) -> Tensor:
@@ -112,9 +112,10 @@ class Mapping(nn.Module):
         if self.training and track:
             self.w_avg.add(w.detach())
         ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)  # [N, num_ws, w_dim]
-        return ws if truncation == 1 else self.truncate(ws, truncation, cutoff)
+        untouched = not isinstance(truncation, Tensor) and truncation == 1
+        return ws if untouched else self.truncate(ws, truncation, cutoff)
 
-    def truncate(self, ws: Tensor, truncation: float, cutoff: int | None = None) -> Tensor:
+    def truncate(self, ws: Tensor, truncation: float | Tensor, cutoff: int | None = None) -> Tensor:
         """The first `cutoff` of `ws` `[N, num_ws, w_dim]` moved towards the mean w."""
         near = torch.lerp(self.w_avg.mean, ws[:, :cutoff], truncation)
         return near if cutoff is None else torch.cat([near, ws[:, cutoff:]], 1)

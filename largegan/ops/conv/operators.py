@@ -30,7 +30,9 @@ def convolved(
     return y if bias is None else y + bias.to(y.dtype)[:, None, None]
 
 
-def convolution(x: Tensor, w: Tensor, stride, padding, transposed, output_padding, groups) -> Tensor:
+def convolution(
+    x: Tensor, w: Tensor, stride, padding, transposed, output_padding, groups
+) -> Tensor:
     """PyTorch's own, in any memory layout."""
     return torch.ops.aten.convolution(
         x, w, None, stride, padding, [1, 1], transposed, output_padding, groups
