@@ -17,6 +17,7 @@ MAY_IMPORT = {
         "checkpoint",
         "cli",
         "data",
+        "demo",
         "doctor",
         "evaluation",
         "interop",
@@ -63,6 +64,7 @@ MAY_IMPORT = {
     "trainer": {"health", "parallel", "recipe"},
     "health": {"parallel", "recipe"},
     # What is done with a trained network.
+    "demo": {"api", "recipe", "sampler", "viz"},
     "api": {
         "cli",
         "interop",

@@ -49,10 +49,11 @@ class Generator:
         z_dim: numbers in a latent.
         device: where it computes.
         nets: its averaged networks, by their names.
+        sampler: what draws underneath (`largegan.sampler`).
     """
 
     def __init__(self, sampler: Sampler, recipe: str, nimg: int, precision: Precision):
-        self._sampler, self._precision = sampler, precision
+        self.sampler, self._precision = sampler, precision
         self.recipe, self.nimg, self.device = recipe, nimg, sampler.device
         spec = sampler.spec
         self.height, self.width, self.channels = spec.height, spec.width, spec.channels
@@ -67,7 +68,7 @@ class Generator:
 
     @property
     def nets(self) -> dict[str, nn.Module]:
-        return dict(self._sampler.recipe.named_children())
+        return dict(self.sampler.recipe.named_children())
 
     @torch.no_grad()
     def sample(
@@ -137,7 +138,7 @@ class Generator:
 
     def z(self, seeds: Sequence[int]) -> Tensor:
         """The latents `[N, z_dim]` of seeds, on the host."""
-        return torch.stack([self._sampler.latent(seed) for seed in checked_seeds(seeds)])
+        return torch.stack([self.sampler.latent(seed) for seed in checked_seeds(seeds)])
 
     def walk(
         self,
@@ -176,7 +177,7 @@ class Generator:
         """What is made of the codes of pictures, in the form they came in; see `encode`."""
         given = take(images, self.channels)
         codes = self._encoded(given)
-        return given.answer(list(self._decode(self._sampler, codes, None)))
+        return given.answer(list(self._decode(self.sampler, codes, None)))
 
     def project(
         self,
@@ -203,7 +204,7 @@ class Generator:
             raise ConfigError("one picture is projected at a time")
         target = given.images[0][None].to(self.device)
         search = project(
-            self._sampler.recipe,
+            self.sampler.recipe,
             distance_from(target, features, weights_dir),
             label=self._label_to_stay_in(label),
             steps=steps,
@@ -224,7 +225,7 @@ class Generator:
     # -- what these share
 
     def _sampler_at(self, truncation: float | None, toward: Toward, label: Label) -> Sampler:
-        sampler = self._sampler.truncated(truncation)
+        sampler = self.sampler.truncated(truncation)
         if toward not in ("mean", "class"):
             raise ConfigError(f"toward is {toward!r}; give mean or class")
         check_toward(sampler.recipe, toward)
@@ -240,7 +241,7 @@ class Generator:
         if not several:
             raise ConfigError("label is empty; give a class, by number or name")
         for one in several:
-            yield one_class(str(one), len(self.class_names), self._sampler.class_names)
+            yield one_class(str(one), len(self.class_names), self.sampler.class_names)
 
     def _latents(
         self, sampler: Sampler, n, seed, seeds, z, label
@@ -277,14 +278,14 @@ class Generator:
         return ws
 
     def _require_styles(self) -> None:
-        if not isinstance(self._sampler.recipe, HasStyles):
+        if not isinstance(self.sampler.recipe, HasStyles):
             raise ConfigError(
                 f"recipe {self.recipe} has no {title_of(HasStyles)}; a StyleGAN has them"
             )
 
     def _of_styles(self, ws: Tensor, batch: int) -> list[Tensor]:
         with self._precision.on(self.device):
-            recipe, parts = self._sampler.recipe, ws.to(self.device).split(batch)
+            recipe, parts = self.sampler.recipe, ws.to(self.device).split(batch)
             return [recipe.synthesize(part).float() for part in parts]
 
     def _decode(self, sampler: Sampler, latents: Tensor, labels: list[int] | None) -> Tensor:
@@ -301,7 +302,7 @@ class Generator:
 
     def _encoded(self, given: Given) -> Tensor:
         with self._precision.on(self.device):
-            return self._sampler.encoded([to_uint8(image[None])[0] for image in given.images])
+            return self.sampler.encoded([to_uint8(image[None])[0] for image in given.images])
 
     def _refuse_size(self, given: Given) -> None:
         for image in given.images:

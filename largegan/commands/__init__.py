@@ -35,6 +35,7 @@ TABLE = {
         "make a run of another code's checkpoint, executing nothing",
     ),
     "publish": ("largegan.commands.publish", "write a folder to share, with a model card"),
+    "demo": ("largegan.commands.demo", "a page to try a model on, on this machine"),
     "export": ("largegan.commands.export", "write a network for other programs"),
     "ops": ("largegan.ops.__main__", "which fused operations are used here, and why"),
 }

@@ -29,7 +29,7 @@ def outputs(model) -> list[torch.Tensor]:
         image = torch.linspace(-1, 1, channels * 16 * 16).view(channels, 16, 16)
         return [model.translate(image, direction=way) for way in model.directions]
     found = [model.sample(3, to="torch")]
-    if isinstance(model._sampler.recipe, HasStyles):
+    if isinstance(model.sampler.recipe, HasStyles):
         found.append(model.w(2))
     if "E_ema" in model.nets:
         found.append(model.encode(model.sample(2)))
@@ -59,7 +59,7 @@ def test_a_published_model_has_only_what_it_draws_with(runs_of_recipes, tmp_path
     assert set(model.nets) == {"G_ema", "E_ema"} and model.nimg == 16
     weights = (run / "checkpoints/000000016/model.safetensors").stat().st_size
     assert (tmp_path / "m/model.safetensors").stat().st_size < 0.6 * weights
-    assert isinstance(model._sampler.recipe, HasEncoder)
+    assert isinstance(model.sampler.recipe, HasEncoder)
 
 
 def test_every_command_takes_a_published_model(runs_of_recipes, tmp_path):
