@@ -4,14 +4,19 @@ Optimizers stay unread: this is for looking, scoring, translating and exporting.
 is `run/start.py`.
 """
 
+import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from msgspec import structs
+from torch import nn
 
 from largegan import checkpoint, recipes
 from largegan.errors import ConfigError, DataError
-from largegan.files.tensors import read_tensors
+from largegan.files.output import shown
+from largegan.files.tensors import read_header, read_tensors
 from largegan.power_ema import without_powers
 from largegan.published import (
     AGAIN,
@@ -21,6 +26,7 @@ from largegan.published import (
     keep_only,
     read_configuration,
 )
+from largegan.ranges import fits
 from largegan.recipe import DataSpec, Recipe
 
 
@@ -80,14 +86,42 @@ def restore_published(path: Path) -> Restored:
     config = read_configuration(path)
     spec = DataSpec(**structs.asdict(config.spec))
     options = {"name": config.recipe, **config.options}
-    recipe = build(path, options, spec)
-    keep_only(recipe, averages_of(recipe))
+
+    def make() -> Recipe:
+        recipe = build(path, options, spec)
+        return keep_only(recipe, averages_of(recipe))
+
+    check_size(path / WEIGHTS, make)
+    recipe = make()
     model = read_tensors(path / WEIGHTS, remedy=AGAIN)
     checkpoint.check_model(path, model, checkpoint.unaliased(recipe.state_dict()))
     recipe.load_state_dict(model, strict=False)  # as below
     state = {"config": {"recipe": options}, "spec": vars(spec)}
     state |= {"class_names": list(config.class_names), "nimg": config.nimg}
     return Restored(path, recipe.eval(), spec, options, state, config.sha256)
+
+
+def check_size(weights: Path, make: Callable[[], nn.Module]) -> None:
+    """The network that a configuration from elsewhere describes is that of the weights beside it.
+
+    Looked at without memory for it, so that no configuration asks for more than the file has.
+    Raises ConfigError, DataError.
+    """
+    try:
+        with torch.device("meta"):
+            net = make()
+    except (ValueError, RuntimeError, KeyError, AttributeError, ArithmeticError) as fault:
+        raise DataError(
+            f"{weights.parent} describes no network that can be built ({shown(fault)}); fetch it "
+            "again"
+        ) from fault
+    saved, _ = read_header(weights, remedy=AGAIN)
+    for name, tensor in net.state_dict().items():
+        if name in saved and list(tensor.shape) != saved[name].shape:
+            raise DataError(
+                f"{weights.parent} describes {name} as {list(tensor.shape)}, and its weights hold "
+                f"{saved[name].shape}; fetch it again"
+            )
 
 
 def rebuild(path: Path, options: dict, spec: DataSpec) -> Recipe:
@@ -109,6 +143,13 @@ def build(path: Path, options: dict, spec: DataSpec) -> Recipe:
             f"checkpoint {path} is of recipe {name}, which this version of largegan does not have; "
             f"it has {', '.join(recipes.TABLE)}"
         )
+    hints = typing.get_type_hints(recipes.options_class(name))
+    for option, value in options.items():
+        if option in hints and not fits(value, hints[option]):
+            raise ConfigError(
+                f"checkpoint {path} says that {option} is {shown(value)}, which recipe {name} does "
+                "not take"
+            )
     try:
         return recipes.build(name, spec, options)
     except TypeError as fault:

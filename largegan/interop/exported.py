@@ -11,6 +11,7 @@ FOLDER/config.json          what it is, and the recipe options that its architec
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +19,14 @@ import torch
 from msgspec import structs
 from torch import Tensor, nn
 
-from largegan import checkpoint, recipes
+from largegan import checkpoint, restore
 from largegan.errors import ConfigError, DataError
 from largegan.files.documents import Sha256, read_document
 from largegan.files.output import shown
 from largegan.files.tensors import read_tensors
 from largegan.published import CONFIG, WEIGHTS, Format, keep_only, says, sha256_of
 from largegan.recipe import DataSpec, Recipe, TruncatesStyles
+from largegan.restore import check_size
 
 KIND = "largegan network"
 FORMAT = f"{KIND}, version 1"
@@ -86,7 +88,9 @@ def load_exported(path: str | Path) -> Exported:
     if not weights.is_file() or sha256_of(weights) != config.sha256:
         raise DataError(f"{weights} is missing or not the one that was exported; export it again")
     spec = DataSpec(**structs.asdict(config.spec))
-    net = build(config.recipe, config.options, spec, config.direction)
+    make = partial(build, path, config.recipe, config.options, spec, config.direction)
+    check_size(weights, make)
+    net = make()
     saved = read_tensors(weights, remedy="export it again")
     checkpoint.check_model(path, saved, checkpoint.unaliased(net.state_dict()))
     net.load_state_dict(saved, strict=False)  # of tensors with two names the file holds one
@@ -102,18 +106,12 @@ def load_exported(path: str | Path) -> Exported:
     )
 
 
-def build(name: str, options: dict, spec: DataSpec, direction: str | None) -> nn.Module:
+def build(path: Path, name: str, options: dict, spec: DataSpec, direction: str | None) -> nn.Module:
     """The network of a recipe that is exported, with new weights."""
-    if name not in recipes.TABLE:
-        raise ConfigError(f"this largegan has no recipe {name}; it has {', '.join(recipes.TABLE)}")
     with torch.random.fork_rng(devices=[]):  # new weights must not disturb the caller's numbers
-        try:
-            recipe = recipes.build(name, spec, options)
-        except TypeError as fault:
-            raise ConfigError(
-                f"recipe {name} does not take these options here ({fault}); use the version of "
-                "largegan that exported them"
-            ) from fault
+        recipe = restore.build(path, {"name": name, **options}, spec)
+    if direction is not None and direction not in recipe.directions:
+        raise DataError(f"{path} is of a direction {shown(direction)} that {name} does not have")
     return network_of(recipe, direction)
 
 

@@ -6,22 +6,27 @@ from pathlib import Path
 import torch
 
 from largegan import checkpoint
-from largegan.recipe import Recipe
-from tests.recipes.common import TINY, iterate, make_recipe, make_trainer, spec_of
+from largegan.recipe import DataSpec, Recipe
+from largegan.recipes import build
+from tests.recipes.common import TINY, iterate, make_trainer, spec_of
 
-CLASS_NAMES = ["ant", "bee", "cat"]
+CLASS_NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
 
 @cache
 def trained(name: str, folder: Path) -> Path:
     """A run of this recipe in `folder`, after two steps of eight images."""
-    run = folder / name
-    recipe = make_recipe(name)
-    iterate(make_trainer(recipe, name), 2)
+    return write(folder / name, name, spec_of(name), TINY.get(name, {}))
+
+
+def write(run: Path, name: str, spec: DataSpec, options: dict) -> Path:
+    """A run of a recipe with these options, after two steps of eight images."""
+    torch.manual_seed(0)
+    recipe = build(name, spec, options)
+    iterate(make_trainer(recipe, name, spec=spec), 2)
     stir(recipe)
-    spec = spec_of(name)
     state = {
-        "config": {"recipe": {"name": name, **TINY.get(name, {})}, "train": {"batch_size": 8}},
+        "config": {"recipe": {"name": name, **options}, "train": {"batch_size": 8}},
         "spec": vars(spec),
         "class_names": CLASS_NAMES[: spec.num_classes],
         "nimg": 16,
