@@ -13,7 +13,7 @@ from largegan.api.pictures import Form, Given, shaped, take
 from largegan.api.precision import Precision
 from largegan.api.projection import distance_from
 from largegan.errors import ConfigError
-from largegan.recipe import HasStyles, title_of
+from largegan.recipe import HasStyles, TruncatesStyles, title_of
 from largegan.sampler import (
     Sampler,
     Toward,
@@ -264,7 +264,7 @@ class Generator:
         latents = torch.as_tensor(z, dtype=torch.float32).cpu()
         if latents.ndim != 2 or latents.shape[1] != self.z_dim or not len(latents):
             raise ConfigError(f"z has the shape {list(latents.shape)}; it is [N, {self.z_dim}]")
-        if sampler.truncation is not None and not isinstance(sampler.recipe, HasStyles):
+        if sampler.truncation is not None and not isinstance(sampler.recipe, TruncatesStyles):
             raise ConfigError("this recipe truncates latents; truncate z itself")
         return latents
 
