@@ -161,6 +161,19 @@ def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
         claims.file(path)
 
 
+def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A `type=` for argparse: "a,b" -> ("a", "b"), each of them known."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in text.split(","))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return names
+
+    return read
+
+
 def read_seeds(text: str, what: str = "the seeds") -> list[int]:
     """ "0-3,42" -> [0, 1, 2, 3, 42]. Raises ConfigError before more than MOST_SEEDS are made."""
     seeds: list[int] = []

@@ -22,7 +22,7 @@ machine, its disk or a missing package.
 import argparse
 from pathlib import Path
 
-from largegan.cli import add_options, exit_code, new_parser
+from largegan.cli import add_options, exit_code, new_parser, some_of
 
 FORMS = ("safetensors", "pt2", "onnx")
 
@@ -33,18 +33,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="new folder")
     add = parser.add_argument
     add("--direction", help="of a translation, such as b_to_a (default: the first)")
-    add("--forms", type=forms, default=FORMS, metavar="A,B",
+    add("--forms", type=some_of(FORMS), default=FORMS, metavar="A,B",
         help="safetensors, pt2, onnx; the first is always there (default: all)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace what an earlier export left in OUT")
     return parser.parse_args(argv)
-
-
-def forms(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in FORMS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMS)}")
-    return names
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from largegan.cli import add_options, exit_code, new_parser
+from largegan.cli import add_options, exit_code, new_parser, some_of
 
 FORMS = ("onnx", "pt2")
 SHOWN = 32  # images on the picture of a generator
@@ -33,7 +33,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add_options(parser, "checkpoint")
     parser.add_argument("out", type=Path, help="new folder")
     add = parser.add_argument
-    add("--forms", type=forms, default=(), metavar="A,B", help="onnx, pt2 (default: none)")
+    add("--forms", type=some_of(FORMS), default=(), metavar="A,B", help="onnx, pt2 (default: none)")
     add("--name", help="what it will be called on a hub, OWNER/NAME")
     add("--license", help="of the model, such as apache-2.0 or cc-by-4.0")
     add("--dataset", help="what it was trained on, by its name on a hub")
@@ -42,14 +42,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--images", type=Path, metavar="FOLDER", help="images that a translation is shown on")
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
-
-
-def forms(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in FORMS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMS)}")
-    return names
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Writing a folder that `exported.py` and other programs can load: whole and compared, or not."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -55,20 +56,35 @@ FILES = (CONFIG, WEIGHTS, README, graphs.PT2, graphs.ONNX, f"{graphs.ONNX}.data"
 
 
 def claim(path: Path, out: Path, *, overwrite: bool) -> None:
-    """Refuses a folder that is no earlier export, or is read from. Raises UserError.
+    """Refuses a folder that is no earlier export, or is read from. Raises UserError."""
+    claim_folder(path, out, "export", overwrite and is_exported(out), lambda name: name in FILES)
 
-    An export may be replaced with `overwrite` where it holds nothing but its own files.
+
+def claim_folder(
+    path: Path, out: Path, what: str, replace: bool, ours: Callable[[str], bool]
+) -> None:
+    """Refuses an OUT that holds something, unless it is one of ours that may be replaced.
+
+    Args:
+        path: what is read.
+        out: the folder.
+        what: what is written, for sentences.
+        replace: whether it may be, and is what was written before.
+        ours: whether a file of this name is one that is written.
     """
     Outputs(checkpoint.parts_of_run(path)).folder(out, apart=True)
     if not out.exists() or out.is_symlink() or (out.is_dir() and not any(out.iterdir())):
         claim_new_folder(out)
         return
-    if not overwrite:
-        raise ConfigError(f"{out} exists; choose another OUT, or --overwrite to replace an export")
-    strange = [p.name for p in out.iterdir() if p.name not in FILES]
-    if strange or not is_exported(out):
-        what = f"holds {shown(strange[0])}" if strange else "is no export"
-        raise ConfigError(f"{out} {what}, so it is not replaced; choose another OUT")
+    strange = [p.name for p in out.iterdir() if not ours(p.name)]
+    if strange:
+        raise ConfigError(
+            f"{out} holds {shown(strange[0])}, so it is not replaced; choose another OUT"
+        )
+    if not replace:
+        raise ConfigError(
+            f"{out} exists; choose another OUT, or --overwrite to replace an earlier {what}"
+        )
 
 
 def write_all(

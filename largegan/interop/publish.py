@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 import largegan
-from largegan import checkpoint
 from largegan.errors import ConfigError, DataError
-from largegan.files.output import Outputs, claim_new_folder, new_folder, shown
+from largegan.files.output import new_folder
 from largegan.interop import graphs, model_card
-from largegan.interop.export import traceable_of, write_graphs, write_weights
+from largegan.interop.export import claim_folder, traceable_of, write_graphs, write_weights
 from largegan.interop.exported import channels_of, network_of
 from largegan.published import (
     CONFIG,
@@ -49,16 +48,7 @@ class Wishes:
 
 def claim(path: Path, out: Path, *, overwrite: bool) -> None:
     """Refuses a folder that is no earlier publication, or is read from. Raises UserError."""
-    Outputs(checkpoint.parts_of_run(path)).folder(out, apart=True)
-    if not out.exists() or out.is_symlink() or (out.is_dir() and not any(out.iterdir())):
-        claim_new_folder(out)
-        return
-    if not overwrite:
-        raise ConfigError(f"{out} exists; choose another OUT, or --overwrite to replace a model")
-    strange = [p.name for p in out.iterdir() if not ours(p.name)]
-    if strange or not is_published(out):
-        what = f"holds {shown(strange[0])}" if strange else "is no published model"
-        raise ConfigError(f"{out} {what}, so it is not replaced; choose another OUT")
+    claim_folder(path, out, "publication", overwrite and is_published(out), ours)
 
 
 def ours(name: str) -> bool:
