@@ -60,8 +60,8 @@ def find(source: str | Path, *, download: bool) -> Path:
             f"{shown(path)} is a file; give the folder of a run, a checkpoint or a published model "
             "(largegan import_checkpoint makes a run of another code's file)"
         )
-    if isinstance(source, str) and HUB_NAME.fullmatch(source):
-        return from_hub(source, download=download)
+    if HUB_NAME.fullmatch(str(source)):
+        return from_hub(str(source), download=download)
     raise ConfigError(f"there is no folder {shown(path)}; give a run, a checkpoint or a model")
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
+from largegan.layers.spectral_norm import normalized_once
 from largegan.ops.runtime import backend
 from largegan.recipe import Recipe, TruncatesStyles
 
@@ -101,10 +102,10 @@ def write_pt2(traceable: Traceable, path: Path) -> float:
     """
     shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
     with _tracing("torch.export"), torch.no_grad():
-        traceable.net(*traceable.examples[0])  # what layers keep is made before a trace, not in it
+        net = _ready(traceable)
         with backend.using("plain"):
             program = torch.export.export(
-                traceable.net, traceable.examples[0], dynamic_shapes=shapes, strict=False
+                net, traceable.examples[0], dynamic_shapes=shapes, strict=False
             )
         torch.export.save(program, path)
         # Its guards are about memory layout, and would refuse images of a single cell, for which
@@ -120,7 +121,6 @@ def write_onnx(traceable: Traceable, path: Path) -> float:
     """
     runtime = _onnx_packages()
     with _tracing("ONNX"), torch.no_grad():
-        traceable.net(*traceable.examples[0])  # as above
         _as_onnx(traceable).save(path)
         if traceable.truncates:
             _make_optional(path)
@@ -138,7 +138,7 @@ def write_onnx(traceable: Traceable, path: Path) -> float:
 
 def _as_onnx(traceable: Traceable):
     """The `torch.onnx.ONNXProgram` of a network; a truncation is its last input."""
-    net, names, inputs = traceable.net, list(traceable.names), traceable.examples[0]
+    net, names, inputs = _ready(traceable), list(traceable.names), traceable.examples[0]
     shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
     if traceable.truncates:
         net, names = Truncated(net), [*names, TRUNCATION]
@@ -154,6 +154,16 @@ def _as_onnx(traceable: Traceable):
             opset_version=OPSET,
             verbose=False,
         )
+
+
+def _ready(traceable: Traceable) -> nn.Module:
+    """The network as it is traced: with constants instead of what weights are computed from.
+
+    It has run once: what layers keep of a forward is made before a trace, and not in it.
+    """
+    net = normalized_once(traceable.net)
+    net(*traceable.examples[0])
+    return net
 
 
 class Truncated(nn.Module):
