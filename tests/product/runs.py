@@ -37,8 +37,8 @@ def write(run: Path, name: str, spec: DataSpec, options: dict) -> Path:
 
 @torch.no_grad()
 def stir(recipe: Recipe) -> None:
-    """What starts at 0 and is hardly moved by two steps gets something to do: noise, gains."""
+    """What starts near 0 and is hardly moved by two steps gets something to do: noise, gains."""
     random = torch.Generator().manual_seed(5)
     for weights in recipe.parameters():
-        if weights.abs().max() < 0.02:
+        if weights.abs().max() < 0.1:
             weights += 0.1 * torch.randn(weights.shape, generator=random)

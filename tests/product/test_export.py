@@ -90,8 +90,10 @@ def onnx_of(folder: Path) -> Callable[..., Tensor]:
 
 def pt2_of(folder: Path) -> Callable[..., Tensor]:
     program = torch.export.load(folder / "model.pt2")
-    known = {str(node.target).split(".")[0] for node in program.graph.nodes}
-    assert "largegan" not in known, "it would need this package"
+    parts = [m for m in program.graph_module.modules() if hasattr(m, "graph")]
+    called = {str(n.target) for m in parts for n in m.graph.nodes if n.op == "call_function"}
+    strange = {name for name in called if not name.startswith(("aten.", "<built-in"))}
+    assert called and not strange, "another program would need this package"
     module = program.module(check_guards=False)
     return lambda **inputs: module(*inputs.values())
 
@@ -114,8 +116,8 @@ def check(run: Path, out: Path, forms: str) -> None:
             for made, one in found:
                 assert made.shape == one.shape
                 largest = max(largest, float((made - one).abs().max()))
-            spread = max(spread, float(want.std()))
-    assert largest <= TOLERANCE and spread > 0.01, (largest, spread)
+            spread = max(spread, float(want.max() - want.min()))
+    assert largest <= TOLERANCE and spread > 0.05, (largest, spread)
 
 
 @pytest.mark.parametrize("name", RECIPES)
