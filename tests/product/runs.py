@@ -37,8 +37,14 @@ def write(run: Path, name: str, spec: DataSpec, options: dict) -> Path:
 
 @torch.no_grad()
 def stir(recipe: Recipe) -> None:
-    """What starts near 0 and is hardly moved by two steps gets something to do: noise, gains."""
+    """What two steps leave near its start gets something to do, so that every input matters.
+
+    Biases, gains and noise that begin at 0, and weights by which a signal would die out.
+    """
     random = torch.Generator().manual_seed(5)
     for weights in recipe.parameters():
-        if weights.abs().max() < 0.1:
+        if weights.abs().max() < 0.02:
             weights += 0.1 * torch.randn(weights.shape, generator=random)
+        if weights.ndim > 1:
+            gain = float(weights.square().mean().sqrt()) * weights[0].numel() ** 0.5
+            weights *= max(1.0, 1.4 / gain)
