@@ -3,13 +3,17 @@
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 
 from largegan import checkpoint
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import build
-from tests.recipes.common import TINY, iterate, make_trainer, spec_of
+from tests.recipes.common import NAMES, TINY, iterate, make_trainer, spec_of
 
+# One of each kind runs by default, all with -m slow.
+KINDS = ("dcgan", "stylegan2", "biggan", "lapgan", "ali", "cyclegan", "srresnet")
+RECIPES = [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 CLASS_NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
 

@@ -19,12 +19,8 @@ from largegan.restore import restore
 from largegan.sampler import has_images, has_normal_latents
 from largegan.viz.sheets import SHEETS
 from tests.evaluation.images import tiny_extractor
-from tests.product.runs import trained
-from tests.recipes.common import NAMES
+from tests.product.runs import RECIPES, trained
 
-# One of each kind runs by default, all with -m slow.
-DEFAULT = ("dcgan", "stylegan2", "biggan", "lapgan", "ali", "cyclegan", "srresnet")
-RECIPES = [n if n in DEFAULT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 PHOTOS = "photos"
 
 
