@@ -10,7 +10,16 @@ DATA = {  # for images the bundled ones; two domains are not here, and a plan do
     str(TWO_DOMAINS): "--data.path nowhere --data.resolution 32",
     str(NUMBERS): "--data.path synthetic:gaussian",
 }
-WORDS = "--train.batch_size 8 --train.cpu_threads 1 --data.workers 0 --run.dir RUN".split()
+WORDS = [
+    "--train.batch_size",
+    "8",
+    "--train.cpu_threads",
+    "1",
+    "--data.workers",
+    "0",
+    "--run.dir",
+    "RUN",
+]
 
 
 def settings(name: str, run: str) -> list[str]:
