@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec import structs
@@ -96,7 +97,7 @@ def restore_published(path: Path) -> Restored:
     model = read_tensors(path / WEIGHTS, remedy=AGAIN)
     checkpoint.check_model(path, model, checkpoint.unaliased(recipe.state_dict()))
     recipe.load_state_dict(model, strict=False)  # as below
-    state = {"config": {"recipe": options}, "spec": vars(spec)}
+    state: dict[str, Any] = {"config": {"recipe": options}, "spec": vars(spec)}
     state |= {"class_names": list(config.class_names), "nimg": config.nimg}
     return Restored(path, recipe.eval(), spec, options, state, config.sha256)
 

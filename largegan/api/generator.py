@@ -237,7 +237,7 @@ class Generator:
     def _labels(self, label: Label) -> Iterator[int]:
         if not self.class_names:
             raise ConfigError("this model was trained without classes; leave the label out")
-        several = [label] if isinstance(label, int | str) else list(label)
+        several = [label] if isinstance(label, int | str) else list(label or ())
         if not several:
             raise ConfigError("label is empty; give a class, by number or name")
         for one in several:
@@ -250,7 +250,7 @@ class Generator:
         if z is not None:
             refuse_beside("z", n=n, seed=seed, seeds=seeds)
             latents = self._latents_given(z, sampler)
-            turn = range(len(latents))
+            turn: Sequence[int] = range(len(latents))
         else:
             turn = which_seeds(n, seed, seeds)
             latents = torch.stack([sampler.latent(s) for s in turn])
@@ -277,15 +277,17 @@ class Generator:
             )
         return ws
 
-    def _require_styles(self) -> None:
-        if not isinstance(self.sampler.recipe, HasStyles):
+    def _require_styles(self) -> HasStyles:
+        recipe = self.sampler.recipe
+        if not isinstance(recipe, HasStyles):
             raise ConfigError(
                 f"recipe {self.recipe} has no {title_of(HasStyles)}; a StyleGAN has them"
             )
+        return recipe
 
     def _of_styles(self, ws: Tensor, batch: int) -> list[Tensor]:
         with self._precision.on(self.device):
-            recipe, parts = self.sampler.recipe, ws.to(self.device).split(batch)
+            recipe, parts = self._require_styles(), ws.to(self.device).split(batch)
             return [recipe.synthesize(part).float() for part in parts]
 
     def _decode(self, sampler: Sampler, latents: Tensor, labels: list[int] | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -12,6 +13,7 @@ from largegan.cli import choose_device
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import shown
 from largegan.interop.exported import is_exported, load_exported
+from largegan.recipe import Recipe
 from largegan.restore import Restored, restore
 from largegan.sampler import sampler_of
 
@@ -45,7 +47,7 @@ def of_export(path: Path, device: torch.device, precision: Precision) -> Generat
     if exported.kind == "translator":
         return Translator.of_network(exported, device, precision)
     state = {"class_names": list(exported.class_names)}
-    recipe = exported.net.recipe
+    recipe = cast(Recipe, exported.net.recipe)  # of a `Drawing`
     found = Restored(path, recipe, exported.spec, exported.options, state, exported.model)
     return Generator(sampler_of(found, device), found.name, 0, precision)
 

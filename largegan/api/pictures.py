@@ -74,9 +74,10 @@ def take(images: Any, channels: int) -> Given:
     return Given(taken, _form_of(each[0]), several is None)
 
 
-def _unbound(images: Any) -> Sequence | None:
+def _unbound(images: Any) -> list | None:
     """The pictures of a batch; None for a single one."""
-    return images if isinstance(images, np.ndarray | Tensor) and images.ndim == 4 else None
+    several = isinstance(images, np.ndarray | Tensor) and images.ndim == 4
+    return list(images) if several else None
 
 
 def _form_of(image: Any) -> Form:

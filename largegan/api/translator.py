@@ -53,7 +53,8 @@ class Translator:
     @staticmethod
     def of_network(found: Exported, device: torch.device, precision: Precision) -> "Translator":
         """Of an exported folder, which has one direction."""
-        return Translator(found.recipe, 0, {found.direction: found.net}, device, precision)
+        way = found.direction or ""  # an exported translator has one
+        return Translator(found.recipe, 0, {way: found.net}, device, precision)
 
     def __repr__(self) -> str:
         return f"<{self.recipe} translator {', '.join(self.directions)}, on {self.device}>"
@@ -78,7 +79,7 @@ class Translator:
         Raises:
             ConfigError: not in this direction. DataError: a picture that cannot be used.
         """
-        way = choose_direction(direction, self.directions, self.recipe)
+        way = choose_direction(direction, self.directions, f"the {self.recipe}") or ""
         given = take(images, channels_of(self.nets[way]))
         for image in given.images:
             if min(image.shape[1:]) < LEAST_SIDE:
@@ -94,7 +95,8 @@ class Translator:
         bits = "fp32" if self._precision.autocast is None else "bf16"
         if way not in self._costs:
             self._costs[way] = memory.bytes_per_pixel(net, channels=channels, precision=bits)
-        if memory.fits(tuple(image.shape[1:]), self._costs[way], self.device):
+        height, width = image.shape[1:]
+        if memory.fits((height, width), self._costs[way], self.device):
             with self._precision.on(self.device):
                 return net(image[None].to(self.device))[0].float()
         tiler = Tiler(net, channels=channels, precision=bits)
@@ -104,15 +106,15 @@ class Translator:
 def in_tiles(tiler: Tiler, image: Tensor, device: torch.device) -> Tensor:
     """`[C, H, W]` -> float `[C', H', W']` on the host, by `Tiler`'s thumbnail mode."""
     made: list[Tensor] = []
-    size = (tiler.scale * image.shape[1], tiler.scale * image.shape[2])
+    height, width = image.shape[1:]
 
     def read(box: Box) -> Tensor:
         return image[None, :, box.top : box.bottom, box.left : box.right].to(device)
 
     def write(box: Box, part: Tensor) -> None:
         if not made:
-            made.append(torch.empty(part.shape[1], *size))
+            made.append(torch.empty(part.shape[1], tiler.scale * height, tiler.scale * width))
         made[0][:, box.top : box.bottom, box.left : box.right] = part[0].float().cpu()
 
-    tiler.run("thumbnail", tuple(image.shape[1:]), read, write)
+    tiler.run("thumbnail", (height, width), read, write)
     return made[0]

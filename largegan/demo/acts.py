@@ -68,7 +68,8 @@ class Draws:
             a, b = self._ws(seeds, amount, label).split(1)
             image = self._of(torch.lerp(a, b, float(part)))
         else:
-            z = self._between_latents(*self.model.z(seeds), float(part))
+            a, b = self.model.z(seeds)
+            z = self._between_latents(a, b, float(part))
             (image,) = self.model.sample(z=z[None], label=label, to="pil")
         facts = {"seed": seeds[0], "other": seeds[1], "part": part}
         return Drawn(image, self._facts(**facts, truncation=amount, label=label))

@@ -162,7 +162,9 @@ class Drawing(nn.Module):
         return isinstance(self.recipe, TruncatesStyles)
 
 
-def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path) -> str | None:
+def choose_direction(
+    wanted: str | None, available: tuple[str, ...], path: Path | str
+) -> str | None:
     """One of `available`, the first for None; `AtoB` and `a2b` mean `a_to_b`.
 
     None where nothing is available and nothing was wanted; ConfigError for what there is not.
