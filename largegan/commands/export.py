@@ -6,8 +6,8 @@
 
 CHECKPOINT is a run directory (its newest complete checkpoint) or one RUN/checkpoints/NNNNNNNNN.
 OUT gets config.json, README.md and these forms:
-  safetensors  the weights; largegan.interop.exported.load_exported(OUT) builds the network again,
-               and largegan translate takes OUT for CHECKPOINT
+  safetensors  the weights; `largegan.load("OUT")` opens it in Python, and largegan translate
+               takes OUT for CHECKPOINT
   pt2          torch.export.load("OUT/model.pt2").module(check_guards=False); it needs no largegan
   onnx         ONNX for onnxruntime and others; needs `pip install 'largegan[export]'`
 A translation network takes images [N, C, H, W] in [-1, 1] of any size from 8 pixels on: the padding

@@ -163,8 +163,8 @@ def _readme(config: dict, found: dict[str, float]) -> str:
         "[-1, 1].",
         "",
         "```python",
-        "from largegan.interop.exported import load_exported",
-        'net = load_exported("PATH OF THIS FOLDER").net',
+        "import largegan",
+        'model = largegan.load("PATH OF THIS FOLDER")',
     ]
     if graphs.PT2 in found:
         lines.append('net = torch.export.load("model.pt2").module(check_guards=False)')

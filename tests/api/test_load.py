@@ -126,7 +126,7 @@ def test_directions_are_principal_axes(styled):
     assert torch.equal(moved[:, 1:], ws[:, 1:])
 
 
-@pytest.mark.parametrize("name", ["stylegan2", "stylegan3"])
+@pytest.mark.parametrize("name", ["stylegan2", pytest.param("stylegan3", marks=pytest.mark.slow)])
 def test_projection_of_its_own_image(name, runs_of_recipes):
     model = largegan.load(trained(name, runs_of_recipes), device="cpu")
     target = model.sample(1, label=1)[0]
@@ -306,6 +306,24 @@ def test_a_model_of_the_hub_comes_from_its_cache(runs_of_recipes, tmp_path, monk
     )
     monkeypatch.setattr("socket.socket.connect", lambda *words: pytest.fail("it connects"))
     assert largegan.load("somebody/faces", device="cpu").recipe == "dcgan"
+
+
+def test_the_hub_is_asked_only_when_told(tmp_path, monkeypatch):
+    """And only for a model's own files; what goes wrong there is a sentence."""
+    import huggingface_hub
+
+    asked = []
+
+    def download(name, *, allow_patterns, local_files_only):
+        asked.append((name, local_files_only, allow_patterns))
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    for told in (False, True):
+        with pytest.raises(ConfigError, match=r"somebody/faces cannot be fetched .*no network"):
+            largegan.load("somebody/faces", download=told)
+    assert [(name, local) for name, local, _ in asked] == [("somebody/faces", n) for n in (1, 0)]
+    assert all(not pattern.endswith((".pkl", ".bin", "*")) for pattern in asked[0][2])
 
 
 def test_importing_is_light():

@@ -71,6 +71,12 @@ TOOLS = {
         "sample", "OUT/a.png --count 2 --truncation 0.7 --toward class", "a.png",
         truncates_by_class,
     ),
+    "sample toward the class, but not truncated": Tool(
+        "sample",
+        "OUT/a.png --count 2 --toward class",
+        "a.png",
+        lambda r: False,
+    ),
     **{f"sheet {n}": Tool("sample", sheet_words(n), "sheet.png", sheet_fits(n)) for n in SHEETS},
     "walk": Tool("walk", "OUT/w.gif --seeds 0,1 --frames 2", "w.gif", draws),
     "walk with a moving camera": Tool(
