@@ -43,9 +43,9 @@ VARIANTS: dict[str, tuple[str, DataSpec, dict]] = {
         {"z_dim": 4, "channel_base": 64, "channel_max": 4, "group_width": 4, "blocks": 2},
     ),
     "projected_gan lite": (
-        "projected_gan", DataSpec(3, 64, 64),
+        "projected_gan", DataSpec(3, 32, 32),
         {"z_dim": 4, "channels": 2, "backbone": "random:test_efficientnet", "backbone_size": 64,
-         "features": 4, "judges": 2, "lite": True},
+         "features": 4, "judges": 2, "patch": True, "lite": True},
     ),
     "esrgan grey": (
         "esrgan", DataSpec(1, 16, 16),
@@ -117,7 +117,7 @@ def check(run: Path, out: Path, forms: str) -> None:
                 assert made.shape == one.shape
                 largest = max(largest, float((made - one).abs().max()))
             spread = float(want.std(0).mean()) if n > 1 else spread  # from image to image
-    assert largest <= TOLERANCE and spread > 0.01, (largest, spread)
+    assert largest <= TOLERANCE and spread > 20 * TOLERANCE, (largest, spread)
 
 
 @pytest.mark.parametrize("name", RECIPES)
