@@ -95,6 +95,7 @@ class Spec(msgspec.Struct):
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
     condition_dim: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
+    latent_scale: Annotated[float, Meta(ge=0)] = 0.0
 
 
 Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
@@ -232,8 +233,11 @@ def resolve(path: Path) -> Path:
 
 
 def parts_of_run(path: Path) -> list[Path]:
-    """What must not be written into while a checkpoint or a run is read: their own folders."""
-    if (path / STATE).exists() or (path / MARKER).exists():
+    """What must not be written into while a checkpoint or a run is read: their own folders.
+
+    Exported and published folders, which have a config.json, are read as a whole, too.
+    """
+    if any((path / name).exists() for name in (STATE, MARKER, "config.json")):
         return [path]
     return [path / "checkpoints", path / "samples", path / "config.yaml", path / "metrics.jsonl"]
 

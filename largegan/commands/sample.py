@@ -56,7 +56,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seeds", help="which ones instead, such as 0-15,42")
     add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
     add("--files", action="store_true", help="single files, whatever OUT is called")
-    add_options(parser, "--classes", "--truncation", "--standing")
+    add_options(parser, "--classes", "--truncation", "--toward", "--standing")
     add("--thresholds", metavar="T,T", help="several truncations: a row or a folder each")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--class-rows", action="store_true",
@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
         choose_device(arguments.device),
         classes=arguments.classes,
         truncation=arguments.truncation,
+        toward=arguments.toward,
     )
     seeds = seeds_of(arguments)
     thresholds = read_thresholds(arguments.thresholds)
@@ -192,6 +193,8 @@ def check_sheet(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "--thresholds and --truncation both say how to truncate; give one of them"
         )
+    if arguments.toward == "class" and not arguments.thresholds and arguments.truncation is None:
+        raise ConfigError("--toward class needs a --truncation, such as 0.7")
 
 
 def refuse_modes(arguments: argparse.Namespace) -> None:

@@ -15,19 +15,13 @@ from torch import Tensor
 from largegan import checkpoint
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
-from largegan.evaluation.image_sets import (
-    Drawn,
-    ImageSet,
-    about_labels,
-    has_images,
-    open_image_set,
-)
+from largegan.evaluation.image_sets import Drawn, ImageSet, about_labels, open_image_set
 from largegan.metrics import table
 from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
 from largegan.metrics.side import Settings, Side
 from largegan.metrics.statistics import is_statistics
 from largegan.parallel.launch import World, agree, together
-from largegan.sampler import Sampler
+from largegan.sampler import Sampler, has_images
 from largegan.viz.pictures import of_figure
 
 PREFIX = "score/"  # of the names in metrics.jsonl
@@ -118,7 +112,7 @@ class TrainingScores:
 
 def refuse_numbers(sampler: Sampler) -> None:
     """Raises `ConfigError` for a recipe that draws no images."""
-    if not has_images(sampler):
+    if not has_images(sampler.recipe):
         raise ConfigError("evaluate.every_nimg is set, but this recipe draws no images")
 
 

@@ -29,13 +29,8 @@ from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
-from largegan.sampler import (
-    Sampler,
-    open_sampler,
-    seeded,
-    to_uint8,
-    use_standing_statistics,
-)
+from largegan.published import is_published
+from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)
 AS_STORED = Framing()
@@ -271,19 +266,18 @@ def open_image_set(
     """
     plain, part = split_path(path)
     if is_checkpoint(Path(plain)):
-        found = checkpoint.resolve(Path(plain))
-        sampler = open_sampler(found, device, classes=classes, truncation=truncation)
-        if not has_images(sampler):
+        sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation)
+        found = sampler.path
+        if not has_images(sampler.recipe):
             raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
         if standing:
             use_standing_statistics(sampler, batches=standing, batch=64)
         numbers = selected(range(seed, seed + (count or 50_000)), part, None)
-        marker = checkpoint.read_marker(found)
         about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
         about |= {"truncation": truncation, "classes": list(sampler.classes)}
         about |= {"standing_batches": standing} if standing else {}
         about |= about_labels(sampler)
-        return Drawn(sampler, numbers, about, marker.files[checkpoint.MODEL].sha256)
+        return Drawn(sampler, numbers, about, sampler.model)
     drawing = truncation is not None or classes is not None or standing
     if drawing and (Path(plain).exists() or is_shards(plain)):
         raise ConfigError(
@@ -323,12 +317,6 @@ def images_of_source(source: Any, framing: Framing, *, count: int | None, path: 
     return Shards(source.apart(), numbers, about, framing)
 
 
-def has_images(sampler: Sampler) -> bool:
-    """Recipes that show numbers have a picture of their own; translators have no latents."""
-    recipe = sampler.recipe
-    return not recipe.directions and recipe.picture(seeded(0)) is None
-
-
 def open_files(path: Path, part: str, count: int | None, *, labels: str) -> Files:
     if not path.exists():
         raise ConfigError(f"{path} does not exist; give images, shards, a checkpoint or statistics")
@@ -363,10 +351,12 @@ def selected(numbers: range, part: str, count: int | None) -> range:
 
 
 def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a run, a checkpoint or a published model."""
     return path.is_dir() and (
         (path / checkpoint.STATE).exists()
         or (path / checkpoint.MARKER).exists()
         or (path / "checkpoints").is_dir()
+        or is_published(path)
     )
 
 

@@ -22,6 +22,7 @@ from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,
     cyclegan,
+    projected_gan,
     r3gan,
     studiogan,
     stylegan2_ada,
@@ -64,6 +65,10 @@ IMPORTERS = (
     Importer(
         "R3GAN snapshots (.pkl)",
         lambda path, content, wishes: r3gan.read(path, content),
+    ),
+    Importer(
+        "Projected GAN snapshots (.pkl), their FastGAN generators",
+        lambda path, content, wishes: projected_gan.read(path, content),
     ),
     Importer(
         "BigGAN-PyTorch folders (G.pth, G_ema.pth, D.pth, optimizers)",
