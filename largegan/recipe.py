@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn, optim
@@ -89,6 +89,20 @@ def name_of(function: Callable) -> str:
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__name__", type(function).__name__)
+
+
+# How an output of a discriminator is an opinion: sigmoid of it is the probability of "real"; only
+# its sign counts (hinge); it is above or below 1/2 (least squares); or only differences count
+# (critics, relativistic losses), and the middle between both kinds parts real from fake.
+Reading = Literal["probability", "sign", "half", "relative"]
+
+
+class Scored(NamedTuple):
+    """What a discriminator said of a micro-batch; see `Recipe.scored`."""
+
+    real: Tensor
+    fake: Tensor
+    reading: Reading
 
 
 class Recipe(nn.Module):
@@ -195,6 +209,21 @@ class Recipe(nn.Module):
         self._watched.clear()
         return taken
 
+    def scored(
+        self, real: Tensor, fake: Tensor, reading: Reading = "probability", *, by: str = "D"
+    ) -> None:
+        """For losses of discriminators: outputs on real and on generated examples, of any shape.
+
+        Signals of health are made of them. `by` tells several discriminators of a phase apart.
+        """
+        self._scored[by] = Scored(real.detach(), fake.detach(), reading)
+
+    def take_scored(self) -> list[Scored]:
+        """What the last loss said of `scored`; the trainer asks once per micro-batch."""
+        taken = list(self._scored.values())
+        self._scored.clear()
+        return taken
+
     def picture(self, generator: torch.Generator) -> Tensor | None:
         """What to look at instead of a grid of samples: uint8 `[3, H, W]`. None: the grid."""
         return None
@@ -236,6 +265,10 @@ class Recipe(nn.Module):
 
     @cached_property
     def _watched(self) -> dict[str, Tensor]:
+        return {}
+
+    @cached_property
+    def _scored(self) -> dict[str, Scored]:
         return {}
 
     @cached_property

@@ -4,6 +4,7 @@ python -m largegan.train --config FILE, accelerate launch -m largegan.train --co
 and srun all do the same. From here it is two hops to a paper: `trainer.py`, then the recipe.
 """
 
+import gc
 import os
 import sys
 
@@ -56,7 +57,10 @@ def announce(config: Namespace) -> None:
 
 
 def train(config: Namespace) -> None:
-    """Joins the process group and trains from the configuration's start to its end."""
+    """Joins the process group and trains from the configuration's start to its end.
+
+    A run that goes back to an older checkpoint is built anew from there.
+    """
     from largegan.parallel.launch import connect, disconnect, reporting
     from largegan.parallel.signals import StopRequest
     from largegan.run.lock import RunLock
@@ -68,7 +72,9 @@ def train(config: Namespace) -> None:
             parallel.processes, cpu_threads=config.train.cpu_threads, timeout_s=parallel.timeout_s
         )
         with reporting():
-            Session(config, world, lock).run(stop)
+            while (again := Session(config, world, lock).run(stop)) is not None:
+                config = again
+                gc.collect()  # networks of the session before
     finally:
         stop.close()
         lock.release()

@@ -27,8 +27,11 @@ TABLE = {
     "compare": ("largegan.commands.compare", "score translations against the truth"),
     "fid": ("largegan.commands.fid", "FID, KID and more between two sets of images"),
     "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
+    "best": ("largegan.commands.best", "the best checkpoint of several runs"),
     "toys": ("largegan.commands.toys", "the 1-D toys of several recipes side by side"),
     "ema": ("largegan.commands.ema", "choose the best average of a run after training"),
+    "report": ("largegan.commands.report", "write what a browser shows of a run, or of several"),
+    "rollback": ("largegan.commands.rollback", "make a run go on from an older checkpoint"),
     "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
     "import_checkpoint": (
         "largegan.commands.import_checkpoint",
@@ -45,8 +48,8 @@ USAGE = """usage: largegan COMMAND [words of the command]
 {table}
 
 `largegan COMMAND --help` explains a command, `largegan --version` says which release this is.
-Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped because steps were not
-finite, 75 start me again.
+Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped by its health,
+75 start me again.
 """
 BAD_WORDS = 2
 

@@ -22,6 +22,7 @@ from largegan.ranges import (
     Seed,
     Side,
     Threads,
+    Weight,
     Workers,
 )
 
@@ -73,6 +74,9 @@ class DataConfig:
     come."""
     on_error: Literal["raise", "skip"] = "raise"
     """What to do with a damaged sample: stop and name it, or replace it and count it."""
+    held_out: Count | None = None
+    """Examples that training leaves aside: what the discriminator says of them tells whether it
+    overfits (of two domains, so many of each). Left out: none."""
     max_skip_fraction: Fraction = 1e-4
     """Stop when more than this fraction of samples had to be skipped."""
     cache_dir: Place | None = None
@@ -100,6 +104,18 @@ class DataConfig:
     """Resume also on images that are not those of the checkpoint: some were added, or left out."""
     allow_pipe: bool = False
     """Allow `pipe:COMMAND` URLs, which run a shell command."""
+
+
+@dataclass
+class StopConfig:
+    """Ending a run by its score, before total_nimg."""
+
+    metric: Name | None = None
+    """The score, one of those that evaluate.metrics give; left out: only total_nimg ends a run."""
+    patience_nimg: Images = 500_000
+    """Images for which the score may fail to improve."""
+    min_gain: Weight | Literal["error_bars"] = "error_bars"
+    """What counts as better: more than this much, or than the score's own standard error."""
 
 
 @dataclass
@@ -140,6 +156,7 @@ class TrainConfig:
     `largegan ema` finds the average of any width after training. Left out: none are kept."""
     snapshot_widths: list[PositiveWeight] = field(default_factory=lambda: [0.05, 0.1])
     """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
+    stop: StopConfig = field(default_factory=StopConfig)
 
 
 EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]
@@ -169,6 +186,50 @@ class EvaluateConfig:
     """Standard error and limit of the Fréchet distance: thirty times its calculation."""
     batch: Batch = 64
     """Images computed at once, on each process."""
+
+
+Action = Literal["warn", "stop", "rollback"]
+
+
+@dataclass
+class RollbackConfig:
+    """Going back to the best checkpoint before an illness began, where health.on_... says so."""
+
+    times: Count = 2
+    """Rollbacks before the run stops instead (exit code 5)."""
+    change: dict[str, float | str] = field(default_factory=dict)
+    """What is different from there on: train.seed, ada.p and numbers of the recipe, each a new
+    number, `times 0.5` or `plus 1`: {train.seed: plus 1, recipe.lr: times 0.5}."""
+
+
+@dataclass
+class HealthConfig:
+    """Signals of how the players stand to each other, and verdicts on them."""
+
+    signals: bool = True
+    """Write signals to metrics.jsonl and verdicts to health.jsonl; training is the same without."""
+    look_every_nimg: Images | None = None
+    """Images between looks at samples: diversity, twins, copies. Default: as sample_every_nimg."""
+    look_count: Count = 256
+    """Samples of a look."""
+    on_discriminator_dominates: Action | None = None
+    """What to do when a verdict begins. warn: say it on standard error. stop: save, and end with
+    exit code 5. rollback: see health.rollback. Left out: verdicts are only written down."""
+    on_generator_dominates: Action | None = None
+    """As above."""
+    on_mode_collapse: Action | None = None
+    """As above."""
+    on_discriminator_overfits: Action | None = None
+    """As above; found only with data.held_out."""
+    on_memorises: Action | None = None
+    """As above."""
+    on_diverges: Action | None = None
+    """As above."""
+    on_random_feedback: Action | None = None
+    """As above."""
+    on_no_progress: Action | None = None
+    """As above."""
+    rollback: RollbackConfig = field(default_factory=RollbackConfig)
 
 
 @dataclass
@@ -209,6 +270,7 @@ GROUPS = {
     "data": DataConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "health": HealthConfig,
     "parallel": ParallelConfig,
     "log": LogConfig,
 }

@@ -4,7 +4,6 @@ Everything random here comes from generators of its own, so a run with evaluatio
 same bytes as one without.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from largegan import checkpoint
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
+from largegan.evaluation.history import PREFIX
 from largegan.evaluation.image_sets import Drawn, ImageSet, about_labels, open_image_set
 from largegan.metrics import table
 from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
@@ -24,7 +23,6 @@ from largegan.parallel.launch import World, agree, together
 from largegan.sampler import Sampler, has_images
 from largegan.viz.pictures import of_figure
 
-PREFIX = "score/"  # of the names in metrics.jsonl
 Opener = Callable[[], ImageSet]
 
 
@@ -140,25 +138,6 @@ def open_reference(settings: Any, world: World, data: Opener) -> str:
         return f"the statistics in {settings.reference}"
     images = together(world, opener_of(settings, data, labels=False))
     return f"{images.count} images of {images.about['path']}"
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl that hold scores."""
-    path = run / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if f'"{PREFIX}' in line]
-
-
-def best(run: Path, metric: str) -> dict[str, float] | None:
-    """The line of the best score whose checkpoint is still there."""
-    sign = -1 if table.better(metric) == "higher" else 1
-    kept = [
-        line
-        for line in history(run)
-        if f"{PREFIX}{metric}" in line
-        and checkpoint.is_complete(run / "checkpoints" / f"{line['nimg']:09d}")
-    ]
-    return min(kept, key=lambda line: sign * line[f"{PREFIX}{metric}"], default=None)
 
 
 def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:

@@ -11,6 +11,7 @@ channels.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ from largegan.recipe import (
     cosine_decay,
 )
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 # Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
@@ -54,7 +56,7 @@ LARGEST_START = 16 * 16  # pixels of the first stage; more means a size that har
 
 
 @dataclass(frozen=True, kw_only=True)
-class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions):
+class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
     """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
 
     z_dim: Width = 64
@@ -143,9 +145,18 @@ class R3GAN(NoiseToImage):
             "ema_halflife_nimg": (0.0, o.ema_halflife_nimg),
             "augment_p": (0.0, o.augment_p),
         }
+        g_lr, d_lr = o.rates()
         self.players = {
-            "D": Player([self.D], adam(o.lr, 0.0, o.beta2), self.schedule),
-            "G": Player([self.G], adam(o.lr, 0.0, o.beta2), self.schedule),
+            "D": Player(
+                [self.D],
+                adam(d_lr, 0.0, o.beta2),
+                partial(self.schedule, share=d_lr / o.lr),
+            ),
+            "G": Player(
+                [self.G],
+                adam(g_lr, 0.0, o.beta2),
+                partial(self.schedule, share=g_lr / o.lr),
+            ),
         }
         self.phases = [
             Phase("D", self.discriminator, second_order=o.second_order),
@@ -156,8 +167,12 @@ class R3GAN(NoiseToImage):
         """A scheduled number after `nimg` images, the five of `curves`."""
         return cosine_decay(*self.curves[name], nimg, total_nimg=self.options.schedule_nimg)
 
-    def schedule(self, at: Progress) -> dict:
-        return {"lr": self.value("lr", at.nimg), "betas": (0.0, self.value("beta2", at.nimg))}
+    def schedule(self, at: Progress, share: float = 1.0) -> dict:
+        """`share` is what a learning rate of a player's own is of `lr`: it falls alike."""
+        return {
+            "lr": share * self.value("lr", at.nimg),
+            "betas": (0.0, self.value("beta2", at.nimg)),
+        }
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
@@ -168,6 +183,7 @@ class R3GAN(NoiseToImage):
         fake_scores, r2 = zero_centered(lambda x: self.judge(x, c, p), fake, penalty)
         gamma = self.value("gamma", at.nimg)
         self.watch(real_score=real_scores.mean(), fake_score=fake_scores.mean())
+        self.scored(real_scores, fake_scores, "relative")
         return {
             "adv": relativistic_d(real_scores, fake_scores),
             "r1": gamma * r1,

@@ -167,8 +167,10 @@ class StyleGAN3(Recipe):
         if isinstance(self.augment, ADA):
             self.augment.observe(real)
             self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
+        on_fake = self.judge(fake, c, at)
+        self.scored(real, on_fake)
         return {
-            "fake": F.softplus(self.judge(fake, c, at)).mean(),
+            "fake": F.softplus(on_fake).mean(),
             "real": F.softplus(-real).mean(),
         }
 

@@ -10,6 +10,7 @@ import torch
 from jsonargparse import Namespace
 
 from largegan.data import DataInfo, Domains, framed, open_for
+from largegan.data.held_out import hold_out
 from largegan.data.in_place import Wanted, copy_in_cache, is_packed
 from largegan.data.originals import Request
 from largegan.data.pairs import domain_folders
@@ -143,6 +144,13 @@ def give_conditions(recipe: Recipe, source: "Source | Domains") -> None:
     table = getattr(whole, "conditions", None)
     if table is not None and recipe.vectors:
         recipe.conditions.fill(torch.from_numpy(np.array(table)))
+
+
+def parts_of(
+    source: "Source | Domains", held_out: int | None
+) -> "tuple[Source | Domains, Source | Domains | None]":
+    """(what is trained on, what is held out). Raises ConfigError when that leaves nothing."""
+    return (source, None) if held_out is None else hold_out(source, held_out)
 
 
 def check_latents(name: str, recipe: type[Recipe], spec: DataSpec) -> None:

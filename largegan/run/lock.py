@@ -37,6 +37,8 @@ class RunLock:
         job, whose processes may live on a node that was cut off: `check` stops those.
         """
         path = folder / NAME
+        if self.path == path:
+            return  # this process has it: a run that goes on from an older checkpoint
         mine = {"token": self.token, **identity()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
