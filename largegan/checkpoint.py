@@ -91,6 +91,11 @@ class Spec(msgspec.Struct):
     width: Side
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+    condition_dim: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
+    latent_scale: Annotated[float, Meta(ge=0)] = 0.0
+
+
+Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
 
 
 class Position(msgspec.Struct):
@@ -99,6 +104,8 @@ class Position(msgspec.Struct):
     position: Count
     seed: int
     identity: str | None
+    count: Count | None = None  # images of the set
+    learned: dict[Shard, Count] = {}  # samples of shards that have no index
 
 
 class Positions(msgspec.Struct):
@@ -128,6 +135,7 @@ class State(msgspec.Struct):
     config: dict[str, dict[str, Any]]
     spec: Spec
     class_names: list[str] = []
+    label_counts: list[Count] = []  # samples of each class in the training data
 
 
 class Resumable(State, kw_only=True):
@@ -167,6 +175,8 @@ def check_state(path: Path, state: dict) -> dict:
     checked(found.config.get("recipe", {}), Named, where=where, **about)
     if found.class_names and len(found.class_names) < found.spec.num_classes:
         raise DataError(f"{where} names {len(found.class_names)} of its classes; {OLDER}")
+    if found.label_counts and len(found.label_counts) != found.spec.num_classes:
+        raise DataError(f"{where} counts the samples of {len(found.label_counts)} classes; {OLDER}")
     return state
 
 
@@ -228,8 +238,11 @@ def resolve(path: Path) -> Path:
 
 
 def parts_of_run(path: Path) -> list[Path]:
-    """What must not be written into while a checkpoint or a run is read: their own folders."""
-    if (path / STATE).exists() or (path / MARKER).exists():
+    """What must not be written into while a checkpoint or a run is read: their own folders.
+
+    Exported and published folders, which have a config.json, are read as a whole, too.
+    """
+    if any((path / name).exists() for name in (STATE, MARKER, "config.json")):
         return [path]
     return [path / "checkpoints", path / "samples", path / "config.yaml", path / "metrics.jsonl"]
 

@@ -25,7 +25,7 @@ MOST_SEEDS = 10_000_000
 
 
 OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their one help text
-    "checkpoint": {"type": Path, "help": "RUN or RUN/checkpoints/NNNNNNNNN"},
+    "checkpoint": {"type": Path, "help": "RUN, RUN/checkpoints/NNNNNNNNN or a published model"},
     "--backbone": {
         "default": "inception",
         "help": "feature network: inception, efficientnet_lite0 or a timm model",
@@ -50,6 +50,11 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
         "metavar": "N",
         "help": "batch norm with the statistics of N batches of samples, as BigGAN's paper, "
         "instead of those of training",
+    },
+    "--toward": {
+        "choices": ("mean", "class"),
+        "default": "mean",
+        "help": "where --truncation pulls w: to the mean of all, or of the class (default: mean)",
     },
     "--truncation": {
         "type": float,
@@ -154,6 +159,19 @@ def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
     claims = output.Outputs(overwrite=overwrite)
     for path in paths:
         claims.file(path)
+
+
+def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A `type=` for argparse: "a,b" -> ("a", "b"), each of them known."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in text.split(","))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return names
+
+    return read
 
 
 def read_seeds(text: str, what: str = "the seeds") -> list[int]:

@@ -32,7 +32,8 @@ class DataSpec:
     labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`. Data of two domains
     (`channels_b` > 0) hold two images of the same size instead: `batch["image_a"]` with
     `channels` and `batch["image_b"]` with `channels_b`. With `latent_scale` > 0 the data are
-    latents of an encoder, times that scale, and have no bounds.
+    latents of an encoder, times that scale, and have no bounds. With `condition_dim` > 0 a label is
+    the number of a vector of so many numbers, of which there are `num_classes`.
     """
 
     channels: int
@@ -41,6 +42,7 @@ class DataSpec:
     num_classes: int = 0
     channels_b: int = 0
     latent_scale: float = 0.0
+    condition_dim: int = 0
 
 
 @dataclass(eq=False)
@@ -115,6 +117,7 @@ class Recipe(nn.Module):
     run_state: tuple[
         str, ...
     ] = ()  # buffers about a run, not its networks: fine-tuning leaves them
+    vectors: bool = False  # whether labels may be vectors; then `conditions` says what they become
     latents: bool = False  # whether it can be trained on latents too
     paired: bool = False  # whether image_a and image_b have to show the same thing
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask

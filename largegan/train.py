@@ -21,7 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     # spin keeps what spinning is good for on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        config = parse(sys.argv[1:] if argv is None else argv)
+        words = sys.argv[1:] if argv is None else argv
+        config = folder_alone(words) if words and words[0][:1] != "-" else parse(words)
         if config.dry_run:
             announce(config)
         else:
@@ -33,6 +34,18 @@ def main(argv: list[str] | None = None) -> int:
         print("error: interrupted; continue with --run.resume auto", file=sys.stderr, flush=True)
         return 130
     return 0
+
+
+def folder_alone(words: list[str]) -> Namespace:
+    """`largegan train FOLDER`: the configuration of the preset that suits it; one rank says why."""
+    from largegan.cost.dry_run import duration
+    from largegan.run.suggestion import suggest
+
+    suggestion = suggest(words)
+    config = parse(suggestion.words)
+    if suggestion.notes and os.environ.get("RANK", "0") == "0":
+        print(*suggestion.notes, duration(config, suggestion.seconds), sep="\n", flush=True)
+    return config
 
 
 def announce(config: Namespace) -> None:

@@ -13,9 +13,11 @@ MAY_IMPORT = {
     # The programs: they know everybody, and nobody knows them.
     "__main__": {"commands"},
     "commands": {
+        "api",
         "checkpoint",
         "cli",
         "data",
+        "demo",
         "doctor",
         "evaluation",
         "health",
@@ -65,11 +67,23 @@ MAY_IMPORT = {
     "trainer": {"health", "parallel", "recipe"},
     "health": {"parallel", "recipe"},
     # What is done with a trained network.
+    "demo": {"api", "recipe", "sampler", "viz"},
+    "api": {
+        "cli",
+        "interop",
+        "metrics",
+        "recipe",
+        "restore",
+        "sampler",
+        "translation",
+        "viz",
+    },
     "evaluation": {
         "checkpoint",
         "data",
         "metrics",
         "parallel",
+        "published",
         "recipe",
         "restore",
         "sampler",
@@ -83,13 +97,16 @@ MAY_IMPORT = {
         "config",
         "layers",
         "nets",
+        "ops",
+        "published",
         "recipe",
         "recipes",
         "restore",
     },
     "viz": {"recipe", "sampler"},
     "sampler": {"layers", "recipe", "restore"},
-    "restore": {"checkpoint", "power_ema", "recipe", "recipes"},
+    "restore": {"checkpoint", "power_ema", "published", "recipe", "recipes"},
+    "published": {"checkpoint", "ema", "recipe"},
     # Settings.
     "config": {"metrics", "ranges", "recipes"},
     # The papers, from the top down.

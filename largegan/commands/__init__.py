@@ -19,6 +19,7 @@ TABLE = {
     "verify": ("largegan.commands.verify", "check shards: every byte, every image"),
     "sample": ("largegan.commands.sample", "draw images from a checkpoint: a sheet, or files"),
     "walk": ("largegan.commands.walk", "a film of a walk through the latents"),
+    "directions": ("largegan.commands.directions", "draw the main directions of StyleGAN's w"),
     "project": ("largegan.commands.project", "find the w of StyleGAN that draws a picture"),
     "encode": ("largegan.commands.encode", "write the codes of real images (ali, bigan)"),
     "translate": ("largegan.commands.translate", "translate images of any size"),
@@ -36,6 +37,8 @@ TABLE = {
         "largegan.commands.import_checkpoint",
         "make a run of another code's checkpoint, executing nothing",
     ),
+    "publish": ("largegan.commands.publish", "write a folder to share, with a model card"),
+    "demo": ("largegan.commands.demo", "a page to try a model on, on this machine"),
     "export": ("largegan.commands.export", "write a network for other programs"),
     "ops": ("largegan.ops.__main__", "which fused operations are used here, and why"),
 }

@@ -34,6 +34,7 @@ from largegan.recipes import TABLE, options_class
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 DESCRIPTION = """Trains a GAN. Start it with python -m, accelerate launch -m, torchrun -m or srun.
+DATA is short for --data.path DATA; alone, it trains the preset that suits such images.
 
 recipes (recipe.name):
 {table}
@@ -96,7 +97,7 @@ def build_parser(recipe: str | None) -> Parser:
     table = "\n".join(f"  {name:13s} {about}" for name, (_, about) in TABLE.items())
     parser = Parser(
         prog="python -m largegan.train",
-        usage="python -m largegan.train --config FILE [--config FILE] [--GROUP.OPTION VALUE] ...",
+        usage="python -m largegan.train [DATA] [--config FILE] ... [--GROUP.OPTION VALUE] ...",
         description=DESCRIPTION.format(table=table, presets=folded(list(presets()))),
         formatter_class=Help,
     )

@@ -13,6 +13,7 @@ from largegan.ranges import (
     Fraction,
     Images,
     Name,
+    PixelValue,
     Place,
     PositiveWeight,
     Processes,
@@ -46,7 +47,9 @@ class DataConfig:
 
     path: Place = "bundled:noto32"
     """Folder of shards, a .tar, a pattern, an index.json, URLs; bundled:noto32;
-    synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs."""
+    synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs.
+    Or images as they are (a folder, a zip, LMDB, HDF5, parquet, CIFAR, MNIST, a CSV of paths):
+    they are packed once into cache_dir."""
     path_b: Place | None = None
     """For translation: shards of domain b, when they are not in PATH/b; data.path is domain a
     then."""
@@ -77,7 +80,28 @@ class DataConfig:
     max_skip_fraction: Fraction = 1e-4
     """Stop when more than this fraction of samples had to be skipped."""
     cache_dir: Place | None = None
-    """Folder that keeps copies of remote shards."""
+    """Folder that keeps copies of remote shards, and shards of images that are packed for training.
+    Default for the latter: $LARGEGAN_CACHE, else ~/.cache/largegan."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Of images that are packed for training: the part of the set, where it has parts."""
+    label_field: Name | None = None
+    """Of images that are packed for training: which label, where they have several."""
+    label_vectors: bool = False
+    """Of images that are packed for training: labels are numbers, or lists of as many."""
+    side_by_side: Literal["left", "right"] | None = None
+    """Images hold a pair, as facades' do: the half that is the source (image a)."""
+    fit: Literal["center-crop", "stretch", "pad"] = "center-crop"
+    """How images are packed that do not have the shape of resolution."""
+    channels: Literal[1, 3, 4] = 3
+    """Channels that images are packed with: 1 grey, 3 color, 4 with alpha."""
+    window: list[PixelValue] | None = None
+    """Stored values of 16-bit or float images that become black and white, such as [0, 4095]."""
+    depth: Literal[8, 16] = 8
+    """Bits per channel that images are packed with; 16 keeps those of deep images."""
+    decoded: Literal["no", "memory", "disk"] = "no"
+    """Keep decoded images of a set that fits: in memory, or in cache_dir on a local disk."""
+    may_change: bool = False
+    """Resume also on images that are not those of the checkpoint: some were added, or left out."""
     allow_pipe: bool = False
     """Allow `pipe:COMMAND` URLs, which run a shell command."""
 

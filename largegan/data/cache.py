@@ -44,7 +44,7 @@ def cached(
     if not _usable(path, size):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / (path.name + ".lock")):
+            with locked(folder / (path.name + ".lock")):
                 if not _usable(path, size):  # another process may have been faster
                     _download(path, url, opener, size=size, sha256=sha256)
                     limit = limit_bytes or int(os.environ.get(ENV_LIMIT, 0))
@@ -65,7 +65,7 @@ def _usable(path: Path, size: int | None) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

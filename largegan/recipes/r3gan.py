@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.augment.pipeline import GROUPS, augment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import relativistic_d, relativistic_g
 from largegan.nets.r3gan import Discriminator, Generator
@@ -106,6 +106,9 @@ class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
 class R3GAN(NoiseToImage):
     """The modern baseline: relativistic loss, R1 and R2 (Huang et al., 2024)."""
 
+    vectors = True
+    run_state = ("conditions.table",)
+
     def __init__(self, data: DataSpec, options: R3GANOptions):
         """
         Args:
@@ -116,6 +119,7 @@ class R3GAN(NoiseToImage):
         o = self.options = options
         check(o)
         self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
+        self.conditions = Conditions(self.num_classes, data.condition_dim)
         sizes = stage_sizes(data.height, data.width)
         unit = o.group_width // min(o.expansion, o.group_width)
         widths = o.widths or [
@@ -127,7 +131,7 @@ class R3GAN(NoiseToImage):
             "blocks": [o.blocks] * len(widths),
             "expansion": o.expansion,
             "image_channels": data.channels,
-            "c_dim": self.num_classes,
+            "c_dim": self.conditions.width,
             "sixteen_bit": o.sixteen_bit_stages,
         }
         size = (data.height, data.width)
@@ -193,10 +197,8 @@ class R3GAN(NoiseToImage):
         return {"adv": relativistic_g(real, fake)}
 
     def labels(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`."""
-        if not self.num_classes:
-            return None
-        return F.one_hot(batch["label"], self.num_classes).float()
+        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
+        return self.conditions(batch["label"]) if self.num_classes else None
 
     def judge(self, images: Tensor, c: Tensor | None, p: float) -> Tensor:
         """The discriminator sees every image augmented (in float32) with probability `p`."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from largegan.augment import ADA, DiffAugment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.conditions import Conditions
 from largegan.layers.freeze import freeze
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
@@ -115,7 +116,9 @@ class StyleGAN2Options(GradientPenaltyOptions, LearningRates):
 class StyleGAN2(Recipe):
     """Style-based generator with ADA (Karras et al., 2020)."""
 
-    run_state = ("augment.p", "augment.signs")
+    vectors = True
+
+    run_state = ("augment.p", "augment.signs", "conditions.table")
 
     def __init__(self, data: DataSpec, options: StyleGAN2Options):
         """
@@ -131,6 +134,7 @@ class StyleGAN2(Recipe):
         base = options.channel_base or (32768 if longest >= 512 else 16384)
         g_lr, d_lr = options.rates(options.lr or (0.002 if longest >= 1024 else 0.0025))
         self.z_dim, self.num_classes = options.z_dim, data.num_classes if options.conditional else 0
+        self.conditions = Conditions(self.num_classes, data.condition_dim)
         self.style_mixing, self.r1_gamma, self.r1_every = (
             options.style_mixing,
             options.r1_gamma,
@@ -150,7 +154,7 @@ class StyleGAN2(Recipe):
         )
         mapping = Mapping(
             z_dim=options.z_dim,
-            c_dim=self.num_classes,
+            c_dim=self.conditions.width,
             w_dim=options.w_dim,
             num_ws=synthesis.num_ws,
             layers=options.mapping_layers,
@@ -160,7 +164,7 @@ class StyleGAN2(Recipe):
         self.D = Discriminator(
             data.height,
             data.width,
-            c_dim=self.num_classes,
+            c_dim=self.conditions.width,
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
             group_features=options.mbstd_features,
@@ -245,10 +249,8 @@ class StyleGAN2(Recipe):
         return 0.0002 * images.shape[2] * images.shape[3] / self.batch_size
 
     def condition(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`."""
-        if not self.num_classes:
-            return None
-        return F.one_hot(batch["label"], self.num_classes).float()
+        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
+        return self.conditions(batch["label"]) if self.num_classes else None
 
     def fake(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images `[N, C, H, W]` for new latents, their ws `[N, num_ws, w_dim]`, their classes."""

@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+from functools import partial
 
 from jsonargparse import Namespace
 from torch import Tensor
@@ -20,6 +21,7 @@ from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
+from largegan.run.data import share_counts
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, Trackers
 from largegan.run.reactions import react
@@ -192,11 +194,13 @@ class Session:
     def save(self) -> None:
         """Takes a copy of everything, which rank 0 writes while training goes on."""
         watch.at("saving a checkpoint")
+        share_counts(self.source, self.world)
         state = {
             **self.trainer.state_dict(),
             "config": as_dict(self.config),
             "spec": vars(self.spec),
             "class_names": list(self.source.info.class_names or []),
+            "label_counts": list(self.source.info.label_counts),
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,
             "health": self.checkups.state_dict(),
@@ -215,14 +219,22 @@ class Session:
         if self.config.evaluate.every_nimg is None:
             return
         from largegan.evaluation import during_training  # imports timm: seconds
+        from largegan.evaluation.image_sets import images_of_source
 
         recipe = self.trainer.recipe
         classes = tuple(range(recipe.num_classes))
         names = tuple(self.source.info.class_names or ())
-        sampler = Sampler(recipe, self.spec, names, self.world.device, classes)
-        self.scores = during_training.TrainingScores(
-            self.config.evaluate, self.world, sampler, data=self.config.data.path
+        counts = tuple(self.source.info.label_counts) if recipe.num_classes else ()
+        sampler = Sampler(recipe, self.spec, names, self.world.device, classes, label_counts=counts)
+        settings, path = self.config.evaluate, self.config.data.path
+        real = partial(
+            images_of_source,
+            self.source,
+            self.framing,
+            count=settings.reference_count,
+            path=path,
         )
+        self.scores = during_training.TrainingScores(settings, self.world, sampler, data=real)
         if self.world.rank == 0:
             protocol = json.dumps(self.scores.protocol(), indent=1)
             write_text(self.folder / "scores.json", protocol)

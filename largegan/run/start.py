@@ -24,7 +24,15 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import branches, directory, rollback, snapshots
-from largegan.run.data import check_latents, framing_of, open_source, parts_of, spec_of
+from largegan.run.data import (
+    check_latents,
+    check_vectors,
+    framing_of,
+    give_conditions,
+    open_source,
+    parts_of,
+    spec_of,
+)
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.trainer import Trainer, micro_batch_size
@@ -55,8 +63,10 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     source, held_out = parts_of(source, config.data.held_out)
     spec, framing = spec_of(config.data, source), framing_of(config.data)
     check_latents(name, recipes.recipe_class(name), spec)
+    check_vectors(name, recipes.recipe_class(name), spec)
     torch.manual_seed(config.train.seed)
     recipe = make_recipe(config, spec, world)
+    give_conditions(recipe, source)
     check_changes(config, spec, recipe)
     parallel = config.parallel
     shares = choose(
@@ -239,6 +249,7 @@ def build_trainer(
         workers=config.data.workers,
         mirror=config.data.mirror,
         pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
+        may_change=config.data.may_change,
     )
     trainer = Trainer(
         recipe,
@@ -254,6 +265,7 @@ def build_trainer(
     )
     if saved:
         trainer.load_state_dict(saved)
+        say(engine.rank, *stream.notes)
     return trainer
 
 
