@@ -80,6 +80,8 @@ def test_kill_and_resume_give_the_same_bytes(name, tmp_path):
         for run in (whole, killed)
     ]
     assert nimgs[0] == nimgs[1], "each line of metrics.jsonl exactly once, also after a kill"
+    assert "no report was written" not in log.read_text()
+    assert (whole / "report.html").exists() and (killed / "report.html").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
