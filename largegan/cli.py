@@ -106,7 +106,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
         with stops():
             return work() or 0
     except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,12 +123,6 @@ def exit_code(work: Callable[[], int | None]) -> int:
         return asked.exit_code
     finally:
         output.clean_up()
-
-
-def one_line(text: str) -> str:
-    """A sentence as it may be shown: on one line, what cannot be printed escaped."""
-    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def choose_device(name: str | None, default: "torch.device | None" = None) -> "torch.device":

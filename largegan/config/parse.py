@@ -22,7 +22,7 @@ from jsonargparse import (
 
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, without_secrets
 from largegan.files.output import shown
 from largegan.metrics import table
 from largegan.ranges import LIMITS, plain
@@ -186,16 +186,25 @@ def recipe_options(config: Namespace) -> dict:
 
 
 def resolved_yaml(config: Namespace) -> str:
-    """The whole configuration as a file that starts the same run again."""
+    """The whole configuration as a file that starts the same run again.
+
+    But for passwords and tokens in addresses, which nobody writes down.
+    """
     return yaml.safe_dump(as_dict(config), sort_keys=False)
 
 
 def as_dict(config: Namespace) -> dict:
-    """Plain nested dictionaries, without the list of config files."""
+    """Plain nested dictionaries, without the list of config files and without passwords."""
     content = {"recipe": {"name": config.recipe.name, **recipe_options(config)}}
     for group in GROUPS:
-        content[group] = dict(vars(getattr(config, group)))
+        settings = vars(getattr(config, group))
+        content[group] = {key: for_others(value) for key, value in settings.items()}
     return content
+
+
+def for_others(value: object) -> object:
+    """A setting as it may be kept where others read it."""
+    return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
 def out_of_range(message: str) -> str | None:

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from largegan.errors import ConfigError, EnvironmentFault
+from largegan.errors import ConfigError, EnvironmentFault, printable
 
 MARK = "largegan"  # files that tools make say who made them, within their first bytes
 MARK_WITHIN = 1 << 16  # bytes
@@ -367,8 +367,7 @@ def faults(path: Path, remedy: str = ROOM) -> Iterator[None]:
 
 def shown(path: object, longest: int = 150) -> str:
     """A path for a sentence: one line, what cannot be printed escaped, the middle left out."""
-    text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    text = printable(str(path))
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"
 
 

@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
-from largegan.errors import ConfigError, EnvironmentFault
+from largegan.errors import ConfigError, EnvironmentFault, without_secrets
 from largegan.files.output import check_folder, reason, write_text
 from largegan.run.lock import RunLock
 
@@ -182,7 +182,7 @@ def environment(world: int, device: str) -> dict:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "argv": sys.argv,
+        "argv": [without_secrets(word) for word in sys.argv],
         "versions": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
