@@ -20,7 +20,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from largegan.cli import add_options, choose_device, exit_code, new_parser, require_at_least
+from largegan.cli import add_options, choose_device, exit_code, new_parser
+from largegan.files.words import Number, to_names, to_path, to_source
 from largegan.metrics import table
 
 DEFAULT_METRICS = "fid,kid,prdc"
@@ -28,27 +29,31 @@ DEFAULT_METRICS = "fid,kid,prdc"
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("fid", __doc__)
-    parser.add_argument("real", help="reference: images or statistics")
-    parser.add_argument("generated", nargs="?", help="images, statistics, RUN or a checkpoint")
+    parser.add_argument("real", type=to_source, help="reference: images or statistics")
+    parser.add_argument(
+        "generated", type=to_source, nargs="?", help="images, statistics, RUN or a checkpoint"
+    )
     add = parser.add_argument
     known = "; ".join(f"{name}: {row.about}" for name, row in table.TABLE.items())
-    add("--metrics", metavar="A,B",
+    add("--metrics", type=to_names, metavar="A,B",
         help=f"(default: {DEFAULT_METRICS}, as far as the inputs allow) {known}")  # fmt: skip
-    add("--count", type=int, help="generated images (default: all; 50,000 from a checkpoint)")
+    add("--count", type=Number("Drawn"),
+        help="generated images (default: all; 50,000 from a checkpoint)")  # fmt: skip
     add_options(parser, "--seed", "--truncation", "--classes", "--standing")
     add_options(parser, "--backbone", "--weights-dir")
     add("--resize", choices=("device", "host"), default="device",
         help="host: with Pillow, bit for bit clean-fid's, slower (default: device)")  # fmt: skip
-    add("--chunks", type=int, default=20,
+    add("--chunks", type=Number("Chunks"), default=20,
         help="parts for error bar and limit of FID; 1: neither, quicker (default: 20)")  # fmt: skip
     add_options(parser, "--neighbours", "--batch", "--device", "--json")
-    add("--cpu-threads", type=int, help="per process without a GPU (default: the cores, shared)")
-    add("--compare", type=Path, metavar="FILE", help="an earlier --json, measured alike")
-    add("--statistics", type=Path, metavar="FILE", help="write statistics (.npz, .safetensors)")
+    add("--cpu-threads", type=Number("Threads"),
+        help="per process without a GPU (default: the cores, shared)")  # fmt: skip
+    add("--compare", type=to_path, metavar="FILE", help="an earlier --json, measured alike")
+    add("--statistics", type=to_path, metavar="FILE", help="write statistics (.npz, .safetensors)")
     add("--overwrite", action="store_true", help="replace FILEs that another program made")
     add("--on-error", choices=("raise", "skip"), default="raise",
         help="skip: leave out images that cannot be read, and say so (default: raise)")  # fmt: skip
-    add("--cache", type=Path, help="where reference statistics are kept")
+    add("--cache", type=to_path, help="where reference statistics are kept")
     add("--no-cache", action="store_true", help="neither read nor keep them")
     return parser.parse_args(argv)
 
@@ -75,9 +80,7 @@ def check(arguments: argparse.Namespace) -> list[str]:
 
     if arguments.generated is None and arguments.statistics is None:
         raise ConfigError("give a second set, or --statistics FILE to write those of the first")
-    require_at_least(1, arguments, "count", "batch", "chunks", "neighbours", "cpu_threads")
-    require_at_least(0, arguments, "standing")
-    metrics = [m.strip() for m in (arguments.metrics or DEFAULT_METRICS).split(",")]
+    metrics = arguments.metrics or DEFAULT_METRICS.split(",")
     table.rows(metrics)
     if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
         raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")

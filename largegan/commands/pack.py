@@ -14,47 +14,63 @@ times SCALE (0.18215 for those of Stable Diffusion's first auto-encoder).
 
 import argparse
 import sys
-from pathlib import Path
 
 from largegan.cli import color, exit_code, new_parser, read_window
+from largegan.files.words import Number, to_names, to_path, to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("pack", __doc__)
-    parser.add_argument("source", type=Path, help="folder, .zip or .npz")
-    parser.add_argument("out", type=Path, help="new folder for the shards and index.json")
+    parser.add_argument("source", type=to_path, help="folder, .zip or .npz")
+    parser.add_argument("out", type=to_path, help="new folder for the shards and index.json")
     add = parser.add_argument
     add("--resolution", type=size, metavar="R|HxW", help="size in pixels (default: keep theirs)")
-    add("--fit", default="center-crop", help="center-crop (default), stretch or pad")
-    add("--filter", default="lanczos", help="lanczos (default), bicubic, bilinear or box (area)")
-    add("--channels", type=int, default=3, help="3 (default), 1 for grey, 4 to keep alpha")
+    add(
+        "--fit",
+        choices=("center-crop", "stretch", "pad"),
+        default="center-crop",
+        help="center-crop (default), stretch or pad",
+    )
+    add("--filter", choices=("lanczos", "bicubic", "bilinear", "box"), default="lanczos",
+        help="lanczos (default), bicubic, bilinear or box (area)")  # fmt: skip
+    add(
+        "--channels",
+        type=int,
+        choices=(1, 3, 4),
+        default=3,
+        help="3 (default), 1 for grey, 4 to keep alpha",
+    )
     add("--background", type=color, default=(255, 255, 255), metavar="R,G,B",
         help="color behind transparent pixels and padding (default: white)")  # fmt: skip
-    add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
+    add("--format", choices=("jpg", "png"), help="jpg (default) or png (default with --channels 4)")
     add("--window", type=read_window, metavar="LO,HI", help="stored values that become black and "
         "white, for images of more than 8 bits (default: all their type can hold)")  # fmt: skip
-    add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
+    add("--quality", type=Number("Quality"), default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
-    add("--channels-b", type=int, help="channels of b in pairs (default: as --channels)")
-    add("--latents", type=float, metavar="SCALE", help="pack latents, seen times SCALE")
-    add("--labels", default="auto", help="auto (default), folder, file or none")
-    add("--class-names", type=lambda text: text.split(","), help="A,B,C in the order of labels")
+    add("--channels-b", type=int, choices=(1, 3, 4),
+        help="channels of b in pairs (default: as --channels)")  # fmt: skip
+    add("--latents", type=Number("LatentScale"), metavar="SCALE",
+        help="pack latents, seen times SCALE")  # fmt: skip
+    add("--labels", type=to_source, default="auto", help="auto (default), folder, file or none")
+    add("--class-names", type=to_names, help="A,B,C in the order of labels")
     add("--compact-labels", action="store_true", help="renumber so that no class is empty")
-    add("--seed", type=int, default=0, help="of the random order (default: 0)")
-    add("--shard-size", type=float, default=256, metavar="MB", help="per shard (default: 256)")
-    add("--shard-count", type=int, help="number of shards, instead of their size")
+    add("--seed", type=Number("Seed"), default=0, help="of the random order (default: 0)")
+    add("--shard-size", type=Number("Megabytes"), default=256, metavar="MB",
+        help="per shard (default: 256)")  # fmt: skip
+    add("--shard-count", type=Number("Shards"), help="number of shards, instead of their size")
     add("--name", default="shard", help="shards are called NAME-000000.tar (default: shard)")
-    add("--on-error", default="raise", help="raise (default) or skip an image that is bad")
-    add("--threads", type=int, default=2, help="images encoded at once (default: 2)")
+    add("--on-error", choices=("raise", "skip"), default="raise",
+        help="raise (default) or skip an image that is bad")  # fmt: skip
+    add("--threads", type=Number("Threads"), default=2, help="images encoded at once (default: 2)")
     return parser.parse_args(argv)
 
 
 def size(text: str) -> tuple[int, int]:
     """ "64" or "48x64" (height x width)."""
-    numbers = [int(part) for part in text.lower().split("x")]
-    if len(numbers) > 2 or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64 or 48x64")
+    numbers = [Number("Side")(part) for part in text.lower().split("x")[:3]]
+    if len(numbers) > 2:
+        raise argparse.ArgumentTypeError(f"is {text!r}, no size such as 64 or 48x64")
     return numbers[0], numbers[-1]
 
 
@@ -111,7 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
         compact_labels=arguments.compact_labels,
         name=arguments.name,
         on_error=arguments.on_error,
-        threads=max(1, arguments.threads),
+        threads=arguments.threads,
         channels_b=(arguments.channels_b or arguments.channels) if arguments.paired else None,
         progress=lambda items, total: tqdm(items, total=total, unit="img", desc="packing"),
     )

@@ -7,15 +7,15 @@ checkpoints. Exit codes: 2 arguments, 3 a checkpoint is damaged.
 """
 
 import argparse
-from pathlib import Path
 
 from largegan.cli import add_options, exit_code, new_parser, refuse_existing
+from largegan.files.words import to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("toys", __doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("out", type=Path, help="NAME.png")
+    parser.add_argument("runs", type=to_path, nargs="+", metavar="RUN")
+    parser.add_argument("out", type=to_path, help="NAME.png")
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
 

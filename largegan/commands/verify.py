@@ -7,11 +7,14 @@ anything is bad.
 import argparse
 
 from largegan.cli import exit_code, new_parser
+from largegan.files.words import to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("verify", __doc__)
-    parser.add_argument("shards", help="folder, .tar, index.json, pattern or bundled:NAME")
+    parser.add_argument(
+        "shards", type=to_source, help="folder, .tar, index.json, pattern or bundled:NAME"
+    )
     parser.add_argument(
         "--write-index", action="store_true", help="write a new index beside sound shards"
     )

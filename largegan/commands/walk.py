@@ -15,7 +15,6 @@ Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 """
 
 import argparse
-from pathlib import Path
 
 from largegan.cli import (
     add_options,
@@ -24,25 +23,28 @@ from largegan.cli import (
     new_parser,
     read_grid,
     read_seeds,
-    require_at_least,
     with_progress,
 )
+from largegan.files.words import Number, to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("walk", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="NAME.gif or NAME.mp4")
+    parser.add_argument("out", type=to_path, help="NAME.gif or NAME.mp4")
     add = parser.add_argument
     add("--seeds", default="0-3", help="where the walk turns, such as 0-3,42 (default: 0-3)")
     add("--grid", metavar="RxC", default="1x1", help="several walkers; the next ones take the "
         "seeds that follow")  # fmt: skip
-    add("--frames", type=int, default=24, help="pictures from one seed to the next (default: 24)")
-    add("--fps", type=int, default=24, help="pictures per second (default: 24)")
-    add("--turns", type=int, default=0, metavar="N", help="the picture turns so often, "
+    add("--frames", type=Number("Frames"), default=24,
+        help="pictures from one seed to the next (default: 24)")  # fmt: skip
+    add("--fps", type=Number("FramesPerSecond"), default=24,
+        help="pictures per second (default: 24)")  # fmt: skip
+    add("--turns", type=Number("Turns"), default=0, metavar="N", help="the picture turns so often, "
         "counterclockwise; below 0 clockwise (default: 0)")  # fmt: skip
-    add("--shift", type=float, default=0.0, metavar="R", help="the picture goes around a circle of "
-        "this radius, as a part of its shorter side (default: 0)")  # fmt: skip
+    add("--shift", type=Number("Radius"), default=0.0, metavar="R",
+        help="the picture goes around a circle of this radius, as a part of its shorter side "
+        "(default: 0)")  # fmt: skip
     add_options(parser, "--classes", "--truncation", "--batch", "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -56,7 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_film(arguments.out)
     Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
-    require_at_least(1, arguments, "frames", "fps", "batch")
     seeds = read_seeds(arguments.seeds)
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")

@@ -136,7 +136,7 @@ def place_of(source: str | Path) -> Path:
     path = Path(source)
     if isinstance(source, str) and not path.exists():
         path = Path(re.sub(r"\[[^\]]*\]$", "", source))
-    return path.expanduser()
+    return Path(os.path.expanduser(path))
 
 
 def keep_inside(folder: Path, names: Iterable[str]) -> None:
