@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
 from largegan.files import output
-from largegan.files.output import reason, shown
+from largegan.files.output import shown
 from largegan.files.stopping import Stopped, stops
 from largegan.files.words import Number, Parser, to_name, to_path, to_source
 
@@ -117,12 +117,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as fault:  # of a path that nothing looked at more closely
-        where = f"{shown(fault.filename)}: " if fault.filename else ""
-        print(f"error: {where}{reason(fault)}; check the path and the disk", file=sys.stderr)
-        return EnvironmentFault.exit_code
-    except MemoryError:
-        print("error: there is not enough memory for this; ask for less at once", file=sys.stderr)
+    except (OSError, MemoryError) as fault:
+        print(f"error: {output.of_the_machine(fault)}", file=sys.stderr)
         return EnvironmentFault.exit_code
     except Stopped as asked:
         print(f"error: stopped by {asked.name}; what was unfinished is gone", file=sys.stderr)

@@ -65,7 +65,7 @@ AverageWidth = real("AverageWidth", 0, 1, above=True)
 LatentScale = real("LatentScale", 0, 1e6, above=True)
 Megabytes = real("Megabytes", 0, 1e7, above=True)
 
-Name = restricted_string_type("Name", r"^[^\x00-\x1f\x7f/]{1,200}$")
+Name = restricted_string_type("Name", r"^(?!\.\.?$)[^\x00-\x1f\x7f/]{1,200}$")
 # No list or mapping by mistake; every part of a path is a possible name.
 LIMITS["Place"] = "a path: not empty, no list, no name longer than 255 letters"
 LIMITS["Name"] = "a name of at most 200 letters"

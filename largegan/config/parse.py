@@ -214,7 +214,7 @@ def out_of_range(message: str) -> str | None:
         return None
     key, kind, why = found.groups()
     given = re.search(r"Given value(?: type: <class '[\w.]+'>)?: (.*)", message)
-    value = given[1] if given else why.partition(" does not conform")[0]
+    value = given[1] if given else re.split(" does not (?:conform|match)", why)[0]
     if no_text := re.match(r"expected string or bytes-like object, got '(\w+)'", value):
         value = f"a {no_text[1]}"
     if "invalid literal" in why or "could not convert" in why:

@@ -383,6 +383,14 @@ def reason(fault: OSError) -> str:
     return known.get(fault.errno or 0, fault.strerror or str(fault))
 
 
+def of_the_machine(fault: OSError | MemoryError) -> EnvironmentFault:
+    """The sentence for a fault that nothing looked at more closely."""
+    if isinstance(fault, MemoryError):
+        return EnvironmentFault("there is not enough memory for this; ask for less at once")
+    where = f"{shown(fault.filename)}: " if fault.filename else ""
+    return EnvironmentFault(f"{where}{reason(fault)}; check the path and the disk")
+
+
 def clean_up() -> None:
     """Removes what is unfinished: for a program that is about to end."""
     for path in list(_UNFINISHED):

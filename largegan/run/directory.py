@@ -1,11 +1,13 @@
 """The run directory: refused when taken, resumed when asked, self-explaining when found later."""
 
+import contextlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from jsonargparse import Namespace
 
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
-from largegan.errors import ConfigError, EnvironmentFault, without_secrets
+from largegan.errors import ConfigError, DataError, EnvironmentFault, without_secrets
 from largegan.files.output import check_folder, reason, write_text
 from largegan.run.lock import RunLock
+from largegan.run.trackers import WANDB
 
 LOGS = ("metrics.jsonl", "health.jsonl")
 RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
@@ -113,6 +116,31 @@ def refuse_strangers(folder: Path) -> None:
             f"{folder} holds no run, and a {found[0]} that a run would write over; choose another "
             "--run.dir"
         )
+
+
+@contextlib.contextmanager
+def withdrawn_if_nothing_came(folder: Path, trained: Callable[[], bool]) -> Iterator[None]:
+    """Around a run: one that is new, and ends for a user's error before it trained, leaves nothing.
+
+    Then the same start, mended, is not refused because there is a run already.
+    """
+    fresh = not is_run(folder)
+    ours = [name for name in (*WRITTEN, WANDB) if not (folder / name).exists()]
+    try:
+        yield
+    except (ConfigError, DataError, EnvironmentFault):
+        for name in ours if fresh and not trained() else ():
+            remove(folder / name)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all in it, if it is there and can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def fresh_name(config: Namespace) -> Path:

@@ -16,9 +16,10 @@ from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.lock import RunLock
-from largegan.run.log import Logger, Trackers
+from largegan.run.log import Logger
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
+from largegan.run.trackers import Trackers
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture
@@ -41,6 +42,15 @@ class Session:
 
     def run(self, stop: StopRequest) -> None:
         """Trains to the end or until asked to stop, logging, sampling and saving on the way."""
+        begun = self.trainer.at.nimg
+        with directory.withdrawn_if_nothing_came(
+            self.folder, lambda: self.trainer.at.nimg > begun or self.world.rank != 0
+        ):
+            self.begin()
+            self.train(stop)
+
+    def begin(self) -> None:
+        """What people find of this start: its directory, its trackers, its logs."""
         settings, trainer = self.config.train, self.trainer
         at, device = trainer.at, str(self.world.device)
         agree(
@@ -68,6 +78,9 @@ class Session:
         # Of a future that this run, which may begin at an older checkpoint, will not have.
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
         self.introduce()
+
+    def train(self, stop: StopRequest) -> None:
+        trainer = self.trainer
         try:
             self.prepare_scores()
             self.loop(stop)

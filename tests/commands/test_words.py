@@ -15,8 +15,9 @@ from largegan.files import words
 WRONG = {
     "another kind": "many", "not a number": "nan", "infinite": "inf", "below 0": "-1", "zero": "0",
     "too large": "1" + "0" * 29, "empty": "", "blank": "  ", "long": "x" * 300, "nul": "a\0b",
-    "list": "[1,2]", "table": "{a: 1}", "digits": "9" * 5000, "not ASCII": "٣", "colors": "\x1b[31m",
-    "half a pair": "\udcff", "commas": "," * 5000, "way out": "../../x", "half": "0.5",
+    "list": "[1,2]", "table": "{a: 1}", "digits": "9" * 5000, "not ASCII": "٣",
+    "colors": "\x1b[31m", "half a pair": "\udcff", "commas": "," * 5000,
+    "way out": "../../x", "half": "0.5",
 }  # fmt: skip
 TRAIN = ("train", "doctor")  # tests/config/test_ranges.py walks over their settings
 FREE = (str, words.to_source, words.to_path)  # what takes nearly all texts
@@ -52,7 +53,7 @@ def test_wrong_words_are_one_sentence(command, monkeypatch, capsys):
     actions = list(actions_of(parser_of(command, monkeypatch)))
     assert actions
     for parser, action in actions:
-        assert action.type is not int and action.type is not float or action.choices, (
+        assert (action.type is not int and action.type is not float) or action.choices, (
             f"{action.dest} of {command} has no limits; see largegan/ranges.py"
         )
         for what, word in WRONG.items():

@@ -140,3 +140,28 @@ def test_a_new_run_from_anothers_checkpoint_sets_nothing_apart(finished, tmp_pat
     checkpoint.save(finished / "checkpoints", 200, content(200))
     assert directory.follow(tmp_path / "new", finished / "checkpoints" / "000000100") == []
     assert len(checkpoint.numbered(finished / "checkpoints")) == 2
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_start_that_fails_leaves_nothing(tmp_path, trained):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "slurm.out").write_text("mine")
+    (run / "wandb").mkdir()
+    with (
+        pytest.raises(EnvironmentFault),
+        directory.withdrawn_if_nothing_came(run, lambda: trained),
+    ):
+        directory.describe_run(run, config(run), nimg=0, world=1, device="cpu")
+        raise EnvironmentFault("no key")
+    left = {path.name for path in run.iterdir()}
+    assert ("config.yaml" in left) == trained and {"slurm.out", "wandb"} <= left
+
+
+def test_a_run_that_fails_later_is_kept(finished):
+    with (
+        pytest.raises(EnvironmentFault),
+        directory.withdrawn_if_nothing_came(finished, lambda: False),
+    ):
+        raise EnvironmentFault("no key")
+    assert (finished / "config.yaml").exists()

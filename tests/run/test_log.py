@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from largegan.errors import EnvironmentFault
-from largegan.run.log import Logger, Trackers, clock, plain_setting, summarize
+from largegan.run.log import Logger, clock, summarize
+from largegan.run.trackers import Trackers, plain_setting
 from tests.recipes.common import iterate, make_recipe, make_trainer
 
 
