@@ -86,7 +86,7 @@ def load(path: Path) -> Checkpoint:
     )
 
 
-class Spec(msgspec.Struct):
+class Spec(msgspec.Struct, forbid_unknown_fields=True):
     """A `DataSpec` in a file."""
 
     channels: Annotated[int, Meta(ge=1, le=1 << 12)]
@@ -94,6 +94,7 @@ class Spec(msgspec.Struct):
     width: Side
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+    latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 class Position(msgspec.Struct):

@@ -16,7 +16,6 @@ Exit codes: 2 arguments, 3 images or statistics are damaged, 4 weights or the ma
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -271,18 +270,13 @@ def lines(answer: dict[str, Any]) -> list[str]:
 
 def comparison(path: Path, answer: dict[str, Any]) -> list[str]:
     """How far this is from an earlier score, in standard errors; refused when unlike."""
-    from largegan.errors import DataError
-    from largegan.metrics.protocol import refuse_unlike
+    from largegan.metrics.protocol import read_scores, refuse_unlike
 
-    try:
-        before = json.loads(path.read_text())
-        old, made = before["scores"], before["protocol"]
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"{path} is not what --json writes ({fault}); measure again") from fault
+    old, made = read_scores(path)
     refuse_unlike(made, answer["protocol"], names=(str(path), "this"))
     lines = []
     for name, value in answer["scores"].items():
-        if name not in old or not table.is_score(name.split("/")[0]):
+        if old.get(name) is None or not table.is_score(name.split("/")[0]):
             continue
         change = value - old[name]
         errors = [s.get(table.error_of(name)) for s in (old, answer["scores"])]
