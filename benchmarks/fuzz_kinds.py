@@ -13,6 +13,7 @@ import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ from largegan.interop.importing import Wishes, find, write_run
 from largegan.metrics.statistics import read_statistics
 from largegan.recipes import TABLE, options_class
 from largegan.restore import restore
+from largegan.run.directory import is_run
 from largegan.run.lock import read as read_lock
 from largegan.run.snapshots import open_snapshots
 from largegan.sampler import open_sampler
@@ -211,7 +213,8 @@ def zips() -> list[bytes]:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", method) as archive:
             for i in range(3):
-                archive.writestr(f"{'ab'[i % 2]}/{i}.png", encoded("PNG"))
+                member = zipfile.ZipInfo(f"{'ab'[i % 2]}/{i}.png")  # of 1980: always the same
+                archive.writestr(member, encoded("PNG"), method)
         found.append(out.getvalue())
     return found
 
@@ -288,6 +291,7 @@ def run_files() -> dict[str, bytes]:
     from largegan import recipes
     from largegan.recipe import DataSpec
 
+    torch.manual_seed(0)
     spec = DataSpec(3, 16, 16)
     recipe = recipes.build("dcgan", spec, {"channels": 2, "z_dim": 4})
     about = parsing.parse(["--recipe.name", "dcgan", "--recipe.channels=2", "--recipe.z_dim=4"])
@@ -508,6 +512,18 @@ def read_settings(data: bytes, place: Place, random: Random) -> None:
     options_class(config.recipe.name)(**parsing.recipe_options(config))
 
 
+def configs() -> list[bytes]:
+    config = parsing.parse(["--recipe.name", "dcgan"])
+    bomb = ["a: &a [x, x]"] + [f"{b}: &{b} [*{a}, *{a}]" for a, b in pairwise("abcdefghijklmnopq")]
+    return [parsing.resolved_yaml(config).encode(), "\n".join(bomb).encode()]
+
+
+def read_config(data: bytes, place: Place, random: Random) -> None:
+    place.put({"config.yaml": data})
+    is_run(place.mine)
+    parsing.parse(["--config", str(place.mine / "config.yaml")])
+
+
 KINDS: dict[str, Kind] = {
     **{name: Kind(made, read_image, may=(BadImage,)) for name, made in FORMATS.items()},
     "tar": Kind(tars, read_tar, spoil_tar, share=2),
@@ -540,6 +556,7 @@ KINDS: dict[str, Kind] = {
     "manifests": Kind(lambda: [json.dumps(RECORD).encode() + b"\n"], read_manifest),
     "snapshots": Kind(snapshots, read_snapshot, spoil_tensors),
     "answers of servers": Kind(answers, read_web, share=2),
+    "configurations": Kind(configs, read_config),
     "settings": Kind(lambda: [b""], read_settings, spoil_settings, share=1),
 }  # fmt: skip
 

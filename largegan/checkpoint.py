@@ -119,6 +119,13 @@ class BadSteps(msgspec.Struct):
     in_a_row: dict[str, Count] = {}
 
 
+class Sums(msgspec.Struct):
+    """What happened since the last line of metrics.jsonl."""
+
+    sums: dict[str, float]
+    counts: dict[str, Positive]
+
+
 class State(msgspec.Struct):
     """What has to be in `state.json`; the configuration is checked by who builds from it."""
 
@@ -135,6 +142,7 @@ class Resumable(State, kw_only=True):
     data: dict[str, Any]
     bad_steps: BadSteps
     micro_batch_size: Positive
+    tally: Sums | None = None  # checkpoints of before have none
 
 
 def read_state(path: Path) -> dict:
@@ -152,6 +160,8 @@ def check_resumable(path: Path, state: dict) -> dict:
     where = str(path / STATE)
     found = checked(check_state(path, state), Resumable, where=where, **about)
     checked(found.data, Positions if "a" in found.data else Position, where=where, **about)
+    if found.tally and found.tally.sums.keys() != found.tally.counts.keys():
+        raise DataError(f"{where} counts other numbers than it sums; {OLDER}")
     return state
 
 

@@ -178,7 +178,8 @@ def forget_after(path: Path, nimg: int) -> None:
     kept = []
     for line in path.read_text().splitlines():
         try:
-            if json.loads(line)["nimg"] <= nimg:
+            # Of a run that begins again from zero nothing stays: it says all of it again.
+            if nimg and json.loads(line)["nimg"] <= nimg:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # the line that was being written when the run was killed

@@ -1,6 +1,7 @@
 """What a run says: metrics.jsonl always, a progress bar on a terminal, trackers when asked."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -42,6 +43,27 @@ def summarize(trainer: Trainer, seconds: float, images: int) -> dict[str, float]
         "health/skipped_steps": trainer.bad_steps.total,
         "data/skipped_samples": round(skipped * trainer.engine.world),
     }
+
+
+def tally_state(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """Sums and counts since the last line, for a checkpoint: JSON, the same on every rank.
+
+    With them a run that was killed and goes on writes the lines of one that was not. Called on all
+    ranks.
+    """
+    tally, engine = trainer.tally, trainer.engine
+    names = sorted(tally.sums)
+    sums = [float(tally.sums[name]) for name in names]
+    if engine.world > 1 and names:
+        sums = engine.mean(torch.tensor(sums).to(engine.device)).tolist()
+    kept = {name: total for name, total in zip(names, sums, strict=True) if math.isfinite(total)}
+    return {"sums": kept, "counts": {name: tally.counts[name] for name in kept}}
+
+
+def restored_tally(state: dict[str, dict[str, float]] | None) -> Tally:
+    """What `tally_state` gave; empty for checkpoints that have none."""
+    state = state or {"sums": {}, "counts": {}}
+    return Tally(dict(state["sums"]), {name: int(n) for name, n in state["counts"].items()})
 
 
 def memory_gib(device: torch.device) -> float:

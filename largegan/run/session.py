@@ -16,7 +16,7 @@ from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.lock import RunLock
-from largegan.run.log import Logger
+from largegan.run.log import Logger, tally_state
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
 from largegan.run.trackers import Trackers
@@ -147,6 +147,7 @@ class Session:
             "config": as_dict(self.config),
             "spec": vars(self.spec),
             "class_names": list(self.source.info.class_names or []),
+            "tally": tally_state(self.trainer),
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,
         }

@@ -26,6 +26,7 @@ from largegan.run import directory, snapshots
 from largegan.run.data import check_latents, framing_of, open_source, spec_of
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
+from largegan.run.log import restored_tally
 from largegan.trainer import Trainer, micro_batch_size
 
 
@@ -206,6 +207,7 @@ def build_trainer(
     )
     if saved:
         trainer.load_state_dict(saved)
+        trainer.tally = restored_tally(saved.get("tally"))
     return trainer
 
 
