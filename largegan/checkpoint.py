@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -57,21 +58,31 @@ def save(folder: Path, nimg: int, content: Checkpoint) -> Path:
         return target
     partial = folder / f".partial-{nimg:09d}-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        _write_files(partial, content)
-        shutil.rmtree(target, ignore_errors=True)  # an incomplete one from a killed run
-        partial.rename(target)
-        sync(folder)
-        _write_marker(target)
+        with _gone_if_it_fails(partial, target):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _write_files(partial, content)
+            shutil.rmtree(target, ignore_errors=True)  # an incomplete one from a killed run
+            partial.rename(target)
+            sync(folder)
+            _write_marker(target)
     except OSError as fault:
-        shutil.rmtree(partial, ignore_errors=True)
         raise EnvironmentFault(_disk_sentence(target, fault)) from fault
     except SafetensorError as fault:  # its writer wraps the operating system's error
-        shutil.rmtree(partial, ignore_errors=True)
         raise EnvironmentFault(f"cannot write {target}: {fault}; free space and resume") from fault
     return target
+
+
+@contextlib.contextmanager
+def _gone_if_it_fails(*folders: Path) -> Iterator[None]:
+    """Around the writing of a checkpoint that was not there: of a part of one nothing stays."""
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def load(path: Path) -> Checkpoint:

@@ -112,19 +112,27 @@ def exit_code(work: Callable[[], int | None]) -> int:
         with stops():
             return work() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_fault(error)
         return error.exit_code
     except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, MemoryError) as fault:
-        print(f"error: {output.of_the_machine(fault)}", file=sys.stderr)
+        say_fault(output.of_the_machine(fault))
         return EnvironmentFault.exit_code
     except Stopped as asked:
-        print(f"error: stopped by {asked.name}; what was unfinished is gone", file=sys.stderr)
+        say_fault(f"stopped by {asked.name}; what was unfinished is gone")
         return asked.exit_code
     finally:
         output.clean_up()
+
+
+def say_fault(fault: object) -> None:
+    """The sentence, on a line of its own below all bars."""
+    bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(bars, "_instances", ())):
+        bar.close()
+    print(f"error: {fault}", file=sys.stderr)
 
 
 def choose_device(name: str | None, default: "torch.device | None" = None) -> "torch.device":

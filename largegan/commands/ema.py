@@ -95,7 +95,7 @@ def write_checkpoint(base: Path, snapshots, width: float, folder: Path) -> Path:
     from largegan.power_ema import without_powers
 
     content = checkpoint.load(base)
-    averages = snapshots.average(width)
+    averages = {k: v for k, v in snapshots.average(width).items() if k in content.model}
     checkpoint.check_model(base, {**averages, **content.model}, content.model)
     model = without_powers(content.model)
     model |= {name: value.to(model[name].dtype) for name, value in averages.items()}

@@ -15,7 +15,7 @@ times SCALE (0.18215 for those of Stable Diffusion's first auto-encoder).
 import argparse
 import sys
 
-from largegan.cli import color, exit_code, new_parser, read_window
+from largegan.cli import color, exit_code, new_parser, read_window, with_progress
 from largegan.files.words import Number, to_names, to_path, to_source
 
 
@@ -108,8 +108,6 @@ def how(arguments: argparse.Namespace):
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from largegan.data.pack import pack
 
     check(arguments)
@@ -129,7 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
         on_error=arguments.on_error,
         threads=arguments.threads,
         channels_b=(arguments.channels_b or arguments.channels) if arguments.paired else None,
-        progress=lambda items, total: tqdm(items, total=total, unit="img", desc="packing"),
+        progress=lambda items, total: with_progress(items, total, what="packing"),
     )
     for sentence in packed.skipped:
         print(f"skipped: {sentence}", file=sys.stderr)

@@ -11,18 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import accelerate  # noqa: F401  (here, and not in every child anew)
+import accelerate  # noqa: F401  (here, and not in every child anew; so below)
 import numpy as np
 import torch
+import torchvision.utils  # noqa: F401
 from PIL import Image
 
 from largegan import checkpoint, recipes
 from largegan.commands import run
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.interop import importing  # noqa: F401
 from largegan.metrics import features, weights
 from largegan.recipe import DataSpec
 from largegan.run import snapshots
+from largegan.translation import work  # noqa: F401
+from largegan.viz import pictures, video  # noqa: F401
 from tests.evaluation.images import tiny_extractor
 from tests.golden import goldcheck
 from tests.golden.goldcheck import Case
