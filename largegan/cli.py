@@ -190,6 +190,12 @@ def read_window(text: str) -> tuple[float, float]:
     return low, high
 
 
+def check_seed(seed: int, what: str) -> None:
+    """Raises ConfigError for what is no seed of torch's generators."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"{what} is {seed}; seeds lie between 0 and {LARGEST_SEED}")
+
+
 def read_grid(text: str) -> tuple[int, int]:
     """ "4x10" -> (4, 10): rows, columns."""
     found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", text.lower())

@@ -67,7 +67,7 @@ def check(arguments: argparse.Namespace) -> None:
     reads = [arguments.real, *parts_of_run(arguments.generated)]
     claims = Outputs(reads, overwrite=arguments.overwrite)
     claims.file(arguments.out)
-    claims.file(arguments.out.with_suffix(".json"), "the file of numbers beside OUT")
+    claims.file(arguments.out.with_suffix(".json"), "OUT (its .json)")
 
 
 def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str, Any]]]:

@@ -102,6 +102,8 @@ def claim(arguments: argparse.Namespace) -> None:
         claims.file(arguments.statistics, "--statistics", again=True)
     if arguments.json:
         claims.file(arguments.json, "--json", again=True)
+    if arguments.cache and not arguments.no_cache:
+        claims.folder(arguments.cache, "--cache", apart=True)
 
 
 def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
@@ -170,7 +172,13 @@ def reference_of(arguments: argparse.Namespace, extractor, world, needs: set[str
     if is_statistics(Path(arguments.real)):
         return together(world, lambda: scores.side_of_file(Path(arguments.real), extractor))
     images = together(
-        world, lambda: open_image_set(arguments.real, device=world.device, labels="labels" in needs)
+        world,
+        lambda: open_image_set(
+            arguments.real,
+            on_error=arguments.on_error,
+            device=world.device,
+            labels="labels" in needs,
+        ),
     )
     cache = None if arguments.no_cache else arguments.cache or scores.default_cache()
     return scores.reference_side(

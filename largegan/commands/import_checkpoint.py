@@ -35,7 +35,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--statistics", choices=("running", "own"), default="running",
         help="what batch norm of a translator uses: the running averages of training (default), "
         "or each image's own, as pix2pix's test.py does without --eval")  # fmt: skip
-    add("--overwrite", action="store_true", help="write into RUN although it exists")
+    add("--overwrite", action="store_true", help="replace an earlier import")
     return parser.parse_args(argv)
 
 
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.run is None and not arguments.list:
         raise ConfigError("give RUN, the directory to write, or --list")
 
+    from largegan.files.output import Outputs
     from largegan.interop.importing import Wishes, find, write_run
 
     wishes = Wishes(arguments.epoch, arguments.resolution, arguments.statistics)
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(line)
     if arguments.list:
         return
+    Outputs([arguments.source]).folder(arguments.run, apart=True)
     path, notes = write_run(found, arguments.run, overwrite=arguments.overwrite)
     for note in notes[len(found.notes) :]:
         print(f"  note: {note}")

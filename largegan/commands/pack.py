@@ -109,10 +109,12 @@ def how(arguments: argparse.Namespace):
 
 def run(arguments: argparse.Namespace) -> None:
     from largegan.data.pack import pack
+    from largegan.files.output import Outputs
 
     check(arguments)
     out = arguments.out / arguments.domain if arguments.domain else arguments.out
     preparation = how(arguments)
+    Outputs([arguments.source]).folder(out, apart=True)
     packed = pack(
         arguments.source,
         out,

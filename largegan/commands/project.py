@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         [*parts_of_run(arguments.checkpoint), arguments.picture], overwrite=arguments.overwrite
     )
     claims.folder(arguments.out)
+    Outputs(parts_of_run(arguments.checkpoint)).folder(arguments.out, apart=True)
     claims.inside(arguments.out, names)
     device = choose_device(arguments.device)
     sampler = open_sampler(arguments.checkpoint, device, classes=arguments.label)

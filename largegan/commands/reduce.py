@@ -52,9 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if twice:
         raise ConfigError(f"two images of {arguments.source} would both become {twice}; rename one")
-    for folder in filter(None, (arguments.out, arguments.truths)):
+    folders = list(filter(None, (arguments.out, arguments.truths)))
+    for folder in folders:
         claims.folder(folder)
         claims.inside(folder, names)
+    if len({(folder / name).resolve() for folder in folders for name in names}) < len(
+        folders
+    ) * len(names):
+        raise ConfigError("OUT and --truths would hold the same files; give one of them elsewhere")
     for sentence in account.sentences():
         print(f"note: {sentence}", file=sys.stderr)
     for item in tqdm(items, unit="img", desc="reducing", disable=None):

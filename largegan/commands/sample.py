@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from largegan.cli import (
+    MOST_CELLS,
     add_options,
     choose_device,
     exit_code,
@@ -108,6 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         truncation=arguments.truncation,
     )
     seeds = seeds_of(arguments)
+    check_size(arguments, seeds)
     thresholds = arguments.thresholds
     own = sampler.recipe.picture(seeded(seeds[0], sampler.device))
     if own is not None:
@@ -170,9 +172,22 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError("--count and --seeds both say which images to draw; give one of them")
     claims = outputs_of(arguments)
     if is_folder(arguments):
-        claims.folder(arguments.out)
+        claims.folder(arguments.out, apart=True)
     else:
         claims.file(arguments.out)
+
+
+def check_size(arguments: argparse.Namespace, seeds: list[int]) -> None:
+    """A sheet is one picture in memory. Raises ConfigError for too many cells."""
+    from largegan.errors import ConfigError
+
+    cells = len(seeds) * max(1, len(arguments.thresholds))
+    cells *= arguments.steps if sheet_name(arguments) else 1
+    if cells > MOST_CELLS and not is_folder(arguments):
+        raise ConfigError(
+            f"{cells:,} pictures are too many for a sheet, which has at most {MOST_CELLS:,}; give "
+            "fewer seeds, or a folder as OUT"
+        )
 
 
 def outputs_of(arguments: argparse.Namespace) -> Outputs:
@@ -189,6 +204,8 @@ def check_sheet(arguments: argparse.Namespace) -> None:
     if arguments.sheet and arguments.sheet not in SHEETS:
         known = ", ".join(SHEETS)
         raise ConfigError(f"there is no sheet {arguments.sheet!r}; give one of {known}")
+    if arguments.thresholds and not (is_folder(arguments) or arguments.sheet == "truncation"):
+        raise ConfigError("--thresholds are for --sheet truncation, or for a folder of sweeps")
     if arguments.thresholds and arguments.truncation is not None:
         raise ConfigError(
             "--thresholds and --truncation both say how to truncate; give one of them"

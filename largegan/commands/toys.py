@@ -8,7 +8,7 @@ checkpoints. Exit codes: 2 arguments, 3 a checkpoint is damaged.
 
 import argparse
 
-from largegan.cli import add_options, exit_code, new_parser, refuse_existing
+from largegan.cli import add_options, exit_code, new_parser
 from largegan.files.words import to_path
 
 
@@ -22,11 +22,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
+    from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
 
     if arguments.out.suffix != ".png":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .png")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    reads = [part for run in arguments.runs for part in parts_of_run(run)]
+    Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)
 
     import torch
 

@@ -119,6 +119,18 @@ def claim(arguments: argparse.Namespace) -> "Outputs":
     return claims
 
 
+def refuse_own(arguments: argparse.Namespace, outputs) -> None:
+    """A sheet must not take the place of a translation, nor of their list. Raises ConfigError."""
+    from largegan.errors import ConfigError
+    from largegan.translation.manifest import NAME
+
+    if arguments.sheet is None:
+        return
+    place = arguments.sheet.parent.resolve() / arguments.sheet.name
+    if place in {arguments.out.resolve() / name for name in (*outputs, NAME)}:
+        raise ConfigError(f"--sheet is {arguments.sheet}, a translation's name; choose another")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """The exit code. Raises UserError."""
     check(arguments)
@@ -153,6 +165,7 @@ def translate(arguments: argparse.Namespace, world) -> int:
     claims.protect(item.path for item in items if item.path)
     outputs = outputs_of(items, how.ext)
     keep_inside(arguments.out, outputs)
+    refuse_own(arguments, outputs)
     if world.rank == 0:
         for sentence in account.sentences():
             print(f"note: {sentence}", file=sys.stderr)

@@ -18,6 +18,7 @@ import argparse
 
 from largegan.cli import (
     add_options,
+    check_seed,
     choose_device,
     exit_code,
     new_parser,
@@ -58,9 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_film(arguments.out)
     Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
-    seeds = read_seeds(arguments.seeds)
+    seeds, grid = read_seeds(arguments.seeds), read_grid(arguments.grid)
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
+    check_seed(max(seeds) + (grid[0] * grid[1] - 1) * span(seeds), "the last seed of --grid")
     from largegan.sampler import check_movable, open_sampler
 
     sampler = open_sampler(
@@ -71,11 +73,16 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if arguments.turns or arguments.shift:
         check_movable(sampler.recipe)
-    pictures = frames(sampler, seeds, read_grid(arguments.grid), arguments)
+    pictures = frames(sampler, seeds, grid, arguments)
     write_film(arguments.out, pictures, fps=arguments.fps)
     size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
     seconds = len(pictures) / arguments.fps
     print(f"{arguments.out}: {len(pictures)} pictures of {size} pixels, {seconds:.1f} s")
+
+
+def span(seeds: list[int]) -> int:
+    """From one walker's seeds to the next one's."""
+    return max(seeds) - min(seeds) + 1
 
 
 def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse.Namespace) -> list:
@@ -90,8 +97,7 @@ def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse
         count = len(seeds) * arguments.frames
         transforms = camera(count, turns=arguments.turns, radius=arguments.shift)
     rows, columns = grid
-    offset = max(seeds) - min(seeds) + 1
-    walkers = [[s + i * offset for s in seeds] for i in range(rows * columns)]
+    walkers = [[s + i * span(seeds) for s in seeds] for i in range(rows * columns)]
     images = torch.stack(
         [
             path_images(

@@ -141,10 +141,13 @@ def place_of(source: str | Path) -> Path:
 
 def keep_inside(folder: Path, names: Iterable[str]) -> None:
     """Refuses names, and links, that lead out of a folder. Raises ConfigError."""
-    parents = set()
+    names, parents = list(names), set()
     for name in names:
         check_name(name)
         parents.add((folder / name).parent)
+    both = parents & {folder / name for name in names}
+    if both:
+        raise ConfigError(f"{min(both)} would be a file and a folder at once; rename one of them")
     real = folder.resolve()
     for parent in parents:
         if not parent.resolve().is_relative_to(real):
