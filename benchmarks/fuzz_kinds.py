@@ -361,6 +361,7 @@ def read_of_statistics(ending: str) -> Callable[[bytes, Place, Random], None]:
 
 
 def torch_archives() -> list[bytes]:
+    """In both formats; the older one holds addresses, and is another in every process."""
     found = []
     state = {"model.1.weight": torch.zeros(4, 3, 7, 7), "model.1.bias": torch.zeros(4)}
     for zipped in (True, False):
