@@ -375,7 +375,8 @@ class Adam(optim.Adam):
 
     That kernel walks through memory without looking at layouts: a gradient or an average that lies
     otherwise than its weight would be added to the wrong places, without a word. So they are laid
-    out alike before each step; mostly they are.
+    out alike before each step; mostly they are. It is given them as rows of numbers: of any other
+    layout than torch's first (channels-last, say) it would copy every weight at every step.
     """
 
     def __init__(
@@ -399,6 +400,28 @@ class Adam(optim.Adam):
                 if name in averages:
                     averages[name] = laid_out_as(p, averages[name])
         return super().step(closure)
+
+    def _init_group(
+        self,
+        group: dict,
+        params: list[Tensor],
+        grads: list[Tensor],
+        averages: list[Tensor],
+        squares: list[Tensor],
+        largest: list[Tensor],
+        steps: list[Tensor],
+    ) -> bool:
+        found = super()._init_group(group, params, grads, averages, squares, largest, steps)
+        if group["fused"]:
+            for tensors in (params, grads, averages, squares):
+                tensors[:] = [as_row(t) for t in tensors]
+        return found
+
+
+def as_row(t: Tensor) -> Tensor:
+    """All numbers of `t` in the order of memory, as a view; itself where they have gaps."""
+    last = sum((size - 1) * step for size, step in zip(t.shape, t.stride(), strict=True))
+    return t.as_strided((t.numel(),), (1,)) if last == t.numel() - 1 else t
 
 
 def laid_out_as(p: Tensor, values: Tensor) -> Tensor:

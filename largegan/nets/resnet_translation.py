@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.dropout(rectified(self.norm1, self.conv1(x)))
-        return x + self.norm2(self.conv2(h))
+        return self.norm2(self.conv2(h)).add_(x)  # in place: as in `rectified`
 
 
 class ResnetGenerator(nn.Module):
@@ -102,20 +102,28 @@ class ResnetGenerator(nn.Module):
         return pixels + -pixels % self.multiple
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.with_features(x, ())[0]
+
+    def with_features(self, x: Tensor, numbers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """The translation, and the numbered layers' outputs on the way to it, as `features`."""
         h, w = x.shape[-2:]
-        # Twice the cell: reflection needs two pixels inside.
-        x = pad_to_multiple(x, self.multiple, least=2 * self.multiple)
-        return run(self.layers, x)[..., :h, :w]
+        found, y = self._run(x, numbers)
+        done = numbers[-1] + 1 if numbers else 0
+        return run(self.layers[done:], y)[..., :h, :w], found
 
     def features(self, x: Tensor, numbers: Sequence[int]) -> list[Tensor]:
         """Outputs of the numbered layers, in ascending order, and no computation beyond them."""
+        return self._run(x, numbers)[0]
+
+    def _run(self, x: Tensor, numbers: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Outputs of the numbered layers, and the last of them: what the next layer gets."""
+        # Twice the cell: reflection needs two pixels inside.
         x = pad_to_multiple(x, self.multiple, least=2 * self.multiple)
-        found = []
-        for number, layer in enumerate(self.layers[: max(numbers) + 1]):
-            x = layer(x)
-            if number in numbers:
-                found.append(x)
-        return found
+        found: list[Tensor] = []
+        for first, last in zip((-1, *numbers), numbers, strict=False):
+            x = run(self.layers[first + 1 : last + 1], x)
+            found.append(x)
+        return found, x
 
     def feature_channels(self, numbers: Sequence[int]) -> list[int]:
         """Widths of `features`, without images; raises `ConfigError` for layers there are not."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
+from largegan.layers.in_rows import ConvInRows, ConvTransposeInRows
 from largegan.layers.plain_norm import Norm, has_bias, init_weights, norm2d
 from largegan.layers.resample import pad_to_multiple
 
@@ -51,12 +52,14 @@ class UNetGenerator(nn.Module):
         self.dropouts = nn.ModuleList()
         for i, width in enumerate(widths):
             outer = widths[i - 1] if i else in_channels
-            self.downs.append(nn.Conv2d(outer, width, 4, 2, 1, bias=bias))
+            # Levels of full width have small maps: 32 pixels and fewer of a 256-pixel image.
+            conv = ConvInRows if i >= 3 else nn.Conv2d
+            self.downs.append(conv(outer, width, 4, 2, 1, bias=bias))
             self.down_norms.append(norm2d(norm, width) if 0 < i < last else nn.Identity())
             outer = widths[i - 1] if i else out_channels
             inner = width if i == last else 2 * width
-            up = nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias or i == 0)
-            self.ups.append(up)
+            transposed = ConvTransposeInRows if i >= 3 else nn.ConvTranspose2d
+            self.ups.append(transposed(inner, outer, 4, 2, 1, bias=bias or i == 0))
             self.up_norms.append(norm2d(norm, outer) if i else nn.Identity())
             drops = dropout and 4 <= i < last
             self.dropouts.append(nn.Dropout(0.5) if drops else nn.Identity())

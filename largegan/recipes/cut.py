@@ -11,6 +11,7 @@ for each image; random crops go on while the learning rate falls; images are tra
 averaged weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,7 +82,8 @@ class CUT(Translation):
                 "recipe cut compares input and output by the same encoder, so both domains need "
                 f"the same channels, not {source} and {target}; pack both with --channels 3"
             )
-        self.directions, self.norm = (options.direction,), options.norm
+        self.directions = (options.direction,)
+        self.norm, self.dropout = options.norm, options.dropout
         self.adversarial, self.gan = PATCH_LOSSES[options.gan_loss], options.gan
         self.nce, self.nce_identity = options.nce, options.nce_identity
         self.temperature, self.patches = options.temperature, options.patches
@@ -138,31 +140,40 @@ class CUT(Translation):
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         source, target = self.domains(batch)
-        fake, *rest = self.G(self.inputs(batch)).split(len(source))
+        # What the outputs are compared with lies on the way to them, if nothing sets them apart.
+        shared = not (self.flip_equivariance or self.dropout or self.norm == "batch")
+        made, met = self.G.with_features(self.inputs(batch), self.nce_layers if shared else ())
+        fake, *rest = made.split(len(source))
         flips = batch["flipped"].split(len(source)) if self.flip_equivariance else (None, None)
         share = self.nce / 2 if self.nce_identity else self.nce
+        own = slice(len(source))
         terms = {
             "gan": self.gan * self.adversarial.generator(self.D(fake)),
-            "nce": share * self.contrast(source, fake, flips[0]),
+            "nce": share * self.contrast(source, fake, flips[0], [x[own] for x in met]),
         }
         if self.nce_identity:
-            terms["identity"] = share * self.contrast(target, rest[0], flips[1])
+            own = slice(len(source), None)
+            met = [x[own] for x in met]
+            terms["identity"] = share * self.contrast(target, rest[0], flips[1], met)
         return terms
 
-    def contrast(self, source: Tensor, output: Tensor, flipped: Tensor | None) -> Tensor:
+    def contrast(
+        self, source: Tensor, output: Tensor, flipped: Tensor | None, met: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Each place of the output should resemble its own place in the source more than others.
 
-        `flipped` says which outputs were made from mirrored sources.
+        `flipped` says which outputs were made from mirrored sources; `met` are features of the
+        source, if they have been computed.
         """
         queries = self.G.features(output, self.nce_layers)
-        keys = self.G.features(source, self.nce_layers)
         if flipped is not None:
             queries = [mirrored(features, flipped) for features in queries]
-        places = self.F.positions(keys, self.patches)
-        pairs = zip(self.F(queries, places), self.F(keys, places), strict=True)
+        places = self.F.positions(queries, self.patches)
+        with torch.no_grad():  # nothing is learned from what is compared with
+            keys = self.F(met or self.G.features(source, self.nce_layers), places)
         losses = [
             patch_nce(q, k, temperature=self.temperature, across_images=self.across_images)
-            for q, k in pairs
+            for q, k in zip(self.F(queries, places), keys, strict=True)
         ]
         return torch.stack(losses).mean()
 

@@ -17,10 +17,10 @@ def features(n: int, d: int, seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("n", "m", "size"), [(60, 60, 1000), (60, 45, 1000), (60, 80, 30)])
 def test_kid_is_cleanfids_on_a_subset(monkeypatch, n, m, size):
-    x, y = features(n, 16, 1), features(m, 16, 2)
+    x, y = features(n, 16, 1).double(), features(m, 16, 2).double()
     monkeypatch.setattr(np.random, "choice", lambda total, count, replace: np.arange(count))
     published = cleanfid.fid.kernel_distance(
-        x.double().numpy(), y.double().numpy(), num_subsets=1, max_subset_size=size
+        x.numpy(), y.numpy(), num_subsets=1, max_subset_size=size
     )
     rows = min(n, m, size)
     assert kid.kernel_distance(x[:rows], y[:rows]) == pytest.approx(published, rel=1e-9)
@@ -28,10 +28,10 @@ def test_kid_is_cleanfids_on_a_subset(monkeypatch, n, m, size):
 
 def test_kid_counts_every_pair_once(monkeypatch):
     monkeypatch.setattr(kid, "BLOCK", 7)
-    x, y = features(30, 5, 1), features(41, 5, 2)
+    x, y = features(30, 5, 1).double(), features(41, 5, 2).double()
 
     def kernel(a, b):
-        return float((a.double() @ b.double() / 5 + 1) ** 3)
+        return float((a @ b / 5 + 1) ** 3)
 
     def mean(values):
         return sum(values) / len(values)
@@ -42,6 +42,13 @@ def test_kid_counts_every_pair_once(monkeypatch):
     expected = within + among - 2 * across
     assert kid.kernel_distance(x, y) == pytest.approx(expected, rel=1e-10)
     assert kid.kernel_estimate(x, y).distance == pytest.approx(expected, rel=1e-10)
+
+
+def test_kid_of_float32_features_is_off_by_much_less_than_its_error_bar():
+    x, y = features(500, 64, 1), features(400, 64, 2)
+    found, exact = kid.kernel_estimate(x, y), kid.kernel_estimate(x.double(), y.double())
+    assert abs(found.distance - exact.distance) < 1e-5 * exact.error
+    assert found.error == pytest.approx(exact.error, rel=1e-5)
 
 
 def test_kid_error_bar_is_the_delete_one_chunk_jackknife():
