@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from largegan.errors import ConfigError, EnvironmentFault, UserError
 from largegan.files import output
 from largegan.files.output import shown
+from largegan.files.reading import name_warnings
 from largegan.files.stopping import Stopped, stops
 from largegan.files.words import Number, Parser, to_name, to_path, to_source
 
@@ -108,6 +109,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
     So does being stopped by a signal (128 + its number). Nothing unfinished stays behind.
     """
+    name_warnings()
     try:
         with stops():
             return work() or 0

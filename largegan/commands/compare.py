@@ -177,9 +177,11 @@ def load(item, window: tuple[float, float] | None):
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
     from largegan.files import photos
+    from largegan.files.reading import reading
 
     try:
-        photo = photos.read(item.read())
+        with reading(item.name):
+            photo = photos.read(item.read())
         pixels = photos.for_network(photo, 3, (255, 255, 255))
         unit = photos.scale_for(pixels.dtype, window).to_unit(pixels)
     except (BadImage, OSError) as fault:

@@ -119,10 +119,12 @@ def read_picture(path: Path, spec):
     from largegan.files.archives import LARGEST_MEMBER
     from largegan.files.documents import read_bounded
     from largegan.files.photos import BadImage
+    from largegan.files.reading import reading
 
     how = Preparation((spec.height, spec.width), channels=spec.channels, format="png")
     try:
-        pixels = how.pixels(read_bounded(path, LARGEST_MEMBER, "choose another"))
+        with reading(str(path)):
+            pixels = how.pixels(read_bounded(path, LARGEST_MEMBER, "choose another"))
     except FileNotFoundError:
         raise ConfigError(f"there is no picture {path}") from None
     except BadImage as fault:

@@ -94,9 +94,11 @@ def load(item):
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
     from largegan.files import photos
+    from largegan.files.reading import reading
 
     try:
-        pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
+        with reading(item.name):
+            pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
     except (BadImage, OSError) as fault:
         raise DataError(f"{item.name} {fault}") from fault
     if pixels.dtype != np.uint8:

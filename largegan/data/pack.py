@@ -27,6 +27,7 @@ from largegan.errors import ConfigError, DataError
 from largegan.files import photos
 from largegan.files.output import claim_new_folder, new_folder, shown
 from largegan.files.photos import BadImage
+from largegan.files.reading import reading
 
 BATCH_PER_THREAD = 16  # encoded images in memory while packing
 
@@ -168,11 +169,12 @@ def _look_ahead(originals: Originals, preparation: Preparation, *, on_error: str
     for i in picks.tolist():
         try:
             loaded = originals.load(i)
-            for image in loaded if isinstance(loaded, tuple) else (loaded,):
-                size = size_of(image)
-                if photos.is_deep(image) if isinstance(image, bytes) else image.dtype != np.uint8:
-                    facts.deep += 1
-                    brightest = max(brightest, _top(image) if facts.deep <= LOOKED_AT else 0)
+            with reading(None):
+                for image in loaded if isinstance(loaded, tuple) else (loaded,):
+                    size = size_of(image)
+                    if is_deep(image):
+                        facts.deep += 1
+                        brightest = max(brightest, _top(image) if facts.deep <= LOOKED_AT else 0)
             sizes[size] += 1
         except (BadImage, OSError, DataError):
             continue  # named when it is encoded
@@ -198,6 +200,11 @@ def _most_common_shape(originals: Originals) -> Facts:
         except (BadImage, OSError, DataError):
             continue  # named when it is encoded
     return Facts(size=sizes.most_common(1)[0][0] if sizes else None)
+
+
+def is_deep(image: bytes | np.ndarray) -> bool:
+    """Whether an image has more than 8 bits; raises BadImage."""
+    return photos.is_deep(image) if isinstance(image, bytes) else image.dtype != np.uint8
 
 
 def _top(image: bytes | np.ndarray) -> int:
@@ -248,7 +255,8 @@ def _encode_all(
     def encode(i: int) -> tuple[str, int | None, object]:
         label = originals.labels[i] if originals.labels is not None else None
         try:
-            return originals.names[i], label, _encode(originals.load(i), how)
+            with reading(originals.names[i]):
+                return originals.names[i], label, _encode(originals.load(i), how)
         except (BadImage, OSError, DataError) as error:
             return originals.names[i], label, error
 

@@ -26,6 +26,7 @@ from largegan.data.prepare import upright_rgb
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
+from largegan.files.reading import reading
 from largegan.sampler import Sampler, open_sampler, seeded, use_standing_statistics
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class Files:
 
     def _image(self, number: int) -> Tensor:
         try:
-            pixels = upright_rgb(self._load(number))
+            with reading(self.originals.names[number]):
+                pixels = upright_rgb(self._load(number))
         except BadImage as error:
             raise self._fault(number, error) from error
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)

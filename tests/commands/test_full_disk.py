@@ -14,16 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.every_command import COMMANDS, in_a_child, listing, sandbox
+from tests.commands.every_command import COMMANDS, in_a_child, listing
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MAKES = ("os.mkdir", "os.rename", "os.link", "os.symlink")
 SHORT = {"sample": (1,), "translate": (2,), "pack": (2,), "export": (2,), "encode": (1,)}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    return sandbox(tmp_path_factory.mktemp("inputs") / "all")
 
 
 def full_from(number: int, *, bytes_only: bool):

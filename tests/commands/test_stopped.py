@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.every_command import COMMANDS, in_a_child, listing, sandbox
+from tests.commands.every_command import COMMANDS, in_a_child, listing
 from tests.commands.test_full_disk import MAKES, WRITES
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SHORT = {"sample": 1, "pack": 3, "export": 2, "import_checkpoint": 3}
 TOOLS = [name for name in COMMANDS if name != "train"]  # which saves itself, and says so
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    return sandbox(tmp_path_factory.mktemp("inputs") / "all")
 
 
 def stop_at(number: int, which: signal.Signals) -> None:
