@@ -70,6 +70,8 @@ def parse(argv: list[str]) -> Namespace:
         raise ConfigError(f"cannot read the configuration: {one_line(str(fault))}") from fault
     for group in (*GROUPS, "recipe"):
         settings = getattr(config, group)
+        if not isinstance(settings, Namespace):
+            raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
         for key, value in vars(settings).items():
             setattr(settings, key, at_home(plain(value)))
     check(config)
@@ -214,12 +216,13 @@ def out_of_range(message: str) -> str | None:
         return None
     key, kind, why = found.groups()
     given = re.search(r"Given value(?: type: <class '[\w.]+'>)?: (.*)", message)
-    value = given[1] if given else re.split(" does not (?:conform|match)", why)[0]
+    value = given[1] if given else re.split(r"\s*does not (?:conform|match)", why)[0]
     if no_text := re.match(r"expected string or bytes-like object, got '(\w+)'", value):
         value = f"a {no_text[1]}"
     if "invalid literal" in why or "could not convert" in why:
         value = why.rpartition(": ")[2]
-    return f"{key} is {shortened(value)}; it must be {LIMITS[kind]}"
+    shown_value = shortened(value) if value.strip() else "empty"
+    return f"{key} is {shown_value}; it must be {LIMITS[kind]}"
 
 
 def shortened(text: str, most: int = 80) -> str:

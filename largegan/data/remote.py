@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -10,12 +11,12 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from largegan.data.cache import open_cached
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, EnvironmentFault
 from largegan.files import web
 from largegan.files.output import reason, shown
 from largegan.files.web import HTTP, open_web
 
-BY_WEBDATASET = ("gs", "hf", "ais")  # each needs its vendor's command-line program
+BY_WEBDATASET = {"gs": "gsutil", "hf": "curl", "ais": "ais"}  # and the program that each needs
 PLAIN = r"[A-Za-z0-9+.-]+://[A-Za-z0-9/][^\x00-\x20\x7f'\"`$;&|<>()\\]*"  # no shell's words
 MOST_DRAINED = 1 << 26  # bytes
 
@@ -105,6 +106,9 @@ def _open_by_webdataset(url: str) -> Iterator[BinaryIO]:
     """The output of a command, as webdataset opens it; its failure is a DataError."""
     from webdataset.gopen import gopen
 
+    program = BY_WEBDATASET.get(scheme_of(url))
+    if program and shutil.which(program) is None:
+        raise EnvironmentFault(f"{url} is read by {program}, which is not installed; install it")
     try:
         file = gopen(url)
     except (OSError, ValueError) as error:

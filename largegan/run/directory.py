@@ -17,7 +17,7 @@ from jsonargparse import Namespace
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.errors import ConfigError, DataError, EnvironmentFault, without_secrets
-from largegan.files.output import check_folder, reason, write_text
+from largegan.files.output import Outputs, check_folder, reason, write_text
 from largegan.run.lock import RunLock
 from largegan.run.trackers import WANDB
 
@@ -43,6 +43,7 @@ def decide_start(
             "--run.dir"
         )
     refuse_strangers(folder)
+    refuse_data(folder, config.data)
     check_folder(folder)
     if lock:
         lock.acquire(folder)
@@ -141,6 +142,14 @@ def remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def refuse_data(folder: Path, data: Namespace) -> None:
+    """A run writes nothing into what it reads. Raises ConfigError."""
+    named = [path for path in (data.path, data.path_b) if path]
+    paths = [path for path in named for path in ([path] if isinstance(path, str) else path)]
+    local = [path for path in paths if ":" not in path and Path(path).is_dir()]
+    Outputs(local).folder(folder, "run.dir", apart=True)
 
 
 def fresh_name(config: Namespace) -> Path:
