@@ -5,7 +5,6 @@ RUN/checkpoints/000064000/      named by images seen
     optimizer.safetensors       player/parameter/field
     state.json                  progress, data position, counters
     COMPLETE                    written last: size and sha256 of every file above
-RUN/checkpoints/left-from-000032000/000064000/      of a branch that the run has left at 32000
 """
 
 import contextlib
@@ -17,7 +16,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +33,6 @@ from largegan.files.tensors import read_tensors
 MARKER = "COMPLETE"
 OLDER = "take an older checkpoint"
 Side = Annotated[int, Meta(ge=1, le=1 << 16)]
-LEFT = "left-from"  # and the number where the run left that branch
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
 
@@ -105,7 +102,11 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True):
     width: Side
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
+    condition_dim: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
     latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+
+
+Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
 
 
 class Position(msgspec.Struct):
@@ -114,6 +115,8 @@ class Position(msgspec.Struct):
     position: Count
     seed: int
     identity: str | None
+    count: Count | None = None  # images of the set
+    learned: dict[Shard, Count] = {}  # samples of shards that have no index
 
 
 class Positions(msgspec.Struct):
@@ -137,12 +140,20 @@ class Sums(msgspec.Struct):
     counts: dict[str, Positive]
 
 
+class HealthSums(msgspec.Struct):
+    """Signals since the last line of the log, by phase: sums, and how often."""
+
+    scores: dict[str, list[float]] = {}
+    norms: dict[str, list[float]] = {}
+
+
 class State(msgspec.Struct):
     """What has to be in `state.json`; the configuration is checked by who builds from it."""
 
     config: dict[str, dict[str, Any]]
     spec: Spec
     class_names: list[str] = []
+    label_counts: list[Count] = []  # samples of each class in the training data
 
 
 class Resumable(State, kw_only=True):
@@ -154,6 +165,7 @@ class Resumable(State, kw_only=True):
     bad_steps: BadSteps
     micro_batch_size: Positive
     tally: Sums | None = None  # checkpoints of before have none
+    health: HealthSums = msgspec.field(default_factory=HealthSums)
 
 
 def read_state(path: Path) -> dict:
@@ -184,6 +196,8 @@ def check_state(path: Path, state: dict) -> dict:
     checked(found.config.get("recipe", {}), Named, where=where, **about)
     if found.class_names and len(found.class_names) < found.spec.num_classes:
         raise DataError(f"{where} names {len(found.class_names)} of its classes; {OLDER}")
+    if found.label_counts and len(found.label_counts) != found.spec.num_classes:
+        raise DataError(f"{where} counts the samples of {len(found.label_counts)} classes; {OLDER}")
     return state
 
 
@@ -245,8 +259,11 @@ def resolve(path: Path) -> Path:
 
 
 def parts_of_run(path: Path) -> list[Path]:
-    """What must not be written into while a checkpoint or a run is read: their own folders."""
-    if (path / STATE).exists() or (path / MARKER).exists():
+    """What must not be written into while a checkpoint or a run is read: their own folders.
+
+    Exported and published folders, which have a config.json, are read as a whole, too.
+    """
+    if any((path / name).exists() for name in (STATE, MARKER, "config.json")):
         return [path]
     return [path / "checkpoints", path / "samples", path / "config.yaml", path / "metrics.jsonl"]
 
@@ -288,49 +305,6 @@ def sweep(folder: Path) -> None:
         own = all(p.name in (MODEL, OPTIMIZER, STATE) or MARKER in p.name for p in path.iterdir())
         if own and int(path.name) < max(complete, default=0):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def set_apart(folder: Path, nimg: int) -> Path | None:
-    """Moves complete checkpoints newer than `nimg` to `folder/LEFT-nimg`; None if there are none.
-
-    They are of a branch that the run does not follow: `newest` does not see them there, and the
-    numbers are free for the branch that it does follow.
-    """
-    newer = [p for p in numbered(folder) if int(p.name) > nimg and (p / MARKER).exists()]
-    if not newer:
-        return None
-    name = f"{LEFT}-{nimg:09d}"
-    later = (folder / f"{name}-{i}" for i in count(2))
-    target = next(path for path in chain([folder / name], later) if not path.exists())
-    target.mkdir()
-    # The newest first: a kill on the way leaves what is there whole, and older.
-    for path in sorted(newer, key=lambda p: int(p.name), reverse=True):
-        path.rename(target / path.name)
-    sync(target)
-    sync(folder)
-    return target
-
-
-def take_back(folder: Path, chosen: Path) -> Path | None:
-    """Follows a branch that was set apart, up to its checkpoint `chosen`; the one that was followed
-    until now is set apart instead, and returned.
-    """
-    left = chosen.parent
-    aside = set_apart(folder, int(left.name.removeprefix(f"{LEFT}-").split("-")[0]))
-    for path in sorted(numbered(left), key=lambda p: int(p.name)):
-        if int(path.name) <= int(chosen.name):
-            shutil.rmtree(folder / path.name, ignore_errors=True)  # an incomplete one
-            path.rename(folder / path.name)
-    with contextlib.suppress(OSError):
-        left.rmdir()  # refuses unless it is empty
-    sync(folder)
-    return aside
-
-
-def is_left(path: Path, folder: Path) -> bool:
-    """Whether a checkpoint is of a branch that was set apart in `folder`."""
-    left = path.resolve().parent
-    return left.parent == folder.resolve() and left.name.startswith(f"{LEFT}-")
 
 
 def numbered(folder: Path) -> list[Path]:

@@ -28,7 +28,10 @@ MOST_CELLS = 10_000  # of a sheet
 
 
 OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their one help text
-    "checkpoint": {"type": to_path, "help": "RUN or RUN/checkpoints/NNNNNNNNN"},
+    "checkpoint": {
+        "type": to_path,
+        "help": "RUN, RUN/checkpoints/NNNNNNNNN or a published model",
+    },
     "--backbone": {
         "type": to_name,
         "default": "inception",
@@ -70,6 +73,11 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
         "metavar": "N",
         "help": "batch norm with the statistics of N batches of samples, as BigGAN's paper, "
         "instead of those of training",
+    },
+    "--toward": {
+        "choices": ("mean", "class"),
+        "default": "mean",
+        "help": "where --truncation pulls w: to the mean of all, or of the class (default: mean)",
     },
     "--truncation": {
         "type": Number("Truncation"),
@@ -160,6 +168,19 @@ def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
     claims = output.Outputs(overwrite=overwrite)
     for path in paths:
         claims.file(path)
+
+
+def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A `type=` for argparse: "a,b" -> ("a", "b"), each of them known."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in text.split(","))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return names
+
+    return read
 
 
 def read_seeds(text: str, what: str = "the seeds") -> list[int]:

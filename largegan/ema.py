@@ -38,7 +38,7 @@ class Ema(nn.Module):
         average_buffers: bool = True,
     ):
         super().__init__()
-        self.follows = (net,)  # a tuple, for it is no part of this module
+        self.follows: tuple[nn.Module, ...] = (net,)  # a tuple, for it is no part of this module
         self.net = copy.deepcopy(net).requires_grad_(False).eval()
         self.halflife_nimg, self.rampup = halflife_nimg, rampup
         self.average_buffers = average_buffers

@@ -189,6 +189,7 @@ class PatchLoss(NamedTuple):
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
+    reading: str  # of its logits: see `recipe.Reading`
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return (self.real(real) + self.fake(fake)) / 2
@@ -199,12 +200,17 @@ def _to_one(x: Tensor) -> Tensor:
 
 
 PATCH_LOSSES = {
-    "lsgan": PatchLoss(_to_one, lambda x: x.square().mean(), _to_one),
+    "lsgan": PatchLoss(_to_one, lambda x: x.square().mean(), _to_one, "half"),
     "vanilla": PatchLoss(
-        lambda x: F.softplus(-x).mean(), lambda x: F.softplus(x).mean(), non_saturating_g
+        lambda x: F.softplus(-x).mean(),
+        lambda x: F.softplus(x).mean(),
+        non_saturating_g,
+        "probability",
     ),
-    "hinge": PatchLoss(lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), hinge_g),
-    "wgan": PatchLoss(lambda x: -x.mean(), lambda x: x.mean(), wasserstein_g),
+    "hinge": PatchLoss(
+        lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), hinge_g, "sign"
+    ),
+    "wgan": PatchLoss(lambda x: -x.mean(), lambda x: x.mean(), wasserstein_g, "relative"),
 }
 
 

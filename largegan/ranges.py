@@ -3,6 +3,9 @@
 A range has one name only, as the library knows types by their limits. Floats are finite: the limits
 """
 
+import types
+import typing
+
 from jsonargparse.typing import ClosedUnitInterval, restricted_number_type, restricted_string_type
 
 LIMITS = {"ClosedUnitInterval": "at least 0 and at most 1"}  # by the name of a type, for people
@@ -51,6 +54,7 @@ Neighbors = Chunks = FramesPerSecond = whole("Neighbors", 1, 1000)
 Turns = whole("Turns", -1000, 1000)
 Shown = Threads  # pictures on a sheet
 Quality = whole("Quality", 1, 100)
+Port = whole("Port", 1, 65535)
 Capability = whole("Capability", 10, 999)  # of a GPU, times ten
 
 LearningRate = real("LearningRate", 0, 1e3, above=True)
@@ -59,6 +63,7 @@ Fraction = ClosedUnitInterval
 Weight = real("Weight", 0, 1e9)
 PositiveWeight = real("PositiveWeight", 0, 1e9, above=True)
 Halflife = real("Halflife", 0, 1e15)
+PixelValue = real("PixelValue", -1e9, 1e9)  # as an image stores it
 Seconds = real("Seconds", 1, 1e7)
 Truncation = Radius = real("Truncation", -100, 100)
 AverageWidth = real("AverageWidth", 0, 1, above=True)
@@ -84,3 +89,31 @@ def plain(value: object) -> object:
         if isinstance(value, kind) and not isinstance(value, bool):
             return kind(value)
     return value
+
+
+def fits(value: object, annotation: object) -> bool:
+    """Whether a plain value, as it comes from a file, is what a declaration asks for."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin in (list, tuple):
+        several = isinstance(value, list | tuple)
+        return several and all(fits(item, parts[0]) for item in value)
+    if annotation in (bool, type(None)):
+        return type(value) is annotation
+    if isinstance(annotation, type) and issubclass(annotation, int | float | str):
+        return _is_of(value, annotation)
+    return True  # a kind that no recipe has; its constructor knows
+
+
+def _is_of(value: object, kind: type) -> bool:
+    """A number or text of a type that may have limits."""
+    wide = int | float if issubclass(kind, float) else int if issubclass(kind, int) else str
+    if isinstance(value, bool) or not isinstance(value, wide):
+        return False
+    try:
+        return bool(kind(value) == value)
+    except (ValueError, OverflowError):
+        return False

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn, optim
@@ -32,7 +32,8 @@ class DataSpec:
     labels (when `num_classes` > 0) as int64 `[N]` under `batch["label"]`. Data of two domains
     (`channels_b` > 0) hold two images of the same size instead: `batch["image_a"]` with
     `channels` and `batch["image_b"]` with `channels_b`. With `latent_scale` > 0 the data are
-    latents of an encoder, times that scale, and have no bounds.
+    latents of an encoder, times that scale, and have no bounds. With `condition_dim` > 0 a label is
+    the number of a vector of so many numbers, of which there are `num_classes`.
     """
 
     channels: int
@@ -41,6 +42,7 @@ class DataSpec:
     num_classes: int = 0
     channels_b: int = 0
     latent_scale: float = 0.0
+    condition_dim: int = 0
 
 
 @dataclass(eq=False)
@@ -89,6 +91,20 @@ def name_of(function: Callable) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+# How an output of a discriminator is an opinion: sigmoid of it is the probability of "real"; only
+# its sign counts (hinge); it is above or below 1/2 (least squares); or only differences count
+# (critics, relativistic losses), and the middle between both kinds parts real from fake.
+Reading = Literal["probability", "sign", "half", "relative"]
+
+
+class Scored(NamedTuple):
+    """What a discriminator said of a micro-batch; see `Recipe.scored`."""
+
+    real: Tensor
+    fake: Tensor
+    reading: Reading
+
+
 class Recipe(nn.Module):
     """One paper: networks, players, phases, losses. All state is registered on the module.
 
@@ -101,6 +117,7 @@ class Recipe(nn.Module):
     run_state: tuple[
         str, ...
     ] = ()  # buffers about a run, not its networks: fine-tuning leaves them
+    vectors: bool = False  # whether labels may be vectors; then `conditions` says what they become
     latents: bool = False  # whether it can be trained on latents too
     paired: bool = False  # whether image_a and image_b have to show the same thing
     batch_size: int = 0  # images per optimizer step; the trainer says, rules of thumb ask
@@ -192,6 +209,21 @@ class Recipe(nn.Module):
         self._watched.clear()
         return taken
 
+    def scored(
+        self, real: Tensor, fake: Tensor, reading: Reading = "probability", *, by: str = "D"
+    ) -> None:
+        """For losses of discriminators: outputs on real and on generated examples, of any shape.
+
+        Signals of health are made of them. `by` tells several discriminators of a phase apart.
+        """
+        self._scored[by] = Scored(real.detach(), fake.detach(), reading)
+
+    def take_scored(self) -> list[Scored]:
+        """What the last loss said of `scored`; the trainer asks once per micro-batch."""
+        taken = list(self._scored.values())
+        self._scored.clear()
+        return taken
+
     def picture(self, generator: torch.Generator) -> Tensor | None:
         """What to look at instead of a grid of samples: uint8 `[3, H, W]`. None: the grid."""
         return None
@@ -233,6 +265,10 @@ class Recipe(nn.Module):
 
     @cached_property
     def _watched(self) -> dict[str, Tensor]:
+        return {}
+
+    @cached_property
+    def _scored(self) -> dict[str, Scored]:
         return {}
 
     @cached_property

@@ -4,27 +4,44 @@ Image number s is a function of the checkpoint, of s and of its class: its laten
 generator of its own. Batch, count and device only move the last bits of floating point.
 """
 
+import bisect
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError, DataError
 from largegan.layers.batch_norm import standing_statistics
-from largegan.recipe import DataSpec, HasEncoder, MovesInput, Recipe, TruncatesStyles, title_of
-from largegan.restore import restore
+from largegan.recipe import (
+    DataSpec,
+    HasEncoder,
+    HasStyles,
+    MovesInput,
+    Recipe,
+    TruncatesStyles,
+    title_of,
+)
+from largegan.restore import Restored, restore
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
 
 MOST_TRUNCATION = 1e3
+Toward = Literal["mean", "class"]
+CENTER_LATENTS = 1000  # whose mean w is the center of a class
 
 
 def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Random numbers for looking: never those of training."""
     return torch.Generator(device).manual_seed(seed)
+
+
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 times 0.618...
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -42,7 +59,10 @@ class Sampler:
     """A checkpoint's averaged generator, ready to draw.
 
     `classes` are the labels that seeds take in turn: seed s has `classes[s % len(classes)]`.
-    `truncation` is what the recipe makes of it, None for none; see `Recipe.truncate`.
+    `label_counts` are the samples of each class in the training data, where they were counted.
+    `truncation` is what the recipe makes of it, None for none; see `Recipe.truncate`. `toward` is
+    what w is pulled to: the mean of all, or "class", the mean of its own class, which keeps the
+    class recognizable.
     """
 
     recipe: Recipe
@@ -51,6 +71,11 @@ class Sampler:
     device: torch.device
     classes: tuple[int, ...] = ()
     truncation: float | None = None
+    label_counts: tuple[int, ...] = ()
+    in_turn: bool = True
+    toward: Toward = "mean"
+    model: str = ""  # the sha256 of the weights' file
+    path: Path | None = None  # of the checkpoint
 
     def latent(self, seed: int) -> Tensor:
         """`[z_dim]` on the host, so that every device draws the same."""
@@ -70,7 +95,25 @@ class Sampler:
         return replace(self, truncation=amount)
 
     def label(self, seed: int) -> int | None:
-        return self.classes[seed % len(self.classes)] if self.classes else None
+        """The class of a seed: in turn, or see `as_in_data`."""
+        if self.in_turn or not self.ends:
+            return self.classes[seed % len(self.classes)] if self.classes else None
+        place = (seed * GOLDEN % (1 << 64)) * self.ends[-1] >> 64
+        return self.classes[bisect.bisect_right(self.ends, place)]
+
+    def as_in_data(self) -> "Sampler":
+        """For samples that are compared with real ones: classes come as often as in the data.
+
+        Seeds walk through the classes in equal steps of the golden ratio, so that any stretch of
+        them has every class in its proportion. In turn where all classes have the same size.
+        """
+        return replace(self, in_turn=False)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Where each class ends in the training data, sorted by class; empty: all are as large."""
+        counts = self.label_counts
+        return list(itertools.accumulate(counts)) if len(set(counts)) > 1 else []
 
     def class_name(self, label: int) -> str:
         return self.class_names[label] if self.class_names else f"class {label}"
@@ -84,6 +127,9 @@ class Sampler:
 
     def decode(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """Float images in [-1, 1] on the device, from the averaged weights."""
+        if self.truncation is not None and self.toward == "class":
+            with torch.no_grad():
+                return self.recipe.synthesize(self.ws(latents, labels))
         if self.truncation is not None and isinstance(self.recipe, TruncatesStyles):
             return self.recipe.decode_truncated(latents, labels, self.truncation)
         return self.recipe.decode(latents, labels)
@@ -113,7 +159,20 @@ class Sampler:
         labels = None
         if self.classes:
             labels = torch.tensor([self.label(seed) for seed in seeds], device=self.device)
-        return self.recipe.ws(latents, labels, 1.0 if self.truncation is None else self.truncation)
+        return self.ws(latents, labels)
+
+    def ws(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """`[N, num_ws, w_dim]` for latents on the device, at the sampler's truncation."""
+        amount = 1.0 if self.truncation is None else self.truncation
+        if self.toward == "mean" or amount == 1:
+            return self.recipe.ws(latents, labels, amount)
+        centers = torch.cat([self.centers[int(label)] for label in labels])
+        return torch.lerp(centers, self.recipe.ws(latents, labels), amount)
+
+    @cached_property
+    def centers(self) -> "ClassCenters":
+        """The mean w `[1, num_ws, w_dim]` of a class, by its label."""
+        return ClassCenters(self)
 
     @torch.no_grad()
     def moved(self, seeds: Sequence[int], transform: Tensor) -> Tensor:
@@ -134,6 +193,22 @@ class Sampler:
     def rows(self, rows: Sequence[tuple[Tensor, int | None]]) -> Tensor:
         """uint8 `[R, N, C, H, W]` for rows of latents `[N, z_dim]` that share a class each."""
         return torch.stack([self.images(z, [label] * len(z)) for z, label in rows])
+
+
+class ClassCenters(dict):
+    """Mean ws `[1, num_ws, w_dim]` of classes, each measured when it is first asked for."""
+
+    def __init__(self, sampler: Sampler):
+        super().__init__()
+        self.sampler = sampler
+
+    @torch.no_grad()
+    def __missing__(self, label: int) -> Tensor:
+        recipe, device = self.sampler.recipe, self.sampler.device
+        latents = recipe.latent(CENTER_LATENTS, seeded(0)).to(device)
+        labels = torch.full((CENTER_LATENTS,), label, device=device)
+        self[label] = recipe.ws(latents, labels).mean(0, keepdim=True)
+        return self[label]
 
 
 def fitted(image: Tensor, spec: DataSpec) -> Tensor:
@@ -175,21 +250,34 @@ def open_sampler(
     *,
     classes: str | None = None,
     truncation: float | None = None,
+    toward: Toward = "mean",
 ) -> Sampler:
     """The sampler of a checkpoint or of a run's newest one.
 
     Args:
-        path: RUN or RUN/checkpoints/NNNNNNNNN.
+        path: RUN, RUN/checkpoints/NNNNNNNNN or a published model.
         device: where to compute.
         classes: numbers and names of classes, with commas; None for all.
         truncation: above 0, or of either sign where w is truncated; what it does is the recipe's
             choice. None for none.
+        toward: what w is truncated to; see `Sampler`.
 
     Raises:
         ConfigError: nothing there; a recipe, class or truncation that cannot be.
         DataError: the checkpoint is incomplete or damaged.
     """
-    found = restore(path)
+    return sampler_of(restore(path), device, classes=classes, truncation=truncation, toward=toward)
+
+
+def sampler_of(
+    found: Restored,
+    device: torch.device | str,
+    *,
+    classes: str | None = None,
+    truncation: float | None = None,
+    toward: Toward = "mean",
+) -> Sampler:
+    """The sampler of what was restored; see `open_sampler`. Raises ConfigError."""
     recipe, names = found.recipe, found.class_names
     if recipe.directions:
         raise ConfigError(
@@ -198,9 +286,22 @@ def open_sampler(
         )
     if truncation is not None:
         check_truncation(recipe, truncation)
+    check_toward(recipe, toward)
     chosen = choose_classes(classes, recipe.num_classes, names)
     device = torch.device(device)
-    return Sampler(recipe.to(device), found.spec, names, device, chosen, truncation)
+    counts = found.label_counts if len(chosen) == len(found.label_counts) else ()
+    return Sampler(
+        recipe.to(device),
+        found.spec,
+        names,
+        device,
+        chosen,
+        truncation,
+        counts,
+        toward=toward,
+        model=found.model,
+        path=found.path,
+    )
 
 
 def check_movable(recipe: Recipe) -> None:
@@ -208,6 +309,17 @@ def check_movable(recipe: Recipe) -> None:
         raise ConfigError(
             f"recipe {type(recipe).__name__} has no {title_of(MovesInput)}; StyleGAN3's can be "
             "shifted and turned"
+        )
+
+
+def check_toward(recipe: Recipe, toward: Toward) -> None:
+    """Refuses centers of classes where there are none."""
+    if toward == "mean":
+        return
+    if not (isinstance(recipe, HasStyles) and recipe.num_classes):
+        raise ConfigError(
+            f"truncation toward the class is for recipes with {title_of(HasStyles)} that were "
+            "trained with classes; leave it out"
         )
 
 
@@ -245,6 +357,11 @@ def one_class(word: str, available: int, names: Sequence[str]) -> int:
     if int(word) >= available:
         raise ConfigError(f"there is no class {word}; classes are 0 to {available - 1}")
     return int(word)
+
+
+def has_images(recipe: Recipe) -> bool:
+    """Recipes that show numbers have a picture of their own; translators have no latents."""
+    return not recipe.directions and recipe.picture(seeded(0)) is None
 
 
 def has_normal_latents(recipe: Recipe) -> bool:

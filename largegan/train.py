@@ -4,6 +4,7 @@ python -m largegan.train --config FILE, accelerate launch -m largegan.train --co
 and srun all do the same. From here it is two hops to a paper: `trainer.py`, then the recipe.
 """
 
+import gc
 import os
 import sys
 
@@ -21,7 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     # spin keeps what spinning is good for on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        config = parse(sys.argv[1:] if argv is None else argv)
+        words = sys.argv[1:] if argv is None else argv
+        config = folder_alone(words) if words and words[0][:1] != "-" else parse(words)
         if config.dry_run:
             announce(config)
         else:
@@ -38,6 +40,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def folder_alone(words: list[str]) -> Namespace:
+    """`largegan train FOLDER`: the configuration of the preset that suits it; one rank says why."""
+    from largegan.cost.dry_run import duration
+    from largegan.run.suggestion import suggest
+
+    suggestion = suggest(words)
+    config = parse(suggestion.words)
+    if suggestion.notes and os.environ.get("RANK", "0") == "0":
+        print(*suggestion.notes, duration(config, suggestion.seconds), sep="\n", flush=True)
+    return config
+
+
 def announce(config: Namespace) -> None:
     """What the run would cost; one rank says it."""
     from largegan.cost.dry_run import dry_run
@@ -47,7 +61,10 @@ def announce(config: Namespace) -> None:
 
 
 def train(config: Namespace) -> None:
-    """Joins the process group and trains from the configuration's start to its end."""
+    """Joins the process group and trains from the configuration's start to its end.
+
+    A run that goes back to an older checkpoint is built anew from there.
+    """
     from largegan.parallel.launch import connect, disconnect, reporting
     from largegan.parallel.signals import StopRequest
     from largegan.run.lock import RunLock
@@ -59,7 +76,9 @@ def train(config: Namespace) -> None:
             parallel.processes, cpu_threads=config.train.cpu_threads, timeout_s=parallel.timeout_s
         )
         with reporting():
-            Session(config, world, lock).run(stop)
+            while (again := Session(config, world, lock).run(stop)) is not None:
+                config = again
+                gc.collect()  # networks of the session before
     finally:
         stop.close()
         lock.release()

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from largegan.errors import ConfigError
+from largegan.health.observer import Observer
 from largegan.health.steps import BufferGuard, StepCounter
 from largegan.parallel import watch
 from largegan.parallel.engine import Engine, StepReport
@@ -93,6 +94,7 @@ class Trainer:
         self.guard = BufferGuard(recipe)
         self.tally = Tally()
         self.events: list[dict] = []
+        self.observer: Observer | None = None  # adds up signals, where somebody wants them
         check_phases(recipe)
 
     def iteration(self) -> None:
@@ -141,10 +143,14 @@ class Trainer:
             engine.backward(loss * scale, last=i == len(micro) - 1)
             add_up(totals, terms)
             add_up(watched, self.recipe.take_watched())
+            if self.observer:
+                self.observer.hear(phase, self.at)
         report = engine.finish(
             phase.player, self.at, terms=totals, max_grad_norm=self.max_grad_norm
         )
         self.conclude(phase, report)
+        if self.observer:
+            self.observer.keep(phase, report)
         if report.finite:
             for name, value in (totals | watched).items():
                 self.tally.add(f"{phase.name}/{name}", value / len(micro))

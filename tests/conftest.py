@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, so that results do not depend on the machine."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests start many programs that import torch. Without cached bytecode, which some containers
@@ -15,3 +16,9 @@ import torch
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def runs_of_recipes(tmp_path_factory) -> Path:
+    """Where `tests.product.runs.trained` keeps its runs: each is made once a session."""
+    return tmp_path_factory.mktemp("recipes")

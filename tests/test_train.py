@@ -33,7 +33,7 @@ def test_a_run_explains_itself(finished):
         "checkpoints/000000064/COMPLETE",
     } <= names
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-    assert [line["nimg"] for line in lines] == [32, 64]
+    assert [line["nimg"] for line in lines if "step" in line] == [32, 64]
     for key in ("D.discriminator/adv", "speed/s_per_kimg", "memory/gib", "time/data_s_per_kimg"):
         assert key in lines[0]
 

@@ -46,7 +46,10 @@ def test_the_wheel_has_every_file(wheel):
         inside = set(archive.namelist())
         (entries,) = (name for name in inside if name.endswith("entry_points.txt"))
         assert "largegan = largegan.commands:program" in archive.read(entries).decode()
-    code, data = needs((".py", ".cu", ".cuh"), "largegan"), needs((".tar", ".json"), "largegan")
+    code, data = (
+        needs((".py", ".cu", ".cuh", ".css", ".js"), "largegan"),
+        needs((".tar", ".json"), "largegan"),
+    )
     assert len(code) > 150 and len(data) >= 2
     assert code | data | needs(("",), "largegan/data/bundled") <= inside
     presets = {Path(name).name for name in inside if "/share/largegan/configs/" in name}

@@ -19,6 +19,7 @@ TABLE = {
     "verify": ("largegan.commands.verify", "check shards: every byte, every image"),
     "sample": ("largegan.commands.sample", "draw images from a checkpoint: a sheet, or files"),
     "walk": ("largegan.commands.walk", "a film of a walk through the latents"),
+    "directions": ("largegan.commands.directions", "draw the main directions of StyleGAN's w"),
     "project": ("largegan.commands.project", "find the w of StyleGAN that draws a picture"),
     "encode": ("largegan.commands.encode", "write the codes of real images (ali, bigan)"),
     "translate": ("largegan.commands.translate", "translate images of any size"),
@@ -26,13 +27,18 @@ TABLE = {
     "compare": ("largegan.commands.compare", "score translations against the truth"),
     "fid": ("largegan.commands.fid", "FID, KID and more between two sets of images"),
     "curve": ("largegan.commands.curve", "a chart of quality against diversity"),
+    "best": ("largegan.commands.best", "the best checkpoint of several runs"),
     "toys": ("largegan.commands.toys", "the 1-D toys of several recipes side by side"),
     "ema": ("largegan.commands.ema", "choose the best average of a run after training"),
+    "report": ("largegan.commands.report", "write what a browser shows of a run, or of several"),
+    "rollback": ("largegan.commands.rollback", "make a run go on from an older checkpoint"),
     "weights": ("largegan.commands.weights", "list, fetch and check feature networks"),
     "import_checkpoint": (
         "largegan.commands.import_checkpoint",
         "make a run of another code's checkpoint, executing nothing",
     ),
+    "publish": ("largegan.commands.publish", "write a folder to share, with a model card"),
+    "demo": ("largegan.commands.demo", "a page to try a model on, on this machine"),
     "export": ("largegan.commands.export", "write a network for other programs"),
     "ops": ("largegan.ops.__main__", "which fused operations are used here, and why"),
 }
@@ -42,8 +48,8 @@ USAGE = """usage: largegan COMMAND [words of the command]
 {table}
 
 `largegan COMMAND --help` explains a command, `largegan --version` says which release this is.
-Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped because steps were not
-finite, 75 start me again.
+Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped by its health,
+75 start me again.
 """
 BAD_WORDS = 2
 

@@ -50,7 +50,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     from largegan.evaluation.image_sets import open_image_set
     from largegan.evaluation.reconstruction import encode_all
-    from largegan.restore import restore
     from largegan.sampler import open_sampler
 
     sampler = open_sampler(arguments.checkpoint, choose_device(arguments.device))
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     arrays = {
         "z": torch.cat([part.codes for part in parts]).numpy(),
         "mse": torch.cat([part.errors for part in parts]).numpy(),
-        "model": np.array(restore(arguments.checkpoint).model),
+        "model": np.array(sampler.model),
     }
     names = getattr(getattr(images, "originals", None), "names", None)
     if names:

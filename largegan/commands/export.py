@@ -6,13 +6,13 @@
 
 CHECKPOINT is a run directory (its newest complete checkpoint) or one RUN/checkpoints/NNNNNNNNN.
 OUT gets config.json, README.md and these forms:
-  safetensors  the weights; largegan.interop.exported.load_exported(OUT) builds the network again,
-               and largegan translate takes OUT for CHECKPOINT
-  pt2          torch.export.load("OUT/model.pt2").module(check_guards=False); not of StyleGAN2,
-               whose convolutions fix the batch
+  safetensors  the weights; `largegan.load("OUT")` opens it in Python, and largegan translate
+               takes OUT for CHECKPOINT
+  pt2          torch.export.load("OUT/model.pt2").module(check_guards=False); it needs no largegan
   onnx         ONNX for onnxruntime and others; needs `pip install 'largegan[export]'`
 A translation network takes images [N, C, H, W] in [-1, 1] of any size from 8 pixels on: the padding
-is inside the graph. A generator takes latents [N, z_dim], and labels [N] where there are classes.
+is inside the graph. A generator takes latents [N, z_dim], and labels [N] where there are classes;
+where w is truncated, ONNX takes `truncation`, too, a number that may be left out.
 Every form is compared with the original on three shapes; if one fails, nothing is written.
 
 Exit codes: 2 arguments, or a form that this network cannot have; 3 the checkpoint is damaged; 4 the
@@ -21,7 +21,7 @@ machine, its disk or a missing package.
 
 import argparse
 
-from largegan.cli import add_options, exit_code, new_parser
+from largegan.cli import add_options, exit_code, new_parser, some_of
 from largegan.files.words import to_name, to_path
 
 FORMS = ("safetensors", "pt2", "onnx")
@@ -33,18 +33,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("out", type=to_path, help="new folder")
     add = parser.add_argument
     add("--direction", type=to_name, help="of a translation, such as b_to_a (default: the first)")
-    add("--forms", type=forms, default=FORMS, metavar="A,B",
+    add("--forms", type=some_of(FORMS), default=FORMS, metavar="A,B",
         help="safetensors, pt2, onnx; the first is always there (default: all)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace what an earlier export left in OUT")
     return parser.parse_args(argv)
-
-
-def forms(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in FORMS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMS)}")
-    return names
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -60,11 +60,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     metrics = check(arguments)
+    from largegan.evaluation.host_memory import keep_freed_memory
     from largegan.parallel.launch import World, agree, connect, disconnect
 
     world = connect(cpu_threads=arguments.cpu_threads)
     if arguments.device and world.size == 1:
         world = World(world.rank, world.size, choose_device(arguments.device))
+    if world.device.type == "cpu":
+        keep_freed_memory()
     try:
         answer = measure(arguments, metrics, world)
         if answer is not None:

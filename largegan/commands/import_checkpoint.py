@@ -1,6 +1,7 @@
 """Import another code's checkpoint as a run, without executing anything of it.
 
-  largegan import_checkpoint network-snapshot-025000.pkl runs/ffhq      StyleGAN2, StyleGAN3, R3GAN
+  largegan import_checkpoint network-snapshot-025000.pkl runs/ffhq      StyleGAN2, StyleGAN3, R3GAN,
+                                                                        Projected GAN (generator)
   largegan import_checkpoint weights/BigGAN_I128 runs/biggan            BigGAN-PyTorch's folder
   largegan import_checkpoint checkpoints/horse2zebra runs/zebra         CycleGAN, pix2pix, CUT
   largegan import_checkpoint checkpoints/maps runs/maps --epoch 200 --resolution 256

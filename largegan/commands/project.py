@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     import torch
 
+    from largegan.api.projection import distance_from
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
     from largegan.files.output import Outputs
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     sampler.recipe.requires_grad_(False)
     search = project(
         sampler.recipe,
-        distance(arguments, target),
+        distance_from(target, arguments.features, arguments.weights_dir),
         label=sampler.classes[0] if sampler.classes else None,
         steps=arguments.steps,
         lr=arguments.lr,
@@ -94,20 +95,6 @@ def kept(search, steps: int, most: int = 60):
     for step in search:
         if step.number % every == 0 or step.number == steps:
             yield step
-
-
-def distance(arguments: argparse.Namespace, target):
-    from largegan.viz.inversion import FeatureDistance, PixelDistance
-
-    if arguments.features == "pixels":
-        return PixelDistance(target)
-    import timm
-
-    from largegan.metrics.features import timm_model
-
-    model, _ = timm_model(arguments.features, arguments.weights_dir)
-    data = timm.data.resolve_model_data_config(model)
-    return FeatureDistance(model, target, mean=data["mean"], std=data["std"])
 
 
 def read_picture(path: Path, spec):

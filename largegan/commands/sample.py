@@ -17,7 +17,8 @@
 RUN is a run directory (its newest complete checkpoint is taken) or one RUN/checkpoints/NNNNNNNNN.
 Images come from the averaged weights (EMA). An image depends on its seed and class alone: more
 seeds, another batch or another device give the same image again. Where the checkpoint has classes,
-seed s is of class number s modulo their count, or of those that --classes names, in turn.
+seed s is of class number s modulo their count, or of those that --classes names, in turn. Files by
+--count are for scores: their classes come as often as in the training data, unless --classes says.
 Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 """
 
@@ -59,7 +60,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seeds", help="which ones instead, such as 0-15,42")
     add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
     add("--files", action="store_true", help="single files, whatever OUT is called")
-    add_options(parser, "--classes", "--truncation", "--standing")
+    add_options(parser, "--classes", "--truncation", "--toward", "--standing")
     add("--thresholds", type=Numbers("Truncation"), default=(), metavar="T,T",
         help="several truncations: a row or a folder each")  # fmt: skip
     modes = parser.add_mutually_exclusive_group()
@@ -107,6 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
         choose_device(arguments.device),
         classes=arguments.classes,
         truncation=arguments.truncation,
+        toward=arguments.toward,
     )
     seeds = seeds_of(arguments)
     check_size(arguments, seeds)
@@ -210,6 +212,8 @@ def check_sheet(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "--thresholds and --truncation both say how to truncate; give one of them"
         )
+    if arguments.toward == "class" and not arguments.thresholds and arguments.truncation is None:
+        raise ConfigError("--toward class needs a --truncation, such as 0.7")
 
 
 def refuse_modes(arguments: argparse.Namespace) -> None:
@@ -314,6 +318,8 @@ def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
     from largegan.viz.pictures import write_picture
 
     ending = arguments.format
+    if arguments.seeds is None:  # so many, to be scored, and not some that are known by name
+        sampler = sampler.as_in_data()
     paths = {seed: folder / f"{file_name(sampler, seed)}.{ending}" for seed in seeds}
     outputs_of(arguments).inside(folder, [path.name for path in paths.values()])
     drawn = sampler.by_seed(list(paths), batch=arguments.batch)

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{path} is of recipe {found.name}, which is no 1-D toy")
         facts = found.recipe.measure(seeded(0))
         words = "  ".join(f"{name} {value:.2f}" for name, value in facts.items())
-        print(f"{path}: {found.name}, {int(found.path.name):,} examples: {words}")
+        print(f"{path}: {found.name}, {found.nimg:,} examples: {words}")
         pictures.append(picture)
     write_picture(arguments.out, torch.cat(pictures, 2))
 

@@ -46,7 +46,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--shift", type=Number("Radius"), default=0.0, metavar="R",
         help="the picture goes around a circle of this radius, as a part of its shorter side "
         "(default: 0)")  # fmt: skip
-    add_options(parser, "--classes", "--truncation", "--batch", "--device", "--overwrite")
+    add_options(
+        parser, "--classes", "--truncation", "--toward", "--batch", "--device", "--overwrite"
+    )
     return parser.parse_args(argv)
 
 
@@ -60,17 +62,22 @@ def run(arguments: argparse.Namespace) -> None:
     check_film(arguments.out)
     Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
     seeds, grid = read_seeds(arguments.seeds), read_grid(arguments.grid)
+    if arguments.toward == "class" and arguments.truncation is None:
+        raise ConfigError("--toward class needs a --truncation, such as 0.7")
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
     check_seed(max(seeds) + (grid[0] * grid[1] - 1) * span(seeds), "the last seed of --grid")
-    from largegan.sampler import check_movable, open_sampler
+    from largegan.sampler import check_movable, has_images, open_sampler
 
     sampler = open_sampler(
         arguments.checkpoint,
         choose_device(arguments.device),
         classes=arguments.classes,
         truncation=arguments.truncation,
+        toward=arguments.toward,
     )
+    if not has_images(sampler.recipe):
+        raise ConfigError("this recipe draws numbers, not images; `largegan sample` shows them")
     if arguments.turns or arguments.shift:
         check_movable(sampler.recipe)
     pictures = frames(sampler, seeds, grid, arguments)

@@ -5,10 +5,12 @@ named, because a recipe's options are declared in its file.
 """
 
 import argparse
+import copy
 import difflib
 import os
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +22,7 @@ from jsonargparse import (
     set_parsing_settings,
 )
 
+from largegan.config.changes import after_rollback
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError, without_secrets
@@ -31,6 +34,7 @@ from largegan.recipes import TABLE, options_class
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 DESCRIPTION = """Trains a GAN. Start it with python -m, accelerate launch -m, torchrun -m or srun.
+DATA is short for --data.path DATA; alone, it trains the preset that suits such images.
 
 recipes (recipe.name):
 {table}
@@ -40,7 +44,7 @@ presets (--config NAME):
 
 The options of a recipe are listed by `--recipe.name NAME --help`. Settings come from the files
 given with --config, in order, then from the command line. Exit codes: 2 configuration, 3 data,
-4 environment, 5 stopped because steps were not finite, 75 start me again.
+4 environment, 5 stopped by its health, 75 start me again.
 """
 
 
@@ -72,10 +76,18 @@ def parse(argv: list[str]) -> Namespace:
         settings = getattr(config, group)
         if not isinstance(settings, Namespace):
             raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
-        for key, value in vars(settings).items():
-            setattr(settings, key, at_home(plain(value)))
+        settle(settings)
     check(config)
     return config
+
+
+def settle(settings: Namespace) -> None:
+    """Makes plain values of what the parser took, at any depth."""
+    for key, value in vars(settings).items():
+        if isinstance(value, Namespace):
+            settle(value)
+        else:
+            setattr(settings, key, at_home(plain(value)))
 
 
 def at_home(value: object) -> object:
@@ -88,7 +100,7 @@ def build_parser(recipe: str | None) -> Parser:
     table = "\n".join(f"  {name:13s} {about}" for name, (_, about) in TABLE.items())
     parser = Parser(
         prog="python -m largegan.train",
-        usage="python -m largegan.train --config FILE [--config FILE] [--GROUP.OPTION VALUE] ...",
+        usage="python -m largegan.train [DATA] [--config FILE] ... [--GROUP.OPTION VALUE] ...",
         description=DESCRIPTION.format(table=table, presets=folded(list(presets()))),
         formatter_class=Help,
     )
@@ -168,6 +180,8 @@ def check(config: Namespace) -> None:
     if config.run.resume in ("auto", "must") and config.run.dir is None:
         raise ConfigError(f"run.resume {config.run.resume} needs run.dir: which run to continue")
     check_evaluate(config.evaluate)
+    check_stop(train.stop, config.evaluate)
+    check_actions(config)
 
 
 def check_evaluate(evaluate: Namespace) -> None:
@@ -180,6 +194,83 @@ def check_evaluate(evaluate: Namespace) -> None:
         raise ConfigError(
             f"evaluate.best is {evaluate.best}, but evaluate.metrics gives only {', '.join(given)}"
         )
+
+
+def check_stop(stop: Namespace, evaluate: Namespace) -> None:
+    """The settings train.stop, when they are used at all."""
+    if stop.metric is None:
+        return
+    if evaluate.every_nimg is None:
+        raise ConfigError(
+            f"train.stop.metric is {stop.metric}, but nothing is scored while training; set "
+            "evaluate.every_nimg"
+        )
+    given = table.given_by(evaluate.metrics)
+    if stop.metric not in given:
+        raise ConfigError(
+            f"train.stop.metric is {stop.metric}, but evaluate.metrics gives only "
+            f"{', '.join(given)}"
+        )
+    if stop.metric != evaluate.best:
+        raise ConfigError(
+            f"train.stop.metric is {stop.metric} and evaluate.best is {evaluate.best}; set both "
+            "alike, so that the best checkpoint is kept"
+        )
+    has_errors = table.error_of(stop.metric) is not None and evaluate.error_bars
+    if stop.min_gain == "error_bars" and not has_errors:
+        raise ConfigError(
+            f"train.stop.min_gain is error_bars, but {stop.metric} is scored without one; give a "
+            "number, or set evaluate.error_bars"
+        )
+
+
+def actions_of(health: Namespace) -> dict[str, str]:
+    """Verdict -> warn, stop or rollback, of those for which something is to be done."""
+    given = {k: v for k, v in vars(health).items() if k.startswith("on_") and v is not None}
+    return {name.removeprefix("on_"): action for name, action in given.items()}
+
+
+def check_actions(config: Namespace) -> None:
+    """The settings health.on_VERDICT and health.rollback, when they are used at all."""
+    health, actions = config.health, actions_of(config.health)
+    turning = [verdict for verdict, action in actions.items() if action == "rollback"]
+    check_changed(config, after_rollback(config))
+    if actions and not health.signals:
+        raise ConfigError(
+            f"health.on_{next(iter(actions))} is set, but health.signals is off; switch it on"
+        )
+    if "discriminator_overfits" in actions and not config.data.held_out:
+        raise ConfigError(
+            "health.on_discriminator_overfits is set, but nothing is held out, so it is never "
+            "found; set data.held_out"
+        )
+    if health.rollback.change and not turning:
+        raise ConfigError(
+            "health.rollback.change is set, but no verdict asks for a rollback; set "
+            "health.on_VERDICT: rollback"
+        )
+    if not turning:
+        return
+    if config.train.save_every_nimg >= config.train.total_nimg:
+        raise ConfigError(
+            f"health.on_{turning[0]} is rollback, but train.save_every_nimg is "
+            f"{config.train.save_every_nimg}, so there is no checkpoint before the end; save more "
+            "often"
+        )
+
+
+def check_changed(config: Namespace, new: Mapping[str, float]) -> None:
+    """Refuses new values of settings that are out of their range. Raises ConfigError."""
+    if not new:
+        return
+    content = copy.deepcopy(as_dict(config))  # the parser changes what it is given
+    for name, value in new.items():
+        group, _, key = name.partition(".")
+        content[group][key] = value
+    try:
+        build_parser(config.recipe.name).parse_object(content)
+    except ConfigError as fault:
+        raise ConfigError(f"health.rollback.change: {fault}") from None
 
 
 def recipe_options(config: Namespace) -> dict:
@@ -199,9 +290,16 @@ def as_dict(config: Namespace) -> dict:
     """Plain nested dictionaries, without the list of config files and without passwords."""
     content = {"recipe": {"name": config.recipe.name, **recipe_options(config)}}
     for group in GROUPS:
-        settings = vars(getattr(config, group))
-        content[group] = {key: for_others(value) for key, value in settings.items()}
+        content[group] = nested(getattr(config, group))
     return content
+
+
+def nested(settings: Namespace) -> dict:
+    """Plain dictionaries of a group, at any depth."""
+    return {
+        key: nested(value) if isinstance(value, Namespace) else for_others(value)
+        for key, value in vars(settings).items()
+    }
 
 
 def for_others(value: object) -> object:
@@ -238,6 +336,9 @@ UNKNOWN = (
 )
 
 
+NO_GROUP = r"""Parser key "([\w.]+)":? Unable to load config ['"](.*)['"]"""
+
+
 def explain(message: str, known: list[str]) -> str:
     """The parser's message on one line, with the nearest option that exists."""
     message = one_line(message)
@@ -250,6 +351,9 @@ def explain(message: str, known: list[str]) -> str:
             return f"there is no setting {key}{near(key, known)}"
     if sentence := out_of_range(message):
         return sentence
+    if whole := re.search(NO_GROUP, message):
+        some = [k for k in known if k.startswith(f"{whole[1]}.")]
+        return f"{whole[1]}: expected settings such as {some[0]}, got {shortened(whole[2])}"
     union = re.search(
         r'Parser key "([\w.]+)".* Subtypes: \[(.*?)\] Errors.*Given value: (.*)', message
     )

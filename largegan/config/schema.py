@@ -13,6 +13,7 @@ from largegan.ranges import (
     Fraction,
     Images,
     Name,
+    PixelValue,
     Place,
     PositiveWeight,
     Processes,
@@ -21,6 +22,7 @@ from largegan.ranges import (
     Seed,
     Side,
     Threads,
+    Weight,
     Workers,
 )
 
@@ -45,7 +47,9 @@ class DataConfig:
 
     path: Place = "bundled:noto32"
     """Folder of shards, a .tar, a pattern, an index.json, URLs; bundled:noto32;
-    synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs."""
+    synthetic:gaussian. For translation: a folder with shards in a/ and b/, or shards of pairs.
+    Or images as they are (a folder, a zip, LMDB, HDF5, parquet, CIFAR, MNIST, a CSV of paths):
+    they are packed once into cache_dir."""
     path_b: Place | None = None
     """For translation: shards of domain b, when they are not in PATH/b; data.path is domain a
     then."""
@@ -70,12 +74,48 @@ class DataConfig:
     come."""
     on_error: Literal["raise", "skip"] = "raise"
     """What to do with a damaged sample: stop and name it, or replace it and count it."""
+    held_out: Count | None = None
+    """Examples that training leaves aside: what the discriminator says of them tells whether it
+    overfits (of two domains, so many of each). Left out: none."""
     max_skip_fraction: Fraction = 1e-4
     """Stop when more than this fraction of samples had to be skipped."""
     cache_dir: Place | None = None
-    """Folder that keeps copies of remote shards."""
+    """Folder that keeps copies of remote shards, and shards of images that are packed for training.
+    Default for the latter: $LARGEGAN_CACHE, else ~/.cache/largegan."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Of images that are packed for training: the part of the set, where it has parts."""
+    label_field: Name | None = None
+    """Of images that are packed for training: which label, where they have several."""
+    label_vectors: bool = False
+    """Of images that are packed for training: labels are numbers, or lists of as many."""
+    side_by_side: Literal["left", "right"] | None = None
+    """Images hold a pair, as facades' do: the half that is the source (image a)."""
+    fit: Literal["center-crop", "stretch", "pad"] = "center-crop"
+    """How images are packed that do not have the shape of resolution."""
+    channels: Literal[1, 3, 4] = 3
+    """Channels that images are packed with: 1 grey, 3 color, 4 with alpha."""
+    window: list[PixelValue] | None = None
+    """Stored values of 16-bit or float images that become black and white, such as [0, 4095]."""
+    depth: Literal[8, 16] = 8
+    """Bits per channel that images are packed with; 16 keeps those of deep images."""
+    decoded: Literal["no", "memory", "disk"] = "no"
+    """Keep decoded images of a set that fits: in memory, or in cache_dir on a local disk."""
+    may_change: bool = False
+    """Resume also on images that are not those of the checkpoint: some were added, or left out."""
     allow_pipe: bool = False
     """Allow `pipe:COMMAND` URLs, which run a shell command."""
+
+
+@dataclass
+class StopConfig:
+    """Ending a run by its score, before total_nimg."""
+
+    metric: Name | None = None
+    """The score, one of those that evaluate.metrics give; left out: only total_nimg ends a run."""
+    patience_nimg: Images = 500_000
+    """Images for which the score may fail to improve."""
+    min_gain: Weight | Literal["error_bars"] = "error_bars"
+    """What counts as better: more than this much, or than the score's own standard error."""
 
 
 @dataclass
@@ -116,6 +156,7 @@ class TrainConfig:
     `largegan ema` finds the average of any width after training. Left out: none are kept."""
     snapshot_widths: list[PositiveWeight] = field(default_factory=lambda: [0.05, 0.1])
     """Widths of the averages that snapshots hold, as parts of the training time; two or more."""
+    stop: StopConfig = field(default_factory=StopConfig)
 
 
 EngineName = Literal["replicated", "deepspeed", "zero1", "zero2", "zero3", "fsdp2"]
@@ -145,6 +186,50 @@ class EvaluateConfig:
     """Standard error and limit of the Fréchet distance: thirty times its calculation."""
     batch: Batch = 64
     """Images computed at once, on each process."""
+
+
+Action = Literal["warn", "stop", "rollback"]
+
+
+@dataclass
+class RollbackConfig:
+    """Going back to the best checkpoint before an illness began, where health.on_... says so."""
+
+    times: Count = 2
+    """Rollbacks before the run stops instead (exit code 5)."""
+    change: dict[str, float | str] = field(default_factory=dict)
+    """What is different from there on: train.seed, ada.p and numbers of the recipe, each a new
+    number, `times 0.5` or `plus 1`: {train.seed: plus 1, recipe.lr: times 0.5}."""
+
+
+@dataclass
+class HealthConfig:
+    """Signals of how the players stand to each other, and verdicts on them."""
+
+    signals: bool = True
+    """Write signals to metrics.jsonl and verdicts to health.jsonl; training is the same without."""
+    look_every_nimg: Images | None = None
+    """Images between looks at samples: diversity, twins, copies. Default: as sample_every_nimg."""
+    look_count: Count = 256
+    """Samples of a look."""
+    on_discriminator_dominates: Action | None = None
+    """What to do when a verdict begins. warn: say it on standard error. stop: save, and end with
+    exit code 5. rollback: see health.rollback. Left out: verdicts are only written down."""
+    on_generator_dominates: Action | None = None
+    """As above."""
+    on_mode_collapse: Action | None = None
+    """As above."""
+    on_discriminator_overfits: Action | None = None
+    """As above; found only with data.held_out."""
+    on_memorises: Action | None = None
+    """As above."""
+    on_diverges: Action | None = None
+    """As above."""
+    on_random_feedback: Action | None = None
+    """As above."""
+    on_no_progress: Action | None = None
+    """As above."""
+    rollback: RollbackConfig = field(default_factory=RollbackConfig)
 
 
 @dataclass
@@ -185,6 +270,7 @@ GROUPS = {
     "data": DataConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "health": HealthConfig,
     "parallel": ParallelConfig,
     "log": LogConfig,
 }

@@ -24,18 +24,7 @@ UNKNOWN_RESOLUTION = 256
 
 def dry_run(config: Namespace, env: Mapping[str, str] = os.environ) -> str:
     """The whole answer, as text. Raises `ConfigError` for what a real start would refuse."""
-    world = config.parallel.processes or int(env.get("WORLD_SIZE", "1"))
-    spec, known = data_spec(config)
-    make = partial(build, config.recipe.name, spec, recipe_options(config))
-    size = micro_batch_size(config.train.batch_size, config.train.micro_batch_size, world)
-    with torch.device("meta"):
-        recipe = make()
-    parallel, precision = config.parallel, config.train.precision
-    told = {"deepspeed": parallel.deepspeed, "precision": precision, "env": env}
-    choose(parallel.engine, recipe, World(0, world, torch.device("cpu")), **told)
-    engines, _ = chosen_engines(parallel.engine, recipe, **told)
-    setting = Setting(config.train.batch_size, world, GPUS[config.dry_run], precision, engines)
-    counted = count(make, spec, micro_batch_size=size, world=world)
+    counted, setting, known = planned(config, config.dry_run, env)
     lines = [
         "dry run: nothing is trained or written; an estimate, nothing here was measured",
         f"recipe        {config.recipe.name} on {known}",
@@ -48,11 +37,52 @@ def dry_run(config: Namespace, env: Mapping[str, str] = os.environ) -> str:
     return "\n".join(lines)
 
 
+def duration(config: Namespace, seconds: float | None, env: Mapping[str, str] = os.environ) -> str:
+    """How long a run will take, in words: from `seconds` for 1000 images, else by an estimate."""
+    total = config.train.total_nimg
+    if seconds is not None:
+        hours = total * seconds / 3.6e6
+        return f"{total:,} images take about {in_words(hours)} on two CPU cores"
+    name = torch.cuda.get_device_name().lower() if torch.cuda.is_available() else ""
+    gpu = next((key for key in GPUS if key in name), "h100")
+    counted, setting, _ = planned(config, gpu, env)
+    hours = total / iteration(counted, setting).images_per_s / 3600
+    machine = f"{setting.world} {setting.gpu.name}"
+    return (
+        f"{total:,} images take about {in_words(hours)} on {machine}, by an estimate (--dry-run "
+        "shows it)"
+    )
+
+
+def in_words(hours: float) -> str:
+    """Minutes, hours or days."""
+    if hours < 1:
+        minutes = max(1, round(60 * hours))
+        return f"{minutes} minutes" if minutes > 1 else "a minute"
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def planned(config: Namespace, gpu: str, env: Mapping[str, str]) -> tuple[Count, Setting, str]:
+    """The counted recipe, how it would be run, and what its data look like."""
+    world = config.parallel.processes or int(env.get("WORLD_SIZE", "1"))
+    spec, known = data_spec(config)
+    make = partial(build, config.recipe.name, spec, recipe_options(config))
+    size = micro_batch_size(config.train.batch_size, config.train.micro_batch_size, world)
+    with torch.device("meta"):
+        recipe = make()
+    parallel, precision = config.parallel, config.train.precision
+    told = {"deepspeed": parallel.deepspeed, "precision": precision, "env": env}
+    choose(parallel.engine, recipe, World(0, world, torch.device("cpu")), **told)
+    engines, _ = chosen_engines(parallel.engine, recipe, **told)
+    setting = Setting(config.train.batch_size, world, GPUS[gpu], precision, engines)
+    return count(make, spec, micro_batch_size=size, world=world), setting, known
+
+
 def data_spec(config: Namespace) -> tuple[DataSpec, str]:
     """What examples look like, and how that is known: from the data, or as the file says."""
     data, recipe = config.data, recipe_class(config.recipe.name)
     try:
-        source = open_source(data, recipe)
+        source = open_source(data, recipe, pack=False)
     except DataError:
         return declared_spec(config)
     spec = spec_of(data, source)
@@ -66,7 +96,8 @@ def declared_spec(config: Namespace) -> tuple[DataSpec, str]:
     classes = (data.num_classes or 0) if data.labels else 0
     spec = DataSpec(3, *[side or UNKNOWN_RESOLUTION] * 2, classes, pairs)
     why = "as the configuration says" if side else "ASSUMED: set data.resolution, data.num_classes"
-    return spec, f"{described(spec)} ({why}; {data.path} is not here)"
+    state = "not packed yet" if os.path.exists(data.path) else "not here"
+    return spec, f"{described(spec)} ({why}; {data.path} is {state})"
 
 
 def described(spec: DataSpec) -> str:

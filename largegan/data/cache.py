@@ -77,7 +77,7 @@ def cached(
         limit = limit_bytes or _limit_of_environment()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / (path.name + ".lock")):
+            with locked(folder / (path.name + ".lock")):
                 if not _usable(path, size):  # another process may have been faster
                     _download(path, url, opener, size=size, sha256=sha256)
                     if limit:
@@ -107,7 +107,7 @@ def _usable(path: Path, size: int | None) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Alone with one file, where the file system has locks; elsewhere each downloads its own."""
     with path.open("w") as file:
         try:

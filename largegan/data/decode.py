@@ -31,9 +31,12 @@ JPEG_CHANNELS = {"Gray": 1, "YCbCr": 3, "RGB": 3}
 def decode_into(data: bytes | memoryview, out: np.ndarray) -> None:
     """Fill ``out`` (uint8 [H, W, C], C-contiguous) with the image; raises BadImage.
 
+    Where ``out`` is uint16, the image is a PNG of 16 bits.
     ``out`` may be partly written when BadImage is raised.
     """
     height, width, channels = out.shape
+    if out.dtype == np.uint16 and not is_deep_png(data):
+        raise BadImage("has 8 bits per channel, and the dataset has 16")
     if bytes(data[:3]) == JPEG_START:
         _check(jpeg_shape(data), out.shape)
         _decode_jpeg(data, out)
@@ -63,6 +66,11 @@ def image_shape(data: bytes | memoryview) -> tuple[int, int, int]:
     return shape
 
 
+def is_deep_png(data: bytes | memoryview) -> bool:
+    """Whether an image is a PNG of 16 bits per channel, by its header."""
+    return bytes(data[:8]) == PNG_START and bytes(data[24:25]) == b"\x10"
+
+
 def possible_size(height: int, width: int) -> bool:
     """Whether networks could be trained on such images."""
     return 1 <= min(height, width) <= LARGEST_SIDE and height * width <= LARGEST_AREA
@@ -90,11 +98,14 @@ def _decode_jpeg(data: bytes | memoryview, out: np.ndarray) -> None:
 
 
 def _decode_png(data: bytes | memoryview, out: np.ndarray, *, depth: int) -> None:
-    if depth == 16:
+    if depth == 16 and out.dtype != np.uint16:
         raise BadImage("has 16 bits per channel, and the dataset has 8")
     data = bytes(data)
     _check_png(data)
     with decoder_faults("PNG"):
+        if depth == 16:
+            out[...] = pyspng.load(data)[..., : out.shape[2]]  # grey comes with an alpha of ones
+            return
         out[...] = pyspng.load(data, format=SPNG_FORMAT[out.shape[2]]).reshape(out.shape)
 
 

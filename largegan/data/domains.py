@@ -9,6 +9,7 @@ import torch
 
 from largegan.data.index import DataInfo
 from largegan.data.indexed import IndexedSource
+from largegan.data.reading import PLAIN, Reading
 from largegan.data.source import Source, open_data
 from largegan.data.stream import Stream
 from largegan.data.transforms import Framing
@@ -19,14 +20,19 @@ SECOND = 1 << 40  # two domains with the same number of images must not meet in 
 
 
 def open_for(
-    reads: Sequence[str], path: str, path_b: str | None, *, paired: bool, **options
+    reads: Sequence[str],
+    path: str,
+    path_b: str | None,
+    reading: Reading = PLAIN,
+    *,
+    paired: bool,
 ) -> "Source | Domains":
     """The data of a recipe that reads "image", or "image_a" and "image_b" (``paired``: of pairs).
 
-    ``options`` are those of ``open_data``. Raises ConfigError where data and recipe do not fit.
+    Raises ConfigError where data and recipe do not fit.
     """
     if "image_b" in reads:
-        source = open_domains(path, path_b, **options)
+        source = open_domains(path, path_b, reading)
         if paired and isinstance(source, Domains):
             raise ConfigError(
                 f"this recipe learns from pairs, and {path} holds two separate domains; pack pairs "
@@ -35,7 +41,7 @@ def open_for(
         return source
     if path_b is not None:
         raise ConfigError("this recipe reads one domain; leave out data.path_b")
-    source = open_data(path, **options)
+    source = open_data(path, reading)
     if source.info.channels_b:
         raise ConfigError(f"{path} holds pairs, which are for recipes that translate")
     return source
@@ -94,12 +100,13 @@ def both(a: DataInfo, b: DataInfo) -> DataInfo:
         num_classes=0,
         class_names=(),
         label_counts=(),
+        condition_dim=0,
         identity=f"{a.identity}+{b.identity}",
         channels_b=b.channels,
     )
 
 
-def open_domains(path: str, path_b: str | None, **options) -> Domains | IndexedSource:
+def open_domains(path: str, path_b: str | None, reading: Reading) -> Domains | IndexedSource:
     """Data of two domains; raises ConfigError when there is only one, else see ``open_data``.
 
     ``path`` is a folder that holds the shards of each in a/ and b/, or shards of pairs; or it is
@@ -115,7 +122,7 @@ def open_domains(path: str, path_b: str | None, **options) -> Domains | IndexedS
                     f"IMAGES {root} --domain {missing[0]}"
                 )
             path, path_b = str(root / "a"), str(root / "b")
-    first = open_data(path, **options)
+    first = open_data(path, reading)
     if path_b is None:
         if not first.info.channels_b:
             raise ConfigError(
@@ -123,7 +130,7 @@ def open_domains(path: str, path_b: str | None, **options) -> Domains | IndexedS
                 "--domain a and --domain b (or --paired), or give the other as data.path_b"
             )
         return first
-    second = open_data(path_b, **options)
+    second = open_data(path_b, reading)
     for source, name in ((first, path), (second, path_b)):
         if source.info.channels_b:
             raise ConfigError(f"{name} holds pairs; give it alone, as data.path")
@@ -147,6 +154,10 @@ class UnpairedStream:
     def skipped(self) -> dict[str, int]:
         """Samples and shards of both that this rank found unusable so far."""
         return {kind: self.a.skipped[kind] + self.b.skipped[kind] for kind in self.a.skipped}
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self.a.notes, *self.b.notes]
 
     def next_batch(self) -> list[dict[str, torch.Tensor]]:
         """This rank's micro-batches of the next global batch, in order; raises DataError."""

@@ -33,6 +33,7 @@ from largegan.files.output import reason, shown, write_text, writing
 
 FORMAT, VERSION = "largegan-index", 1
 INDEX_NAME = "index.json"
+CONDITIONS = "conditions.npy"  # the vectors that labels stand for, beside the index
 REMEDY = "write the index again with tools/verify.py --write-index"
 LEAST_SAMPLE = 1024  # bytes of a member: its header, and a block of data
 OFFSET, SIZE, LABEL, OFFSET_B, SIZE_B = 0, 1, 2, 3, 4  # columns of the entries
@@ -52,6 +53,8 @@ class DataInfo:
     identity: str  # changes when the samples, their order in the shards or the labels change
     channels_b: int = 0  # of the second image, where there are two; else 0
     latent_scale: float = 0.0  # latents: what they are multiplied by when read; 0: images
+    depth: int = 8  # bits of each channel of an image
+    condition_dim: int = 0  # labels are numbers of vectors of so many numbers; 0: classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Index:
     label_counts: tuple[int, ...] = ()  # as the file states them, for when entries are not at hand
     channels_b: int = 0  # of the second image of each sample; 0: samples have one image
     latent_scale: float = 0.0  # 0: images; else samples are latents, see latents.py
+    depth: int = 8  # bits of each channel of an image, 8 or 16
+    conditions: np.ndarray | None = None  # float32 [num_classes, n]: what labels stand for
 
     def labels(self) -> np.ndarray:
         """All labels in index order, int64 [N]."""
@@ -102,6 +107,8 @@ class Index:
             identity=self.identity(),
             channels_b=self.channels_b,
             latent_scale=self.latent_scale,
+            depth=self.depth,
+            condition_dim=0 if self.conditions is None else self.conditions.shape[1],
         )
 
     def identity(self) -> str:
@@ -113,6 +120,10 @@ class Index:
         digest = hashlib.sha256(f"{self.channels},{self.height},{self.width}".encode())
         if self.latent_scale:
             digest.update(f";latents times {self.latent_scale!r}".encode())
+        if self.depth != 8:
+            digest.update(f";{self.depth} bits".encode())
+        if self.conditions is not None:
+            digest.update(np.ascontiguousarray(self.conditions, "<f4").tobytes())
         for shard, entries in zip(self.shards, self.entries, strict=False):
             digest.update(f";{shard.bytes},{shard.count},".encode())
             digest.update(np.ascontiguousarray(entries, dtype="<i8").tobytes())
@@ -125,7 +136,7 @@ def without_labels(index: Index) -> Index:
     for rows in entries:
         rows[:, LABEL] = -1
     return dataclasses.replace(
-        index, entries=entries, num_classes=0, class_names=(), label_counts=()
+        index, entries=entries, num_classes=0, class_names=(), label_counts=(), conditions=None
     )
 
 
@@ -139,6 +150,9 @@ def write_index(folder: Path, index: Index) -> None:
         with writing(folder / entries_name(shard.name), ending=".npy") as partial:
             np.save(partial, entries.astype("<i8"))
     info = index.info()
+    if index.conditions is not None:
+        with writing(folder / CONDITIONS, ending=".npy") as partial:
+            np.save(partial, index.conditions.astype("<f4"))
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -153,6 +167,8 @@ def write_index(folder: Path, index: Index) -> None:
         "made": index.made,
         **({"channels_b": index.channels_b} if index.channels_b else {}),
         **({"latent_scale": index.latent_scale} if index.latent_scale else {}),
+        **({"depth": index.depth} if index.depth != 8 else {}),
+        **({"condition_dim": info.condition_dim} if info.condition_dim else {}),
         "shards": [dataclasses.asdict(shard) for shard in index.shards],
     }
     # Last, so that a folder with an index.json has everything else too.
@@ -188,6 +204,8 @@ class IndexDocument(msgspec.Struct):
     label_counts: list[Count] = []
     channels_b: Annotated[int, Meta(ge=0, le=4)] = 0
     latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    depth: Literal[8, 16] = 8
+    condition_dim: Annotated[int, Meta(ge=0, le=4096)] = 0
 
 
 def parse_index(text: str | bytes, *, where: str) -> Index:
@@ -216,7 +234,30 @@ def parse_index(text: str | bytes, *, where: str) -> Index:
         label_counts=tuple(document.label_counts),
         channels_b=document.channels_b,
         latent_scale=document.latent_scale,
+        depth=document.depth,
+        conditions=_promised(document),
     )
+
+
+def _promised(document: IndexDocument) -> np.ndarray | None:
+    """The shape of the vectors that labels stand for, until `with_conditions` brings them."""
+    if not document.condition_dim:
+        return None
+    return np.broadcast_to(np.float32(0), (document.num_classes, document.condition_dim))
+
+
+def with_conditions(index: Index, file: BinaryIO, size: int, *, name: str) -> Index:
+    """Attach the vectors that labels stand for; raises DataError where they do not fit."""
+    try:
+        found = read_array(file, size, kinds="f")
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{name} cannot be read ({shown(error)}); pack the set again") from error
+    if found.shape != index.conditions.shape or not np.isfinite(found).all():
+        raise DataError(
+            f"{name} has shape {found.shape} instead of {index.conditions.shape}, or holds numbers "
+            "that are not finite; pack the set again"
+        )
+    return dataclasses.replace(index, conditions=found.astype(np.float32))
 
 
 def _contradiction(document: IndexDocument) -> str | None:
@@ -249,6 +290,13 @@ def read_index(path: Path) -> Index:
         raise DataError(
             f"cannot read the index {path} ({error.strerror}); check the path"
         ) from error
+    if index.conditions is not None:
+        place = path.parent / CONDITIONS
+        try:
+            with place.open("rb") as file:
+                index = with_conditions(index, file, place.stat().st_size, name=shown(place))
+        except OSError as error:
+            raise DataError(f"{shown(place)} cannot be read ({reason(error)})") from error
     entries = [load_entries(path.parent / entries_name(s.name), shard=s) for s in index.shards]
     return with_entries(index, entries, folder=path.parent)
 

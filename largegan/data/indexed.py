@@ -1,5 +1,6 @@
 """Random access to indexed shards: a memory map per shard, images decoded into one batch."""
 
+import copy
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from largegan.data.decode import decode_into
+from largegan.data.decoded import DecodedCache
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, SIZE_B, Index
 from largegan.data.latents import decode_latent_into
 from largegan.data.policy import SkipPolicy
@@ -32,7 +34,7 @@ class IndexedSource:
     def __init__(self, index: Index, locate: Callable[[int], Path], *, policy: SkipPolicy):
         self.info = index.info()
         self.counts = np.array([shard.count for shard in index.shards])
-        self.policy = policy
+        self.policy, self.conditions = policy, index.conditions
         self._shards = index.shards
         self._locate = locate
         self._starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
@@ -44,11 +46,18 @@ class IndexedSource:
                 "image_b": (OFFSET_B, index.channels_b),
             }
         self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self.decoded: DecodedCache | None = None
         policy.total = self.info.count + policy.lost
         policy.check()
 
+    def apart(self) -> "IndexedSource":
+        """The same samples for another purpose: what it skips is counted apart from training's."""
+        other = copy.copy(self)
+        other.policy, other._maps = copy.deepcopy(self.policy), OrderedDict()
+        return other
+
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
-        """Images uint8 [n, C, H, W] in channels-last memory, labels and indices int64 [n].
+        """Images uint8 (or uint16) [n, C, H, W] in channels-last memory, labels and indices int64.
 
         Latents are float32 [n, C, h, w], times their scale.
         They are called "image"; where samples are pairs, "image_a" and "image_b".
@@ -67,7 +76,7 @@ class IndexedSource:
         for k, (shard, row) in enumerate(zip(shards.tolist(), rows, strict=True)):
             outs = [batch[k] for batch in pixels]
             try:
-                self._decode(shard, row, outs)
+                self._fill(int(indices[k]), shard, row, outs)
             except DataError as error:
                 indices[k] = self._replace(int(indices[k]), outs, error)
         labels = np.maximum(self._entries[indices, LABEL], 0)
@@ -99,6 +108,14 @@ class IndexedSource:
             self.policy.skip(candidate, error)
         raise DataError(f"no readable sample was found in {REPLACEMENTS} tries; {error}")
 
+    def _fill(self, index: int, shard: int, row: list[int], outs: list[np.ndarray]) -> None:
+        """The images of one sample, decoded now or before; raises DataError."""
+        if self.decoded is not None and self.decoded.load(index, outs):
+            return
+        self._decode(shard, row, outs)
+        if self.decoded is not None:
+            self.decoded.store(index, outs)
+
     def _decode(self, shard: int, row: list[int], outs: list[np.ndarray]) -> None:
         """The images of one sample, into their places; raises DataError."""
         data = self._map(shard)
@@ -117,7 +134,8 @@ class IndexedSource:
         height, width = self.info.height, self.info.width
         if self.info.latent_scale:
             return torch.empty(n, channels, height, width, dtype=torch.float16)
-        return _empty_batch((n, height, width, channels))
+        dtype = torch.uint8 if self.info.depth == 8 else torch.uint16
+        return _empty_batch((n, height, width, channels), dtype)
 
     def _decode_one(self, data: bytes | memoryview, out: np.ndarray) -> None:
         if self.info.latent_scale:
@@ -153,7 +171,8 @@ class IndexedSource:
                 ) from error
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_maps": OrderedDict()}  # maps do not travel to spawned workers
+        # Maps do not travel to workers that are spawned.
+        return {**self.__dict__, "_maps": OrderedDict(), "decoded": None}
 
 
 def check_files(index: Index, paths: list[Path], *, policy: SkipPolicy) -> None:
@@ -190,10 +209,10 @@ def _size_error(name: str, found: int | None, wanted: int) -> DataError:
     )
 
 
-def _empty_batch(shape: tuple[int, ...]) -> torch.Tensor:
-    """A uint8 batch; in a worker it lies in shared memory already, which saves copying it there."""
+def _empty_batch(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A batch of images; in a worker it lies in shared memory already, which saves a copy."""
     if torch.utils.data.get_worker_info() is None:
         # numpy asks for huge pages, torch does not: at 256 pixels that is 5 % of the time.
-        return torch.from_numpy(np.empty(shape, np.uint8))
-    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)))
-    return torch.empty(0, dtype=torch.uint8).set_(storage).reshape(shape)
+        return torch.from_numpy(np.empty(shape, np.uint8 if dtype == torch.uint8 else np.uint16))
+    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage).reshape(shape)

@@ -4,24 +4,25 @@ A label is a class: a whole number from 0 on, or a name. What is something else 
 vectors, several per image) is refused and never cut down to a number.
 """
 
-import csv
-import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import msgspec
 
 from largegan.data.account import Account
+from largegan.data.parts import DOMAINS, part_of
+from largegan.data.tables import REMEDY, read_table
 from largegan.errors import ConfigError, DataError
-from largegan.files.documents import parse_document, text_of
+from largegan.files.documents import parse_document
 from largegan.files.output import shown
 
 LABEL_FILES = ("dataset.json", "labels.csv")
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "name", "id")
-CLASS_COLUMNS = ("label", "class", "category", "target", "cls")
-PARTS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
 LARGEST_CLASS = 1 << 20
-REMEDY = "it holds pairs of file name and class"
+VECTORS = "--label-vectors (data.label_vectors), if labels are numbers"
 
 
 class Labels(NamedTuple):
@@ -29,12 +30,13 @@ class Labels(NamedTuple):
 
     numbers: list[int] | None
     names: list[str]
+    vectors: list[tuple[float, ...]] | None = None  # what the numbers stand for, unless classes
 
 
 class DatasetJson(msgspec.Struct):
     """NVIDIA's layout: {"labels": [[name, class], ...]}, null without labels; or {name: class}."""
 
-    labels: list[tuple[str, Any]] | dict[str, Any] | None
+    labels: list[tuple[str | int, Any]] | dict[str, Any] | None
 
 
 def labels_of_folders(
@@ -67,25 +69,85 @@ def labels_of_folders(
 
 def _ask_about_parts(classes: list[str], source: object) -> None:
     """Folders that are called train and val are parts of a set, and no classes."""
-    if all(name.lower() in PARTS for name in classes):
+    if set(classes) <= {name for names, part in DOMAINS.items() if part for name in names}:
+        raise ConfigError(
+            f"{source} holds {' and '.join(classes)}, which are two domains for translation and no "
+            "classes; unpack it and give the folder, or say --labels folder if they are classes"
+        )
+    if all(part_of(name) for name in classes):
         raise ConfigError(
             f"{source} holds {' and '.join(classes)}, which look like the parts of a set and not "
-            f"like classes; pack them one by one (SOURCE/{classes[0]}), or say --labels folder if "
-            "they are classes"
+            f"like classes; choose one with --split {part_of(classes[0])} (data.split), pack them "
+            f"one by one (SOURCE/{classes[0]}), or say --labels folder if they are classes"
         )
 
 
-def labels_of_file(text: bytes, images: list[str], *, where: str, account: Account) -> Labels:
+def labels_of_file(
+    text: bytes,
+    images: list[str],
+    *,
+    where: str,
+    account: Account,
+    field: str | None = None,
+    vectors: bool = False,
+) -> Labels:
     """Labels from dataset.json or labels.csv. Raises DataError."""
-    table = _read_json(text, where) if where.endswith(".json") else _read_csv(text, where)
+    if where.endswith(".json"):
+        table = _read_json(text, where)
+    else:
+        table = _one_each(read_table(text, where, field=field), where)
     if table is None:
         return Labels(None, [])
-    missing = next((name for name in images if plain(name) not in table), None)
+    keys = _matched(images, table)
+    missing = next((name for name, key in zip(images, keys, strict=True) if key is None), None)
     if missing is not None:
         raise DataError(f"{where} has no label for {shown(missing)}; add it or remove the image")
-    lone = sorted(table.keys() - {plain(name) for name in images})
-    account.leave(f"labels of {where}, whose files are not there", *lone)
-    return numbered([table[plain(name)] for name in images], images, where=where)
+    account.leave(
+        f"labels of {where}, whose files are not there", *sorted(table.keys() - set(keys))
+    )
+    values = [table[key] for key in keys]
+    return (vectors_of if vectors else numbered)(values, images, where=where)
+
+
+def _matched(images: list[str], table: dict[str, Any]) -> list[str | None]:
+    """The table's name for every image: its path, or that without its ending, or its file's name,
+    or its number, as far as one image has one name."""
+    found: list[str | None] = [name if name in table else None for name in map(plain, images)]
+    for rule in (_without_ending, _base, _base_without_ending, _number):
+        if None not in found:
+            break
+        known = _unambiguous(table, rule)
+        if len(_unambiguous(images, rule)) < len(images):
+            continue
+        found = [
+            known.get(rule(image)) if key is None else key
+            for image, key in zip(images, found, strict=True)
+        ]
+    return found
+
+
+def _unambiguous(names: Iterable[str], rule: Callable[[str], str | int | None]) -> dict:
+    """Names by what the rule makes of them, where that is one name's alone."""
+    counts = Counter(rule(name) for name in names)
+    return {rule(name): name for name in names if rule(name) is not None and counts[rule(name)] < 2}
+
+
+def _without_ending(name: str) -> str:
+    return PurePosixPath(plain(name)).with_suffix("").as_posix()
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(plain(name)).name
+
+
+def _base_without_ending(name: str) -> str:
+    return PurePosixPath(plain(name)).stem
+
+
+def _number(name: str) -> int | None:
+    """img00000123.png and the id 123 are the same image."""
+    digits = re.fullmatch(r"\D*(\d{1,18})", PurePosixPath(plain(name)).stem)
+    return int(digits[1]) if digits else None
 
 
 def plain(name: str) -> str:
@@ -110,14 +172,48 @@ def numbered(values: list[Any], images: list[str], *, where: str) -> Labels:
     return Labels([number[str(value)] for value in values], [shown(n, 255) for n in names])
 
 
+MOST_NUMBERS = 4096  # of a vector
+
+
+def vectors_of(values: list[Any], images: list[str], *, where: str) -> Labels:
+    """Labels that are numbers, or as many numbers for each image: rows of a table of them.
+
+    Raises DataError for anything else.
+    """
+    found = [_vector(value) for value in values]
+    for name, value, vector in zip(images, values, found, strict=True):
+        if vector is None or len(vector) != len(found[0] or ()) or len(vector) > MOST_NUMBERS:
+            raise DataError(
+                f"{where} gives {shown(name)} the label {shown(value, 60)}; as vectors, labels are "
+                "as many finite numbers for every image"
+            )
+    table = sorted({vector for vector in found if vector is not None})
+    row = {vector: i for i, vector in enumerate(table)}
+    return Labels([row[vector] for vector in found if vector is not None], [], table)
+
+
+def _vector(value: Any) -> tuple[float, ...] | None:
+    """3 -> (3.0,), [0, 1.5] and "0 1.5" -> (0.0, 1.5); None for what holds no numbers."""
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    parts = value if isinstance(value, list | tuple) else [value]
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if numbers and all(map(math.isfinite, numbers)) else None
+
+
 def _refuse_no_class(value: Any, sentence: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
         raise DataError(
-            f"{sentence}, which is no class; give every image one whole number or one name"
+            f"{sentence}, which is no class; give every image one whole number or one name, or "
+            f"say {VECTORS}"
         )
     if whole(value) is None and _is_number(value):
         raise DataError(
-            f"{sentence}, which is no class; classes are whole numbers from 0 on, or names"
+            f"{sentence}, which is no class; classes are whole numbers from 0 on, or names; or say "
+            f"{VECTORS}"
         )
 
 
@@ -160,45 +256,11 @@ def _read_json(text: bytes, where: str) -> dict[str, Any] | None:
     return _one_each(list(pairs), where)
 
 
-def _read_csv(text: bytes, where: str) -> dict[str, Any]:
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text_of(text), newline="")) if row]
-    except csv.Error as fault:
-        raise DataError(f"{where} cannot be read ({fault}); {REMEDY}") from fault
-    path, label = _columns(rows[0]) if rows else (0, 1)
-    if (path, label) != (0, 1) or (rows and _is_heading(rows[0])):
-        rows = rows[1:]
-    elif any(len(row) != 2 for row in rows):
-        odd = next(row for row in rows if len(row) != 2)
-        raise DataError(
-            f"{where} has a row of {len(odd)} columns ({shown(','.join(odd), 60)}); give two, the "
-            "file and its class, or a first row that calls them path and label"
-        )
-    short = next((row for row in rows if len(row) <= max(path, label)), None)
-    if short is not None:
-        raise DataError(f"{where} has a short row ({shown(','.join(short), 60)}); {REMEDY}")
-    return _one_each([(row[path].strip(), row[label].strip()) for row in rows], where)
-
-
-def _columns(heading: list[str]) -> tuple[int, int]:
-    """Which columns are the file and its class; the first two where no heading says so."""
-    words = [word.strip().lower() for word in heading]
-    path = next((i for i, word in enumerate(words) if word in PATH_COLUMNS), None)
-    label = next((i for i, word in enumerate(words) if word in CLASS_COLUMNS), None)
-    return (0, 1) if path is None or label is None else (path, label)
-
-
-def _is_heading(row: list[str]) -> bool:
-    """No file has such a name, or the row calls its columns by name."""
-    words = [word.strip().lower() for word in row]
-    return words[0] in PATH_COLUMNS or not PurePosixPath(words[0]).suffix
-
-
-def _one_each(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+def _one_each(pairs: list[tuple[str | int, Any]], where: str) -> dict[str, Any]:
     """A table of names; two labels of one image are refused."""
     table: dict[str, Any] = {}
     for name, value in pairs:
-        key = plain(name)
+        key = plain(str(name))
         if key in table and table[key] != value:
             raise DataError(
                 f"{where} gives {shown(name)} two labels, {shown(table[key], 40)} and "

@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from largegan.data.decode import NPY_START
-from largegan.data.originals import Originals, npz_array, npz_labels, originals_of_folder
+from largegan.data.formats.folder import originals_of_tree, tree_of
+from largegan.data.formats.npz import labels_of, mapped_array
+from largegan.data.originals import Originals, Request
+from largegan.data.stacks import LABEL_ARRAYS, called
 from largegan.errors import ConfigError, DataError
 from largegan.files.arrays import Header, Npz, read_array, read_header
 from largegan.files.output import shown
@@ -47,21 +50,25 @@ class LatentPreparation:
         return out.getvalue(), data.shape[1:]
 
 
-def open_latents(source: Path, *, labels: str, scratch: Path) -> Originals:
+def open_latents(source: Path, request: Request) -> Originals:
     """Latents of a folder of ``.npy`` files, or of an npz with "latents" `[N, C, h, w]`.
 
     Classes are found as those of images are. Raises DataError for what the source lacks.
     """
     if source.is_dir():
-        found = originals_of_folder(source, labels=labels, kinds=("npy",))
+        found = originals_of_tree(tree_of(source), request, kinds=("npy",))
         return dataclasses.replace(found, load=lambda i: read_latent(found.load(i)))
     if source.suffix != ".npz" or not source.is_file():
         raise DataError(f"{source} is neither a folder of .npy files nor an .npz; convert it first")
     with Npz(source) as arrays:
-        latents, _ = npz_array(arrays, (ARRAY,), scratch, what="latent", check=_check_layout)
-        classes = npz_labels(arrays, len(latents), "latents") if labels == "auto" else None
+        names = [name for name in arrays.entries if name == ARRAY]
+        latents, _ = mapped_array(
+            arrays, names, request.scratch, what="latent", check=_check_layout
+        )
+        label = request.field or next(iter(called(arrays.entries, LABEL_ARRAYS)), None)
+        classes = labels_of(arrays, label, len(latents), request, "latents")
     names = [f"latent {i} of {source.name}" for i in range(len(latents))]
-    return Originals(names, lambda i: np.array(latents[i]), classes)
+    return Originals(names, lambda i: np.array(latents[i])).labelled(classes)
 
 
 def _check_layout(header: Header, what: str) -> None:

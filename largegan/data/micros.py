@@ -42,6 +42,7 @@ class Answer:
     bad_shards: int  # bad shards, and samples lost with them, found so far
     lost: int
     fault: UserError | None = None
+    counts: dict[int, int] = dataclasses.field(default_factory=dict)  # of shards read to the end
 
     def pin_memory(self) -> "Answer":
         """The loader calls this, in a thread of its own, when it is asked to pin."""

@@ -8,7 +8,7 @@ give the same bytes.
 import dataclasses
 import math
 import re
-from collections import Counter
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,20 +16,25 @@ from pathlib import Path
 import numpy as np
 
 from largegan.data.account import Account
+from largegan.data.formats import open_originals
 from largegan.data.index import Index, Shard, write_index
 from largegan.data.labels import check_classes
 from largegan.data.latents import LatentPreparation, open_latents
-from largegan.data.originals import LABEL_CHOICES, Originals, open_originals, open_pairs
+from largegan.data.look import look_ahead
+from largegan.data.originals import Originals, Request
+from largegan.data.pairs import open_pairs
 from largegan.data.plan import permutation
-from largegan.data.prepare import Preparation, size_of
+from largegan.data.prepare import Preparation
 from largegan.data.scan import file_sha256, scan_shard
 from largegan.errors import ConfigError, DataError
-from largegan.files import photos
 from largegan.files.output import claim_new_folder, new_folder, shown
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
 
 BATCH_PER_THREAD = 16  # encoded images in memory while packing
+SCRATCH = ".scratch"  # within the unfinished folder, which nobody else sees
+DEFAULT = Request()
+NAME = r"[^\W.][^./\\\0{}*?\[\]]{0,99}"  # of shards: a plain word
 
 
 @dataclasses.dataclass
@@ -47,54 +52,100 @@ def pack(
     out: Path,
     *,
     preparation: Preparation | LatentPreparation,
+    request: Request = DEFAULT,
     seed: int = 0,
     shard_bytes: int = 256 << 20,
     shard_count: int | None = None,
-    labels: str = "auto",
-    class_names: list[str] | None = None,
-    compact_labels: bool = False,
     name: str = "shard",
     on_error: str = "raise",
     threads: int = 1,
     channels_b: int | None = None,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
 ) -> Packed:
-    """Pack ``source`` into the new folder ``out``; raises DataError and ConfigError.
+    """Pack what is asked of ``source`` into the new folder ``out``; raises DataError, ConfigError.
 
-    A shard ends at ``shard_bytes``, or with ``shard_count`` at an equal share of the images.
-    ``compact_labels`` renumbers the classes so that none is empty. With ``channels_b`` the source
-    holds pairs in its sub-folders a and b, and that is how b is stored. The folder appears under
-    its name only when it is complete.
+    A shard ends at ``shard_bytes``, or with ``shard_count`` at an equal share of the images. With
+    ``channels_b`` the source holds pairs, and that is how b is stored. The folder appears under its
+    name only when it is complete.
     """
-    _check_request(on_error=on_error, labels=labels, name=name, shard_count=shard_count)
+    layout = Layout(seed, shard_bytes, shard_count, name, on_error, threads)
     claim_new_folder(out)
-    how = [preparation]
-    if channels_b is not None:
-        how.append(dataclasses.replace(preparation, channels=channels_b))
     with new_folder(out) as temporary:
-        if isinstance(preparation, LatentPreparation):
-            originals = open_latents(source, labels=labels, scratch=temporary)
-            how[0] = preparation = _with_channels(preparation, originals)
-        elif channels_b is None:
-            windowed = preparation.window is not None
-            originals = open_originals(source, labels=labels, scratch=temporary, windowed=windowed)
-        else:
-            originals = open_pairs(source)
-        originals = _with_classes(originals, class_names, source, compact=compact_labels)
-        facts = _look_ahead(originals, preparation, on_error=on_error)
-        encoded = _encode_all(originals, how, seed=seed, threads=threads)
-        skipped: list[str] = []
-        samples = _one_size(
-            progress(encoded, len(originals.names)), on_error, skipped, wanted=facts.size
-        )
-        per_shard = math.ceil(len(originals.names) / shard_count) if shard_count else None
-        sizes = _write_shards(
-            samples, temporary / name, preparation, shard_bytes=shard_bytes, per_shard=per_shard
-        )
-        (temporary / "images.npy").unlink(missing_ok=True)
-        index = _index_of(temporary, sizes, originals, how, seed=seed)
-        write_index(temporary, index)
-    return Packed(index, skipped, originals.account, facts.notes(preparation))
+        scratch = temporary / SCRATCH
+        scratch.mkdir()
+        request = dataclasses.replace(request, scratch=scratch)
+        originals, how = opened(source, preparation, request, channels_b=channels_b)
+        packed = fill(temporary, originals, how, layout, progress=progress)
+        shutil.rmtree(scratch)
+    return packed
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How samples are laid out in shards; see `pack`. Raises ConfigError."""
+
+    seed: int = 0
+    shard_bytes: int = 256 << 20
+    shard_count: int | None = None
+    name: str = "shard"
+    on_error: str = "raise"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "skip"):
+            raise ConfigError(f"on_error is {self.on_error!r}; choose raise or skip")
+        if not re.fullmatch(NAME, self.name) or not self.name.isprintable():
+            raise ConfigError(
+                f"name {shown(self.name)!r} holds a dot or a slash, or is empty or too long; "
+                "choose a plain word"
+            )
+        if self.shard_count is not None and self.shard_count < 1:
+            raise ConfigError(f"shard_count is {self.shard_count}; it is at least 1")
+
+
+def fill(
+    folder: Path,
+    originals: Originals,
+    how: list,
+    layout: Layout,
+    *,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> Packed:
+    """Writes originals into a folder as shards with their index; ``how`` each image is stored."""
+    count = len(originals.names)
+    facts = look_ahead(originals, how[0], on_error=layout.on_error)
+    encoded = _encode_all(originals, how, seed=layout.seed, threads=layout.threads)
+    skipped: list[str] = []
+    samples = _one_size(progress(encoded, count), layout.on_error, skipped, wanted=facts.size)
+    per_shard = math.ceil(count / layout.shard_count) if layout.shard_count else None
+    size = _write_shards(
+        samples,
+        folder / layout.name,
+        how[0],
+        shard_bytes=layout.shard_bytes,
+        per_shard=per_shard,
+    )
+    index = _index_of(folder, size, originals, how, seed=layout.seed)
+    write_index(folder, index)
+    return Packed(index, skipped, originals.account, facts.notes(how[0]))
+
+
+def opened(
+    source: Path,
+    preparation: Preparation | LatentPreparation,
+    request: Request,
+    *,
+    channels_b: int | None,
+) -> tuple[Originals, list]:
+    """The originals, and how the image, or both images, of a sample are stored."""
+    if isinstance(preparation, LatentPreparation):
+        originals = _with_classes(open_latents(source, request), request, source)
+        return originals, [_with_channels(preparation, originals)]
+    request = dataclasses.replace(request, windowed=preparation.window is not None)
+    if channels_b is None:
+        return _with_classes(open_originals(source, request), request, source), [preparation]
+    second = dataclasses.replace(preparation, channels=channels_b)
+    return _with_classes(open_pairs(source, request), request, source), [preparation, second]
 
 
 def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
@@ -107,134 +158,24 @@ def _with_channels(preparation: LatentPreparation, originals: Originals) -> Late
     raise DataError(f"none of {len(originals.names)} latents can be read; save them again")
 
 
-def _check_request(*, on_error: str, labels: str, name: str, shard_count: int | None) -> None:
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"on_error is {on_error!r}; choose raise or skip")
-    if labels not in LABEL_CHOICES:
-        raise ConfigError(f"labels is {labels!r}; choose one of {', '.join(LABEL_CHOICES)}")
-    if not re.fullmatch(r"[^\W.][^./\\\0{}*?\[\]]{0,99}", name) or not name.isprintable():
-        raise ConfigError(
-            f"name {shown(name)!r} holds a dot or a slash, or is empty or too long; choose a plain "
-            "word"
-        )
-    if shard_count is not None and shard_count < 1:
-        raise ConfigError(f"shard_count is {shard_count}; it is at least 1")
-
-
-@dataclasses.dataclass
-class Facts:
-    """What a look at the originals' headers found before the work."""
-
-    size: tuple[int, int] | None = None  # (height, width) of most of them, where that matters
-    deep: int = 0  # images of more than 8 bits, among those looked at
-    small: int = 0  # images that will be enlarged
-    seen: int = 0
-
-    def notes(self, preparation: Preparation) -> list[str]:
-        """Sentences on what became of the pixels."""
-        notes = []
-        if isinstance(preparation, LatentPreparation):
-            return notes
-        if self.deep and preparation.window is None:
-            notes.append(
-                f"{self.deep} of the {self.seen} images looked at have 16 bits and are stored with "
-                "8: 0 to 65535 became 0 to 255; --window LO,HI chooses other limits"
-            )
-        if self.small:
-            height, width = preparation.size
-            notes.append(
-                f"{self.small} of the {self.seen} images looked at were smaller and have been "
-                f"enlarged to {height}x{width}; they are blurred"
-            )
-        return notes
-
-
-LOOKED_AT = 64  # images, evenly spread
-DARK = 1 << 14  # of 65536: what never reaches this is not meant to be seen so dark
-
-
-def _look_ahead(originals: Originals, preparation: Preparation, *, on_error: str) -> Facts:
-    """Sizes and depths of some images, or of all where the most common size has to be known.
-
-    Raises DataError for deep images that would become nearly black.
-    """
-    if isinstance(preparation, LatentPreparation):
-        return _most_common_shape(originals) if on_error == "skip" else Facts()
-    count, everything = len(originals.names), on_error == "skip" and preparation.size is None
-    picks = np.arange(count)
-    if not everything:
-        picks = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int))
-    sizes: Counter[tuple[int, int]] = Counter()
-    facts, brightest = Facts(seen=len(picks)), 0
-    for i in picks.tolist():
-        try:
-            loaded = originals.load(i)
-            with reading(None):
-                for image in loaded if isinstance(loaded, tuple) else (loaded,):
-                    size = size_of(image)
-                    if is_deep(image):
-                        facts.deep += 1
-                        brightest = max(brightest, _top(image) if facts.deep <= LOOKED_AT else 0)
-            sizes[size] += 1
-        except (BadImage, OSError, DataError):
-            continue  # named when it is encoded
-    if facts.deep and preparation.window is None and 0 < brightest < DARK:
-        raise DataError(
-            f"the images have 16 bits and hold values up to {brightest} of 65535, so they would be "
-            f"nearly black; say with --window LO,HI which are black and white, such as --window "
-            f"0,{max(255, (1 << brightest.bit_length()) - 1)}"
-        )
-    if everything and sizes:
-        facts.size = sizes.most_common(1)[0][0]
-    if preparation.size is not None:
-        facts.small = sum(n for size, n in sizes.items() if _enlarged(size, preparation))
-    return facts
-
-
-def _most_common_shape(originals: Originals) -> Facts:
-    """The height and width of most latents."""
-    sizes: Counter[tuple[int, int]] = Counter()
-    for i in range(len(originals.names)):
-        try:
-            sizes[originals.load(i).shape[1:]] += 1
-        except (BadImage, OSError, DataError):
-            continue  # named when it is encoded
-    return Facts(size=sizes.most_common(1)[0][0] if sizes else None)
-
-
-def is_deep(image: bytes | np.ndarray) -> bool:
-    """Whether an image has more than 8 bits; raises BadImage."""
-    return photos.is_deep(image) if isinstance(image, bytes) else image.dtype != np.uint8
-
-
-def _top(image: bytes | np.ndarray) -> int:
-    """The largest value of an image of 16 bits; 0 for floats, whose range nobody knows."""
-    pixels = image if isinstance(image, np.ndarray) else photos.read(image).pixels
-    return int(pixels.max()) if pixels.dtype == np.uint16 else 0
-
-
-def _enlarged(size: tuple[int, int], preparation: Preparation) -> bool:
-    """Whether fitting makes an image larger than it was."""
-    scales = [wanted / found for wanted, found in zip(preparation.size, size, strict=True)]
-    return (min(scales) if preparation.fit == "pad" else max(scales)) > 1
-
-
-def _with_classes(
-    originals: Originals, class_names: list[str] | None, source: Path, *, compact: bool
-) -> Originals:
+def _with_classes(originals: Originals, request: Request, source: Path) -> Originals:
     """Apply the names and numbering that were asked for; raises ConfigError if they do not fit."""
-    labels = originals.labels
+    labels, compact = originals.labels, request.compact_labels
     if labels is None:
-        if class_names or compact:
+        if request.class_names or compact:
             raise ConfigError("the source has no labels, so classes cannot be named or renumbered")
         return originals
     names = originals.class_names
+    if originals.vectors is not None and (request.class_names or compact):
+        raise ConfigError(
+            "labels that are vectors have no names or numbers; leave those options out"
+        )
     if compact:
         used = sorted(set(labels))
         number = {label: i for i, label in enumerate(used)}
         labels = [number[label] for label in labels]
         names = [names[label] for label in used] if names else []
-    names = class_names or names
+    names = list(request.class_names) or names
     check_classes(labels, names, where=source)
     if names and len(names) <= max(labels):
         raise ConfigError(
@@ -372,5 +313,7 @@ def _index_of(
         packed_random=True,
         channels_b=how[1].channels if len(how) == 2 else 0,
         latent_scale=how[0].scale if isinstance(how[0], LatentPreparation) else 0.0,
+        depth=getattr(how[0], "depth", 8),
+        conditions=None if originals.vectors is None else np.array(originals.vectors, np.float32),
         made={k: np.array(v).tolist() if isinstance(v, tuple) else v for k, v in made.items()},
     )

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from largegan.errors import ConfigError
 from largegan.files import photos
 from largegan.files.photos import BadImage, decoder_faults
+from largegan.files.png import deep_png
 
 FITS = ("center-crop", "stretch", "pad")
 FILTERS = ("lanczos", "bicubic", "bilinear", "box")  # box is what papers call area
@@ -23,7 +24,7 @@ class Preparation:
     ``filter`` is how they are resized; each of them widens where it shrinks, so nothing aliases.
     ``background`` (red, green, blue) lies behind transparent pixels and fills what ``pad`` adds.
     ``window`` are the stored values that become black and white, for images of more than 8 bits;
-    None: all that their type can hold.
+    None: all that their type can hold. ``depth`` is that of what is stored, 8 or 16 bits.
     """
 
     size: tuple[int, int] | None = None
@@ -34,6 +35,7 @@ class Preparation:
     format: str = "jpg"
     quality: int = 95
     window: tuple[float, float] | None = None
+    depth: int = 8
 
     def __post_init__(self) -> None:
         if self.filter not in FILTERS:
@@ -48,11 +50,18 @@ class Preparation:
             )
         if self.channels == 4 and self.format == "jpg":
             raise ConfigError("JPEG has no alpha channel; use --format png with --channels 4")
+        if self.depth not in (8, 16) or (self.depth == 16 and self.format != "png"):
+            raise ConfigError(
+                f"cannot pack {self.depth} bits as {self.format}; depth is 8, or 16 with png"
+            )
         if not 1 <= self.quality <= 100:
             raise ConfigError(f"quality is {self.quality}; JPEG quality is between 1 and 100")
 
     def encode(self, data: bytes | np.ndarray) -> tuple[bytes, tuple[int, int]]:
         """File bytes and (height, width) of a prepared image; raises BadImage."""
+        if self.depth == 16:
+            deep = self.deep_pixels(data)
+            return deep_png(deep), deep.shape[:2]
         image = self._convert(self._opened(data))
         out = io.BytesIO()
         with decoder_faults():  # of PIL on its way to the file: sides of 0, too many pixels
@@ -62,6 +71,20 @@ class Preparation:
             else:
                 image.save(out, "PNG")
         return out.getvalue(), (image.height, image.width)
+
+    def deep_pixels(self, data: bytes | np.ndarray) -> np.ndarray:
+        """uint16 [H, W, C] of a prepared image, the window on 0 to 65535; raises BadImage."""
+        photo = photos.of_array(data) if isinstance(data, np.ndarray) else photos.read(data)
+        values = photos.for_network(photo, self.channels, self.background)
+        unit = photos.scale_for(values.dtype, self.window).to_unit(values)
+        white = photos.scale_for(np.dtype(np.uint8), None).to_unit(np.array([self.background]))
+        with decoder_faults():
+            planes = [
+                self._resize(Image.fromarray(unit[..., c]), float(white[0, min(c, 2)]))
+                for c in range(self.channels)
+            ]
+        resized = np.stack([np.asarray(plane) for plane in planes], 2)
+        return np.rint((np.clip(resized, -1, 1) + 1) * 32767.5).astype(np.uint16)
 
     def pixels(self, data: bytes | np.ndarray) -> np.ndarray:
         """uint8 [H, W, C] of a prepared image; raises BadImage."""
@@ -95,7 +118,8 @@ class Preparation:
             image = Image.alpha_composite(ground, image)
         return image.convert(MODES[self.channels])
 
-    def _resize(self, image: Image.Image) -> Image.Image:
+    def _resize(self, image: Image.Image, ground: float | None = None) -> Image.Image:
+        """Fitted to the size; `ground` is what ``pad`` adds to a plane of floats."""
         if self.size is None or (image.height, image.width) == self.size:
             return image
         size = (self.size[1], self.size[0])
@@ -104,7 +128,8 @@ class Preparation:
             return image.resize(size, kernel)
         if self.fit == "center-crop":
             return ImageOps.fit(image, size, kernel)
-        ground = Image.new("RGB", (1, 1), self.background).convert(image.mode).getpixel((0, 0))
+        if ground is None:
+            ground = Image.new("RGB", (1, 1), self.background).convert(image.mode).getpixel((0, 0))
         return ImageOps.pad(image, size, kernel, color=ground)
 
 

@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from largegan.data.cache import cached, open_cached
 from largegan.data.decode import BadImage, image_shape
 from largegan.data.index import (
+    CONDITIONS,
     INDEX_NAME,
     REMEDY,
     DataInfo,
@@ -16,9 +18,11 @@ from largegan.data.index import (
     entries_name,
     parse_entries,
     parse_index,
+    with_conditions,
     with_entries,
 )
 from largegan.data.policy import SkipPolicy
+from largegan.data.reading import Reading
 from largegan.data.remote import (
     beside,
     fetch_bytes,
@@ -130,44 +134,70 @@ def cached_shards(
         with open_cached(url, cache_dir, opener=partial(open_stream, url, most=most)) as file:
             size = os.fstat(file.fileno()).st_size
             entries.append(parse_entries(file, size, name=url, shard=shard))
-    index = with_entries(published.index, entries)
+    index = with_entries(_with_conditions(published, cache_dir), entries)
     return index, CachedShards(Published(published.url, index), cache_dir)
+
+
+def _with_conditions(published: Published, cache_dir: str) -> Index:
+    """The index with the vectors that labels stand for, if they do."""
+    if published.index.conditions is None:
+        return published.index
+    url = beside(published.url, CONDITIONS)
+    with open_cached(url, cache_dir, opener=partial(open_stream, url)) as file:
+        size = os.fstat(file.fileno()).st_size
+        return with_conditions(published.index, file, size, name=url)
 
 
 def streamed_source(
     shards: list[str],
     published: Published | None,
-    *,
-    labels: bool,
+    reading: Reading,
     policy: SkipPolicy,
-    cache_dir: str | None,
-    num_classes: int | None,
-    world: int,
 ) -> StreamedSource:
     """Shards to read front to back; without an index the first sample says what they hold."""
     urls = published.urls() if published else shards
-    check_shard_count(len(urls), world)
-    if published and (published.index.channels_b or published.index.latent_scale):
+    check_shard_count(len(urls), reading.world)
+    info = published.index.info() if published else None
+    if info and (info.channels_b or info.latent_scale or info.depth != 8 or info.condition_dim):
         raise ConfigError(
-            "pairs and latents are read by index; set cache_dir to a folder that keeps copies"
+            "pairs, latents, images of 16 bits and labels that are vectors are read by index; set "
+            "cache_dir to a folder that keeps copies"
         )
     if published:
         info = published.index.info()
         counts = [shard.count for shard in published.index.shards]
     else:
-        info, counts = _info_of_first(urls, cache_dir, labels=labels, num_classes=num_classes), None
-    if not labels:
+        info, counts = _info_of_first(urls, reading), None
+    if not reading.labels:
         info = dataclasses.replace(info, num_classes=0, class_names=(), label_counts=())
-    names = ",".join(f"{url.rpartition('/')[2]}" for url in urls)
-    identity = "stream:" + hashlib.sha256(names.encode()).hexdigest()[:24]
-    info = dataclasses.replace(info, identity=identity)
-    return StreamedSource(info, urls, policy, counts=counts, cache_dir=cache_dir)
+    names = [url.rpartition("/")[2] for url in urls]
+    info = dataclasses.replace(info, identity=_identity(map(repr, _facts(urls, published))))
+    return StreamedSource(
+        info,
+        urls,
+        policy,
+        counts=counts,
+        cache_dir=reading.cache_dir,
+        former_identity=_identity(names),
+    )
 
 
-def _info_of_first(
-    urls: list[str], cache_dir: str | None, *, labels: bool, num_classes: int | None
-) -> DataInfo:
-    sample = _first_sample(urls[0], cache_dir)
+def _identity(parts: Iterable[str]) -> str:
+    return "stream:" + hashlib.sha256(",".join(parts).encode()).hexdigest()[:24]
+
+
+def _facts(urls: list[str], published: Published | None) -> Iterator[tuple]:
+    """What tells shards from others of the same name: all that is known without reading them."""
+    if published:
+        yield from map(dataclasses.astuple, published.index.shards)
+        return
+    for url in urls:
+        local = scheme_of(url) in ("", "file")
+        yield url.rpartition("/")[2], local_path(url).stat().st_size if local else None
+
+
+def _info_of_first(urls: list[str], reading: Reading) -> DataInfo:
+    sample = _first_sample(urls[0], reading.cache_dir)
     if sample.image_b is not None:
         raise ConfigError(
             f"{urls[0]} holds pairs, which are read by index; publish the index beside the shards "
@@ -180,12 +210,12 @@ def _info_of_first(
             f"member {sample.name} in shard {urls[0]} {error}; the first image has to be readable "
             "when there is no index, so replace it and pack again"
         ) from error
-    if labels and sample.label is not None and num_classes is None:
+    if reading.labels and sample.label is not None and reading.num_classes is None:
         raise ConfigError(
             f"{urls[0]} has labels, but without an index the number of classes is not known; set "
             "num_classes, set labels to false, or publish the index beside the shards"
         )
-    classes = (num_classes or 0) if labels else 0
+    classes = (reading.num_classes or 0) if reading.labels else 0
     return DataInfo(None, channels, height, width, classes, (), (), "")
 
 

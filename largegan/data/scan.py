@@ -14,11 +14,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import msgspec
 import numpy as np
 
 from largegan.data.account import Account
-from largegan.data.decode import IMAGE_EXTENSIONS, image_shape
+from largegan.data.decode import IMAGE_EXTENSIONS, image_shape, is_deep_png
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard, check_labels
 from largegan.data.labels import LARGEST_CLASS, whole
 from largegan.data.tar import Member, TarDamage, walk
@@ -94,6 +93,7 @@ def group(
     shard: str,
     report: Callable[[DataError], None] = stop,
     account: Account | None = None,
+    label_of: "Callable[[Member, str], Any] | None" = None,
 ) -> Iterator[Sample]:
     """Adjacent members of one key make a sample; the key ends at the first dot, as in webdataset.
 
@@ -108,7 +108,7 @@ def group(
             seen.add(name)
             sample = Sample(name, fault=fault)
             for member in found:
-                _add(sample, member, shard)
+                _add(sample, member, shard, label_of or parse_label)
             yield from _complete(sample, shard, report)
 
 
@@ -136,10 +136,12 @@ def _by_key(key: str, members: list[Member], account: Account) -> dict[str, list
     return found
 
 
-def _add(sample: Sample, member: Member, shard: str) -> None:
+def _add(
+    sample: Sample, member: Member, shard: str, label_of: Callable[[Member, str], Any]
+) -> None:
     if is_wanted_label(member.name):
         try:
-            label = parse_label(member, shard)
+            label = label_of(member, shard)
             if label is not None and sample.label not in (None, label):
                 raise DataError(
                     f"sample {sample.key} in shard {shard} has two labels, {sample.label} and "
@@ -187,26 +189,32 @@ def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -
         report(sample.fault)
 
 
-class LabelJson(msgspec.Struct):
-    """What is read of a sample's .json; other keys are somebody else's."""
+LABEL_KEYS = ("label", "class", "cls", "class_id", "label_id", "category", "target")
 
-    label: Any = None
+
+def label_value(member: Member, shard: str, field: str | None = None) -> Any:
+    """What a ``.cls`` says, or a ``.json`` under `field` or a key of LABEL_KEYS; None: nothing."""
+    text, where = member.data or b"", f"member {shown(member.name)} in shard {shard}"
+    if member.name.lower().endswith(".cls"):
+        return text.decode("utf-8", "replace").strip()
+    remedy, what = "correct the labels and pack the dataset again", "holds no class number"
+    content = parse_document(text, Any, where=where, what=what, remedy=remedy)
+    if not isinstance(content, dict):
+        return content
+    keys = LABEL_KEYS if field is None else (field,)
+    return next((content[key] for key in keys if content.get(key) is not None), None)
 
 
 def parse_label(member: Member, shard: str) -> int | None:
-    """The label in a ``.cls`` (integer text) or ``.json`` (key ``label``) member."""
-    text, where = member.data or b"", f"member {shown(member.name)} in shard {shard}"
-    value: Any = text.decode("ascii", "replace").strip()
-    if not member.name.lower().endswith(".cls"):
-        remedy = "correct the labels and pack the dataset again"
-        what = "holds no class number"
-        value = parse_document(text, LabelJson, where=where, what=what, remedy=remedy).label
-        if value is None:
-            return None
+    """The class number in a ``.cls`` or ``.json`` member; None for a ``.json`` without one."""
+    value = label_value(member, shard)
+    if value is None:
+        return None
     number = None if isinstance(value, bool | list | dict) else whole(value)
     if number is None or number > LARGEST_CLASS:
         raise DataError(
-            f"{where} holds no class number ({text[:20]!r}): classes are whole numbers from 0 to "
+            f"member {shown(member.name)} in shard {shard} holds no class number "
+            f"({(member.data or b'')[:20]!r}): classes are whole numbers from 0 to "
             f"{LARGEST_CLASS}; correct the labels and pack the dataset again"
         )
     return number
@@ -307,7 +315,14 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
         for path, rows in zip(paths, entries, strict=True)
     )
     index = Index(
-        shards, tuple(entries), channels, height, width, num_classes, channels_b=channels_b
+        shards,
+        tuple(entries),
+        channels,
+        height,
+        width,
+        num_classes,
+        channels_b=channels_b,
+        depth=first_depth(paths, entries),
     )
     return Scan(index, bad_shards, lost)
 
@@ -325,6 +340,16 @@ def second_channels(paths: list[Path], entries: list[np.ndarray]) -> int:
     if not all(rows.shape[1] == 5 for rows in entries if len(rows)):
         return 0
     return first_shape(paths, entries, column=OFFSET_B)[2]
+
+
+def first_depth(paths: list[Path], entries: list[np.ndarray]) -> int:
+    """Bits per channel of the first image: 16 where it is such a PNG."""
+    for path, rows in zip(paths, entries, strict=True):
+        if len(rows):
+            with opened(path) as file:
+                file.seek(int(rows[0, OFFSET]))
+                return 16 if is_deep_png(file.read(32)) else 8
+    return 8
 
 
 def first_shape(

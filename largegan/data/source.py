@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from largegan.data.decoded import decoded_once
 from largegan.data.index import (
     INDEX_NAME,
     Index,
@@ -15,6 +16,7 @@ from largegan.data.index import (
 from largegan.data.indexed import IndexedSource, check_files
 from largegan.data.policy import SkipPolicy
 from largegan.data.published import cached_shards, published_index, streamed_source
+from largegan.data.reading import PLAIN, Reading
 from largegan.data.remote import check_scheme, local_path, scheme_of
 from largegan.data.resolve import expand
 from largegan.data.scan import build_index
@@ -22,7 +24,6 @@ from largegan.data.streaming import StreamedSource
 from largegan.data.synthetic import SYNTHETIC, GaussianSource
 from largegan.errors import ConfigError, DataError
 
-MODES = ("auto", "indexed", "stream")
 Source = IndexedSource | StreamedSource | GaussianSource
 log = logging.getLogger(__name__)
 
@@ -35,54 +36,29 @@ class Found:
     paths: list[Path]
 
 
-def open_data(
-    path: str | Path | Sequence[str | Path],
-    *,
-    labels: bool = True,
-    on_error: str = "raise",
-    max_skip_fraction: float = 1e-4,
-    cache_dir: str | None = None,
-    allow_pipe: bool = False,
-    mode: str = "auto",
-    num_classes: int | None = None,
-    world: int = 1,
-    rank: int = 0,
-) -> Source:
+def open_data(path: str | Path | Sequence[str | Path], reading: Reading = PLAIN) -> Source:
     """Open shards for training; raises DataError for the data and ConfigError for the settings.
 
     ``path``: a folder of shards, a .tar, an index.json, a pattern with braces or wildcards, URLs,
-    ``bundled:NAME`` or ``synthetic:NAME``, or a list of them. ``labels=False`` drops the labels.
-    ``mode`` auto reads with an index wherever one exists or can be built: local shards, and remote
-    ones with ``cache_dir``; else it streams. ``num_classes`` is needed only to stream labelled
-    shards that have no index. ``world`` and ``rank``: warnings come from rank 0 alone.
+    ``bundled:NAME`` or ``synthetic:NAME``, or a list of them.
     """
-    if mode not in MODES:
-        raise ConfigError(f"mode is {mode!r}; choose one of {', '.join(MODES)}")
-    policy = SkipPolicy(on_error, max_skip_fraction)
+    policy = SkipPolicy(reading.on_error, reading.max_skip_fraction)
     given = [path] if isinstance(path, str | Path) else list(path)
     if len(given) == 1 and str(given[0]).startswith("synthetic:"):
         return _synthetic(str(given[0]))
     shards = [shard for item in given for shard in expand(str(item))]
     for shard in shards:
-        check_scheme(shard, allow_pipe=allow_pipe)
-    if mode != "stream" and all(scheme_of(s) in ("", "file") for s in shards):
+        check_scheme(shard, allow_pipe=reading.allow_pipe)
+    if reading.mode != "stream" and all(scheme_of(s) in ("", "file") for s in shards):
         found = find_local([local_path(s) for s in shards], policy=policy)
         check_files(found.index, found.paths, policy=policy)
-        locate = _LocalShards(found.paths)
-        return _indexed(found.index, locate, labels=labels, policy=policy, warn=rank == 0)
+        return _indexed(found.index, _LocalShards(found.paths), reading, policy)
     published = published_index(shards)
-    if mode == "indexed" or (mode == "auto" and published and cache_dir):
-        index, locate = cached_shards(published, shards, cache_dir)
-        return _indexed(index, locate, labels=labels, policy=policy, warn=rank == 0)
-    return streamed_source(
-        shards,
-        published,
-        labels=labels,
-        policy=policy,
-        cache_dir=cache_dir,
-        num_classes=num_classes,
-        world=world,
-    )
+    cached = reading.mode == "auto" and published and reading.cache_dir
+    if reading.mode == "indexed" or cached:
+        index, locate = cached_shards(published, shards, reading.cache_dir)
+        return _indexed(index, locate, reading, policy)
+    return streamed_source(shards, published, reading, policy)
 
 
 def _synthetic(path: str) -> GaussianSource:
@@ -147,6 +123,7 @@ def _join(indexes: list[Index]) -> Index:
             "class_names",
             "channels_b",
             "latent_scale",
+            "depth",
         ):
             ours, theirs = getattr(first, field), getattr(other, field)
             if ours != theirs:
@@ -154,6 +131,10 @@ def _join(indexes: list[Index]) -> Index:
                     f"the folders given do not match: {field} is {ours} in one and {theirs} in "
                     "another; pack them alike"
                 )
+    if any(i.conditions is not None for i in indexes):
+        raise DataError(
+            "labels that are vectors are read from one folder; pack the images together"
+        )
     return dataclasses.replace(
         first,
         shards=tuple(s for i in indexes for s in i.shards),
@@ -162,15 +143,17 @@ def _join(indexes: list[Index]) -> Index:
     )
 
 
-def _indexed(
-    index: Index, locate, *, labels: bool, policy: SkipPolicy, warn: bool
-) -> IndexedSource:
-    if warn and labels and sorted_by_class(index):
+def _indexed(index: Index, locate, reading: Reading, policy: SkipPolicy) -> IndexedSource:
+    if reading.rank == 0 and reading.labels and sorted_by_class(index):
         log.warning(
             "the shards are sorted by class, so batches will miss most classes; pack them again in "
             "random order with tools/pack.py"
         )
-    return IndexedSource(index if labels else without_labels(index), locate, policy=policy)
+    source = IndexedSource(
+        index if reading.labels else without_labels(index), locate, policy=policy
+    )
+    source.decoded = decoded_once(reading, source.info)
+    return source
 
 
 @dataclasses.dataclass

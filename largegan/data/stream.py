@@ -7,6 +7,7 @@ neither on the number of ranks nor on the number of workers, and the whole state
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ class Stream:
 
     ``workers`` are processes that read ahead; 0 reads in the caller. With ``mirror`` each batch
     has "flip" (bool [n]), and with ``jitter`` (rows, columns) "crop" (int64 [n, 2]), offsets from
-    0 to as much: functions of seed and position.
+    0 to as much: functions of seed and position. ``may_change`` takes a state of other data.
     """
 
     def __init__(
@@ -41,12 +42,15 @@ class Stream:
         mirror: bool = False,
         jitter: tuple[int, int] | None = None,
         pin_memory: bool = False,
+        may_change: bool = False,
     ):
         _check_sizes(batch_size, micro_batch_size, rank=rank, world=world, workers=workers)
         self.source = source
         self.share = RankShare(rank, world, batch_size, micro_batch_size)
         self.workers = workers
         self.seed, self.mirror, self.jitter, self.pin_memory = seed, mirror, jitter, pin_memory
+        self.may_change = may_change
+        self.notes: list[str] = []  # what a resumed run should know
         self.position = 0  # images drawn so far by all ranks
         self._micros: Iterator | None = None
 
@@ -78,6 +82,8 @@ class Stream:
             self.close()  # workers outlive signals: one that is left over would be waited for
             raise received.fault
         self.source.policy.merge(received.bad, bad_shards=received.bad_shards, lost=received.lost)
+        if isinstance(self.source, StreamedSource):
+            self.source.learned |= received.counts
         micro = received.tensors()
         positions = np.arange(start, start + self.share.micro_batch_size)
         if self.mirror:
@@ -106,27 +112,53 @@ class Stream:
             worker_init_fn=_outlive_signals,
         )
 
-    def state_dict(self) -> dict[str, int | str]:
-        """The same on every rank; enough to go on exactly, also with another world size."""
-        return {
+    def state_dict(self) -> dict[str, Any]:
+        """Enough to go on exactly, also with another world size.
+
+        The same on every rank, but for "learned": counts of the shards without an index that this
+        rank has read, which save it from reading them again.
+        """
+        state = {
             "position": self.position,
             "seed": self.seed,
             "identity": self.source.info.identity,
+            "count": self.source.info.count,
         }
+        if isinstance(self.source, StreamedSource) and self.source.learned:
+            state["learned"] = {str(k): n for k, n in sorted(self.source.learned.items())}
+        return state
 
-    def load_state_dict(self, state: dict[str, int | str]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state. The seed of the state is taken over: it defines the order.
 
         An identity of None fits any data: what was imported has seen others elsewhere.
         """
-        if state["identity"] not in (None, self.source.info.identity):
-            raise DataError(
-                f"the dataset is not the one of the checkpoint (it is {self.source.info.identity}, "
-                f"the checkpoint has {state['identity']}); resume with the same shards, or start a "
-                "new run from the checkpoint's weights"
-            )
+        streamed = isinstance(self.source, StreamedSource)
+        former = self.source.former_identity if streamed else None
+        if state["identity"] not in (None, former, self.source.info.identity):
+            self._accept_change(state)
+        elif streamed:
+            self.source.learned |= {int(k): n for k, n in state.get("learned", {}).items()}
         self.close()
         self.position, self.seed = int(state["position"]), int(state["seed"])
+
+    def _accept_change(self, state: dict[str, Any]) -> None:
+        """Notes what it means that the data are others than before; or raises DataError."""
+        info = self.source.info
+        if not self.may_change:
+            raise DataError(
+                f"the dataset is not the one of the checkpoint (it is {info.identity}, the "
+                f"checkpoint has {state['identity']}); resume with the same shards, set "
+                "data.may_change true to go on with images that were added or taken away, or start "
+                "a new run from the checkpoint's weights"
+            )
+        counts = [f"{n:,}" if n else "unknown" for n in (state.get("count"), info.count)]
+        self.notes.append(
+            f"the data have changed (images before: {counts[0]}, now: {counts[1]}): from image "
+            f"{state['position']:,} of the run on they come in the order of the new set, whose "
+            "epochs count from the start; scores against the data compare with another set than "
+            "before"
+        )
 
     def close(self) -> None:
         """Stop the workers. A closed stream starts them again when it is next asked."""

@@ -31,13 +31,34 @@ LEAST_TOTAL = 10_000  # without an index, the skip fraction refers to at least s
 
 @dataclasses.dataclass
 class StreamedSource:
-    """Shards that can only be read in sequence. ``counts`` is None without a reachable index."""
+    """Shards that can only be read in sequence. ``counts`` is None without a reachable index.
+
+    ``learned`` holds the counts of shards that were read to their end, so that a run that resumes
+    steps over them.
+    """
 
     info: DataInfo
     urls: list[str]
     policy: SkipPolicy
     counts: list[int] | None = None
     cache_dir: str | None = None
+    former_identity: str | None = None  # that of runs from before identities knew sizes
+    learned: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    def count_of(self, shard: int) -> int | None:
+        """Samples of a shard, where that is known."""
+        return self.learned.get(shard) if self.counts is None else self.counts[shard]
+
+    def learn(self, total: Callable[[torch.Tensor], torch.Tensor] | None) -> None:
+        """Takes over what other ranks have counted; `total` adds tensors over them, None: alone."""
+        if total is None or self.counts is not None:
+            return
+        known = torch.zeros(2, len(self.urls), dtype=torch.int64)  # counts, and who knows them
+        for shard, count in self.learned.items():
+            known[0, shard], known[1, shard] = count, 1
+        counts, ranks = total(known)
+        for shard in torch.nonzero(ranks).flatten().tolist():
+            self.learned[shard] = int(counts[shard] // ranks[shard])
 
     def __post_init__(self) -> None:
         self.policy.total = self.info.count or LEAST_TOTAL
@@ -54,6 +75,8 @@ class StreamedSource:
                     f"shard {url} gave {found} of {self.counts[shard]} samples; fetch or pack it "
                     "again"
                 )
+            if self.counts is None:
+                self.learned[shard] = found
         except DataError as error:
             if self.policy.on_error == "raise":
                 raise
@@ -98,7 +121,9 @@ class StreamedMicros(IterableDataset):
     def __iter__(self) -> Iterator[Answer]:
         samples = self._shuffled()
         while True:
-            yield answer(lambda: self._micro(samples), self.source.policy)
+            reply = answer(lambda: self._micro(samples), self.source.policy)
+            reply.counts = dict(self.source.learned)
+            yield reply
 
     def _micro(self, samples: Iterator[tuple]) -> dict[str, torch.Tensor]:
         info, n = self.source.info, self.share.micro_batch_size
@@ -163,8 +188,9 @@ class StreamedMicros(IterableDataset):
             order = permutation(len(source.urls), seed=self.seed, epoch=epoch, stream=0)
             seen = 0
             for shard in order[self.share.rank :: self.share.world].tolist():
-                if source.counts is not None and skip >= source.counts[shard]:
-                    skip, seen = skip - source.counts[shard], seen + 1
+                known = source.count_of(shard)
+                if known is not None and skip >= known:
+                    skip, seen = skip - known, seen + 1
                     continue
                 for sample in source.samples(shard):
                     seen += 1

@@ -80,10 +80,16 @@ def _frame(
     places: torch.Tensor | None,
     flips: torch.Tensor | None,
 ) -> torch.Tensor:
-    """uint8 [n, C, h, w] -> float32 [n, C, H, W] in [-1, 1]; latents stay the float32 they are."""
+    """uint8 [n, C, h, w] -> float32 [n, C, H, W] in [-1, 1]; latents stay the float32 they are.
+
+    So does uint16, whose 65535 is as white as 255.
+    """
+    latents = image.is_floating_point()
+    if image.dtype == torch.uint16:  # torch can do little else with it
+        image = image.to(torch.float32, memory_format=torch.channels_last).div_(257)
     if flips is not None:
         image = torch.where(flips[:, None, None, None], image.flip(3), image)
-    if image.is_floating_point():
+    if latents:
         return image.to(memory_format=torch.channels_last)
     before = framing.resized(*image.shape[2:])
     if before != tuple(image.shape[2:]):

@@ -23,7 +23,13 @@ from largegan.data.index import (
 from largegan.data.latents import decode_latent_into
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand
-from largegan.data.scan import file_sha256, first_shape, scan_shard, second_channels
+from largegan.data.scan import (
+    file_sha256,
+    first_depth,
+    first_shape,
+    scan_shard,
+    second_channels,
+)
 from largegan.data.tar import member_at
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
@@ -125,6 +131,7 @@ def _with_knowledge(index: Index, old: Index | None, account: Account) -> Index:
         index,
         num_classes=old.num_classes if index.num_classes else 0,
         class_names=old.class_names if index.num_classes else (),
+        conditions=old.conditions if index.num_classes else None,
         packed_random=old.packed_random,
         made=old.made,
     )
@@ -196,7 +203,16 @@ def _describe(
         entries = [rows[:0] for rows in entries]
     classes = 1 + max((int(e[:, LABEL].max()) for e in entries if len(e)), default=-1)
     second = second_channels(paths, entries) if channels else 0
-    return Index(tuple(shards), tuple(entries), channels, height, width, classes, channels_b=second)
+    return Index(
+        tuple(shards),
+        tuple(entries),
+        channels,
+        height,
+        width,
+        classes,
+        channels_b=second,
+        depth=first_depth(paths, entries) if channels else 8,
+    )
 
 
 def _check_sample(file: Path, row: np.ndarray, index: Index, faults: list[str]) -> None:
@@ -216,7 +232,8 @@ def _check_sample(file: Path, row: np.ndarray, index: Index, faults: list[str]) 
                 shape = (channels, index.height, index.width)
                 decode_latent_into(data, np.empty(shape, np.float16))
             else:
-                decode_into(data, np.empty((index.height, index.width, channels), np.uint8))
+                kind = np.uint8 if index.depth == 8 else np.uint16
+                decode_into(data, np.empty((index.height, index.width, channels), kind))
         except (BadImage, OSError) as error:
             problem, offset = str(error), place
     if problem is not None:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from largegan.doctor.disk import nearest_folder, readable
 from largegan.doctor.finding import Finding, Visit
 from largegan.parallel.launch import agree, together
 from largegan.run import directory
+from largegan.run.data import framing_of
 
 IMAGES = 8  # drawn and looked at by the network of the scores
 
@@ -37,15 +39,16 @@ def check_evaluation(visit: Visit) -> Iterator[Finding]:
         return
     from largegan.evaluation import during_training as training
     from largegan.evaluation import scores
-    from largegan.evaluation.image_sets import Drawn
+    from largegan.evaluation.image_sets import Drawn, images_of_source
     from largegan.sampler import Sampler
 
     settings, recipe = visit.config.evaluate, visit.recipe
     sampler = Sampler(recipe, visit.spec, (), visit.device, tuple(range(recipe.num_classes)))
     training.refuse_numbers(sampler)
     extractor = training.open_training_extractor(settings, visit.world)
-    path = settings.reference or visit.config.data.path
-    reference = training.open_reference(settings, visit.world, path)
+    data, count = visit.config.data, settings.reference_count
+    real = partial(images_of_source, visit.source, framing_of(data), count=count, path=data.path)
+    reference = training.open_reference(settings, visit.world, real)
     start = time.perf_counter()
     with visit.trainer.engine.whole():
         drawn = Drawn(sampler, range(IMAGES * visit.size), {"kind": "checkpoint"})

@@ -7,16 +7,15 @@ from functools import partial
 import torch
 
 from largegan.config.parse import parse, recipe_options
-from largegan.data import framed
 from largegan.data.transforms import to_device
 from largegan.doctor.data import training_stream
 from largegan.doctor.finding import Finding, Visit
 from largegan.parallel.alike import gather
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
-from largegan.recipe import Batch, DataSpec, Phase, Progress
+from largegan.recipe import Batch, Phase, Progress
 from largegan.recipes import build
-from largegan.run.data import framing_of
+from largegan.run.data import check_vectors, framing_of, give_conditions, spec_of
 from largegan.trainer import Trainer
 
 
@@ -46,10 +45,11 @@ def check_networks(visit: Visit) -> Iterator[Finding]:
         visit.source = None
         return
     config = visit.config
-    info = framed(visit.source, framing_of(config.data))
-    visit.spec = DataSpec(info.channels, info.height, info.width, info.num_classes, info.channels_b)
+    visit.spec = spec_of(config.data, visit.source)
     torch.manual_seed(config.train.seed)
     visit.recipe = build(config.recipe.name, visit.spec, recipe_options(config))
+    check_vectors(config.recipe.name, type(visit.recipe), visit.spec)
+    give_conditions(visit.recipe, visit.source)
     sizes = ", ".join(
         f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.2f} M"
         for name, player in visit.recipe.players.items()

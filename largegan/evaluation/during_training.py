@@ -4,26 +4,26 @@ Everything random here comes from generators of its own, so a run with evaluatio
 same bytes as one without.
 """
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from largegan import checkpoint
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
-from largegan.evaluation.image_sets import Drawn, has_images, open_image_set
+from largegan.evaluation.history import PREFIX
+from largegan.evaluation.image_sets import Drawn, ImageSet, about_labels, open_image_set
 from largegan.metrics import table
 from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
 from largegan.metrics.side import Settings, Side
 from largegan.metrics.statistics import is_statistics
 from largegan.parallel.launch import World, agree, together
-from largegan.sampler import Sampler
+from largegan.sampler import Sampler, has_images
 from largegan.viz.pictures import of_figure
 
-PREFIX = "score/"  # of the names in metrics.jsonl
+Opener = Callable[[], ImageSet]
 
 
 class TrainingScores:
@@ -33,27 +33,26 @@ class TrainingScores:
         settings: the `evaluate` group of the configuration.
         world: all processes, which build and call this together.
         sampler: draws with the averaged weights of the recipe in training.
-        data: where the training data lie, the default reference.
+        data: gives the training data as training sees them, the default reference.
 
     Raises:
         ConfigError, EnvironmentFault: the metrics, weights or reference cannot be had. Now, and
             not after a day of training.
     """
 
-    def __init__(self, settings: Any, world: World, sampler: Sampler, *, data: str):
+    def __init__(self, settings: Any, world: World, sampler: Sampler, *, data: Opener):
         self.settings, self.world, self.sampler = settings, world, sampler
         self.metrics = list(settings.metrics)
         refuse_numbers(sampler)
         self.extractor = open_training_extractor(settings, world)
-        self.reference = self._reference(settings.reference or data)
+        self.reference = self._reference(data)
 
-    def _reference(self, path: str) -> Side:
+    def _reference(self, data: Opener) -> Side:
         """Statistics of a file, or of images; those are kept by content for the next start."""
-        needs = table.needs(self.metrics)
-        if is_statistics(Path(path)):
+        needs, path = table.needs(self.metrics), self.settings.reference
+        if path is not None and is_statistics(Path(path)):
             return together(self.world, lambda: scores.side_of_file(Path(path), self.extractor))
-        count, labels = self.settings.reference_count, "labels" in needs
-        images = together(self.world, lambda: open_image_set(path, count=count, labels=labels))
+        images = together(self.world, opener_of(self.settings, data, labels="labels" in needs))
         return scores.reference_side(
             images,
             self.extractor,
@@ -68,7 +67,7 @@ class TrainingScores:
         """The scores of this moment, the same on all processes; images are those of seeds 0, ..."""
         count = self.settings.count
         about = {"kind": "checkpoint", "path": "the recipe in training", "weights": "EMA"}
-        drawn = Drawn(self.sampler, range(count), about)
+        drawn = Drawn(self.sampler, range(count), about | about_labels(self.sampler))
         side = scores.extract(
             drawn,
             self.extractor,
@@ -102,7 +101,8 @@ class TrainingScores:
         return {
             "backbone": self.extractor.backbone.as_dict(),
             "reference": self.reference.about,
-            "generated": {"count": self.settings.count, "weights": "EMA", "seed": 0},
+            "generated": {"count": self.settings.count, "weights": "EMA", "seed": 0}
+            | about_labels(self.sampler),
             "metrics": {"names": self.metrics},
             **scores.environment(self.world),
         }
@@ -110,7 +110,7 @@ class TrainingScores:
 
 def refuse_numbers(sampler: Sampler) -> None:
     """Raises `ConfigError` for a recipe that draws no images."""
-    if not has_images(sampler):
+    if not has_images(sampler.recipe):
         raise ConfigError("evaluate.every_nimg is set, but this recipe draws no images")
 
 
@@ -126,31 +126,18 @@ def open_training_extractor(settings: Any, world: World) -> Extractor:
     )
 
 
-def open_reference(settings: Any, world: World, path: str) -> str:
+def opener_of(settings: Any, data: Opener, *, labels: bool) -> Opener:
+    """What opens the images to compare with: those of evaluate.reference, else the data."""
+    path, count = settings.reference, settings.reference_count
+    return data if path is None else lambda: open_image_set(path, count=count, labels=labels)
+
+
+def open_reference(settings: Any, world: World, data: Opener) -> str:
     """Opens what scores will be compared with, and looks at none of it; says what it is."""
-    if is_statistics(Path(path)):
-        return f"the statistics in {path}"
-    images = together(world, lambda: open_image_set(path, count=settings.reference_count))
-    return f"{images.count} images of {path}"
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl that hold scores."""
-    path = run / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if f'"{PREFIX}' in line]
-
-
-def best(run: Path, metric: str) -> dict[str, float] | None:
-    """The line of the best score whose checkpoint is still there."""
-    sign = -1 if table.better(metric) == "higher" else 1
-    kept = [
-        line
-        for line in history(run)
-        if f"{PREFIX}{metric}" in line
-        and checkpoint.is_complete(run / "checkpoints" / f"{line['nimg']:09d}")
-    ]
-    return min(kept, key=lambda line: sign * line[f"{PREFIX}{metric}"], default=None)
+    if settings.reference is not None and is_statistics(Path(settings.reference)):
+        return f"the statistics in {settings.reference}"
+    images = together(world, opener_of(settings, data, labels=False))
+    return f"{images.count} images of {images.about['path']}"
 
 
 def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:

@@ -20,16 +20,21 @@ from torch import Tensor
 
 from largegan import checkpoint
 from largegan.data import open_data
+from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
-from largegan.data.originals import open_originals
+from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
+from largegan.data.reading import Reading
+from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
-from largegan.sampler import Sampler, open_sampler, seeded, use_standing_statistics
+from largegan.published import is_published
+from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)
+AS_STORED = Framing()
 
 
 class ImageSet(Protocol):
@@ -133,6 +138,7 @@ class Shards:
     source: Any
     numbers: Sequence[int]
     about: dict[str, Any]
+    framing: Framing = AS_STORED  # of what training sees
 
     @property
     def count(self) -> int:
@@ -143,7 +149,10 @@ class Shards:
         return self.source.info.num_classes
 
     def read(self, first: int, last: int) -> list[Tensor]:
-        return list(self._batch(first, last)["image"])
+        image = self._batch(first, last)["image"]
+        if self.framing != AS_STORED:
+            return list(to_uint8(to_device({"image": image}, "cpu", self.framing)["image"]))
+        return list(in_8_bits(image))
 
     def _batch(self, first: int, last: int) -> dict[str, Tensor]:
         return self.source.read(np.array(self.numbers[first:last]))
@@ -157,9 +166,18 @@ class Shards:
     def identity(self) -> str:
         """Of every image's bytes: an index knows sizes and places, which edited images may keep."""
         found = hashlib.sha256()
+        if self.framing != AS_STORED:
+            found.update(repr(self.framing).encode())
         for start in range(0, self.count, 256):
             found.update(self._batch(start, start + 256)["image"].contiguous().numpy().tobytes())
         return found.hexdigest()
+
+
+def in_8_bits(images: Tensor) -> Tensor:
+    """uint8 of stored images of 8 or 16 bits: feature networks were trained on such."""
+    if images.dtype == torch.uint8:
+        return images
+    return images.to(torch.float32).div_(257).round_().to(torch.uint8)
 
 
 @dataclass
@@ -173,6 +191,9 @@ class Drawn:
     numbers: Sequence[int]
     about: dict[str, Any]
     weights: str = ""
+
+    def __post_init__(self) -> None:
+        self.sampler = self.sampler.as_in_data()
 
     @property
     def count(self) -> int:
@@ -191,7 +212,8 @@ class Drawn:
         devices = [sampler.device] if sampler.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seeds[0])
-            return list(sampler.images(latents, [sampler.label(seed) for seed in seeds]))
+            labels = [sampler.label(seed) for seed in seeds]
+            return list(sampler.images(latents, labels))
 
     def reconstructed(self, images: list[Tensor]) -> Tensor:
         """uint8 `[N, C, H, W]` of real images through an encoder and back."""
@@ -210,6 +232,7 @@ class Drawn:
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
         facts.append(self.about.get("standing_batches", 0))
+        facts += [self.sampler.label_counts] if "labels" in self.about else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -245,25 +268,25 @@ def open_image_set(
     """
     plain, part = split_path(path)
     if is_checkpoint(Path(plain)):
-        found = checkpoint.resolve(Path(plain))
-        sampler = open_sampler(found, device, classes=classes, truncation=truncation)
-        if not has_images(sampler):
+        sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation)
+        found = sampler.path
+        if not has_images(sampler.recipe):
             raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
         if standing:
             use_standing_statistics(sampler, batches=standing, batch=64)
         numbers = selected(range(seed, seed + (count or 50_000)), part, None)
-        marker = checkpoint.read_marker(found)
         about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
         about |= {"truncation": truncation, "classes": list(sampler.classes)}
         about |= {"standing_batches": standing} if standing else {}
-        return Drawn(sampler, numbers, about, marker.files[checkpoint.MODEL].sha256)
+        about |= about_labels(sampler)
+        return Drawn(sampler, numbers, about, sampler.model)
     drawing = truncation is not None or classes is not None or standing
     if drawing and (Path(plain).exists() or is_shards(plain)):
         raise ConfigError(
             f"{plain} is not a checkpoint: truncation, classes and standing are for drawing"
         )
     if is_shards(plain):
-        source = open_data(plain, mode="indexed")
+        source = open_data(plain, Reading(mode="indexed"))
         if not hasattr(source, "read"):
             raise ConfigError(f"{plain} holds no images; give shards of images")
         numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count
@@ -276,10 +299,24 @@ def open_image_set(
     return files
 
 
-def has_images(sampler: Sampler) -> bool:
-    """Recipes that show numbers have a picture of their own; translators have no latents."""
-    recipe = sampler.recipe
-    return not recipe.directions and recipe.picture(seeded(0)) is None
+def about_labels(sampler: Sampler) -> dict[str, str]:
+    """What the protocol says of labels that do not come in turn."""
+    return {"labels": "as often as in the training data"} if sampler.ends else {}
+
+
+def images_of_source(source: Any, framing: Framing, *, count: int | None, path: str) -> ImageSet:
+    """Data that are open already, as training sees them: resized, and cut in the middle.
+
+    Raises ConfigError for data that cannot be read by number.
+    """
+    source = getattr(source, "source", source)  # the whole, where a part of it is trained on
+    if not hasattr(source, "apart"):
+        raise ConfigError(f"{path} cannot be read again by number; set evaluate.reference")
+    about: dict[str, Any] = {"kind": "shards", "path": path, "part": ""}
+    about |= {"resize": framing.resize} if framing.resize else {}
+    about |= {"crop": framing.crop} if framing.crop else {}
+    numbers = selected(range(source.info.count or 0), "", count)
+    return Shards(source.apart(), numbers, about, framing)
 
 
 def open_files(path: Path, part: str, count: int | None, *, labels: str) -> Files:
@@ -287,7 +324,7 @@ def open_files(path: Path, part: str, count: int | None, *, labels: str) -> File
         raise ConfigError(f"{path} does not exist; give images, shards, a checkpoint or statistics")
     scratch = tempfile.TemporaryDirectory()
     # An npz knows its labels itself; "none" is for trees whose folders are not classes.
-    originals = open_originals(path, labels=labels, scratch=Path(scratch.name))
+    originals = open_originals(path, Request(labels=labels, scratch=Path(scratch.name)))
     numbers = selected(range(len(originals.names)), part, count)
     about = {"kind": path.suffix[1:] or "folder", "path": str(path), "part": part}
     return Files(path, numbers, originals, about, scratch)
@@ -316,10 +353,12 @@ def selected(numbers: range, part: str, count: int | None) -> range:
 
 
 def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a run, a checkpoint or a published model."""
     return path.is_dir() and (
         (path / checkpoint.STATE).exists()
         or (path / checkpoint.MARKER).exists()
         or (path / "checkpoints").is_dir()
+        or is_published(path)
     )
 
 

@@ -223,9 +223,14 @@ def _read_with_pil(data: bytes) -> Photo:
         # MPO is a telephone's JPEG with a preview or a second eye behind it.
         if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
             raise BadImage(f"holds {file.n_frames} frames; split it into files of one")
-        icc = file.info.get("icc_profile")
-        image = ImageOps.exif_transpose(file)
-        image.load()
+        return of_pil(file)
+
+
+def of_pil(file: Image.Image) -> Photo:
+    """An image of PIL, upright, in the colors that it can keep. PIL reads it now if it has not."""
+    icc = file.info.get("icc_profile")
+    image = ImageOps.exif_transpose(file)
+    image.load()
     if image.mode.startswith("I;16"):
         return _split(np.asarray(image).astype(np.uint16), alpha=False, icc=icc)
     if image.mode in ("I", "F"):
@@ -237,6 +242,11 @@ def _read_with_pil(data: bytes) -> Photo:
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         image, icc = image.convert("RGB"), None  # a profile of other colours
     return _split(np.asarray(image), alpha=image.mode in ("LA", "RGBA"), icc=icc)
+
+
+def of_array(pixels: np.ndarray) -> Photo:
+    """An array [H, W] or [H, W, C] as a photo; the second and the fourth channel are alpha."""
+    return _split(pixels, alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4))
 
 
 def _split(pixels: np.ndarray, *, alpha: bool, icc: bytes | None = None) -> Photo:

@@ -1,6 +1,7 @@
 """Writing a folder that `exported.py` and other programs can load: whole and compared, or not."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,8 +25,7 @@ from largegan.interop.exported import (
     sha256_of,
 )
 from largegan.interop.graphs import Traceable, compare
-from largegan.recipe import DataSpec, Recipe
-from largegan.restore import restore
+from largegan.restore import Restored, restore
 
 README = "README.md"
 
@@ -47,75 +47,93 @@ def export(
         EnvironmentFault: the disk refuses, or a package is missing.
     """
     found = restore(path)
-    recipe = found.recipe
-    which = choose_direction(direction, recipe.directions, found.path)
-    net = network_of(recipe, which).eval().requires_grad_(False)
+    which = choose_direction(direction, found.recipe.directions, found.path)
     with new_folder(out, over=is_exported(out)) as partial:
-        return _write_all(partial, net, recipe, found.spec, found.options, which, forms)
+        return write_all(partial, found, which, forms)
 
 
 FILES = (CONFIG, WEIGHTS, README, graphs.PT2, graphs.ONNX, f"{graphs.ONNX}.data")
 
 
 def claim(path: Path, out: Path, *, overwrite: bool) -> None:
-    """Refuses a folder that is no earlier export, or is read from. Raises UserError.
+    """Refuses a folder that is no earlier export, or is read from. Raises UserError."""
+    claim_folder(path, out, "export", overwrite and is_exported(out), lambda name: name in FILES)
 
-    An export may be replaced with `overwrite` where it holds nothing but its own files.
+
+def claim_folder(
+    path: Path, out: Path, what: str, replace: bool, ours: Callable[[str], bool]
+) -> None:
+    """Refuses an OUT that holds something, unless it is one of ours that may be replaced.
+
+    Args:
+        path: what is read.
+        out: the folder.
+        what: what is written, for sentences.
+        replace: whether it may be, and is what was written before.
+        ours: whether a file of this name is one that is written.
     """
     Outputs(checkpoint.parts_of_run(path)).folder(out, apart=True)
     if not out.exists() or out.is_symlink() or (out.is_dir() and not any(out.iterdir())):
         claim_new_folder(out)
         return
-    if not overwrite:
-        raise ConfigError(f"{out} exists; choose another OUT, or --overwrite to replace an export")
-    strange = [p.name for p in out.iterdir() if p.name not in FILES]
-    if strange or not is_exported(out):
-        what = f"holds {shown(strange[0])}" if strange else "is no export"
-        raise ConfigError(f"{out} {what}, so it is not replaced; choose another OUT")
+    strange = [p.name for p in out.iterdir() if not ours(p.name)]
+    if strange:
+        raise ConfigError(
+            f"{out} holds {shown(strange[0])}, so it is not replaced; choose another OUT"
+        )
+    if not replace:
+        raise ConfigError(
+            f"{out} exists; choose another OUT, or --overwrite to replace an earlier {what}"
+        )
 
 
-def _write_all(
-    folder: Path,
-    net: nn.Module,
-    recipe: Recipe,
-    spec: DataSpec,
-    options: dict,
-    direction: str | None,
-    forms: tuple[str, ...],
+def write_all(
+    folder: Path, found: Restored, direction: str | None, forms: tuple[str, ...]
 ) -> dict[str, float]:
     """Every file of an export, each compared with the original."""
-    kind = "translator" if direction else "generator"
-    traceable = _traceable(net, recipe, kind)
-    _write_weights(folder / WEIGHTS, net)
+    net = network_of(found.recipe, direction).eval().requires_grad_(False)
+    traceable = traceable_of(net, found, direction)
+    write_weights(folder / WEIGHTS, net)
     config = {
         "format": FORMAT,
-        "kind": kind,
-        "recipe": options["name"],
-        "options": {k: v for k, v in options.items() if k != "name"},
+        "kind": "translator" if direction else "generator",
+        "recipe": found.name,
+        "options": {k: v for k, v in found.options.items() if k != "name"},
         "direction": direction,
-        "spec": vars(spec),
+        "spec": vars(found.spec),
+        "class_names": list(found.class_names),
         "sha256": sha256_of(folder / WEIGHTS),
         "inputs": list(traceable.names),
+        "optional_inputs": [graphs.TRUNCATION] if traceable.truncates else [],
         "largegan": largegan.__version__,
         "torch": torch.__version__,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
-    found = {WEIGHTS: _compare_loaded(folder, traceable)}
+    differences = {WEIGHTS: _compare_loaded(folder, traceable)}
+    differences |= write_graphs(folder, traceable, forms)
+    (folder / README).write_text(_readme(config, differences))
+    return differences
+
+
+def write_graphs(folder: Path, traceable: Traceable, forms: tuple[str, ...]) -> dict[str, float]:
+    """The graphs among `forms`, by file how far each is from the original."""
+    found = {}
     if "pt2" in forms:
         found[graphs.PT2] = graphs.write_pt2(traceable, folder / graphs.PT2)
     if "onnx" in forms:
         found[graphs.ONNX] = graphs.write_onnx(traceable, folder / graphs.ONNX)
-    (folder / README).write_text(_readme(config, found))
     return found
 
 
-def _traceable(net: nn.Module, recipe: Recipe, kind: str) -> Traceable:
-    if kind == "translator":
+def traceable_of(net: nn.Module, found: Restored, direction: str | None) -> Traceable:
+    """What of a restored recipe is written as a graph, with inputs to try it on."""
+    if direction:
         return graphs.traceable_translator(net, channels_of(net))
-    return graphs.traceable_generator(net, recipe)
+    return graphs.traceable_generator(net, found.recipe)
 
 
-def _write_weights(path: Path, net: nn.Module) -> None:
+def write_weights(path: Path, net: nn.Module) -> None:
+    """The state of a network, on the host, each tensor once."""
     state = checkpoint.unaliased(net.state_dict())
     save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path)
 
@@ -145,11 +163,13 @@ def _readme(config: dict, found: dict[str, float]) -> str:
         "[-1, 1].",
         "",
         "```python",
-        "from largegan.interop.exported import load_exported",
-        'net = load_exported("PATH OF THIS FOLDER").net',
+        "import largegan",
+        'model = largegan.load("PATH OF THIS FOLDER")',
     ]
     if graphs.PT2 in found:
         lines.append('net = torch.export.load("model.pt2").module(check_guards=False)')
     if graphs.ONNX in found:
         lines.append('session = onnxruntime.InferenceSession("model.onnx")')
+        if config["optional_inputs"]:
+            lines.append('session.run(None, {..., "truncation": 0.7})  # float32; 1 if left out')
     return "\n".join([*lines, "```", ""])

@@ -10,25 +10,26 @@ FOLDER/config.json          what it is, and the recipe options that its architec
     net = load_exported("horse2zebra").net      # images [N, C, H, W] in [-1, 1] -> the same
 """
 
-import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import torch
 from msgspec import structs
 from torch import Tensor, nn
 
-from largegan import checkpoint, recipes
+from largegan import checkpoint, restore
 from largegan.errors import ConfigError, DataError
 from largegan.files.documents import Sha256, read_document
 from largegan.files.output import shown
 from largegan.files.tensors import read_tensors
-from largegan.recipe import DataSpec, Recipe
+from largegan.published import CONFIG, WEIGHTS, Format, keep_only, says, sha256_of
+from largegan.recipe import DataSpec, Recipe, TruncatesStyles
+from largegan.restore import check_size
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT = "largegan network, version 1"
+KIND = "largegan network"
+FORMAT = f"{KIND}, version 1"
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,8 @@ class Exported:
     direction: str | None
     spec: DataSpec
     model: str
-
-
-class Format(msgspec.Struct):
-    """What every `config.json` of ours has."""
-
-    format: str
+    options: dict
+    class_names: tuple[str, ...]
 
 
 class Configuration(Format):
@@ -62,16 +59,12 @@ class Configuration(Format):
     spec: checkpoint.Spec
     sha256: Sha256
     direction: str | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def is_exported(path: Path) -> bool:
     """Whether a folder says that it holds an exported network."""
-    about = {"what": "is no configuration", "remedy": "export it again"}
-    try:
-        found = read_document(path / CONFIG, Format, **about)
-        return found.format.startswith("largegan network")
-    except (OSError, DataError):
-        return False
+    return says(path, KIND)
 
 
 def load_exported(path: str | Path) -> Exported:
@@ -95,7 +88,9 @@ def load_exported(path: str | Path) -> Exported:
     if not weights.is_file() or sha256_of(weights) != config.sha256:
         raise DataError(f"{weights} is missing or not the one that was exported; export it again")
     spec = DataSpec(**structs.asdict(config.spec))
-    net = build(config.recipe, config.options, spec, config.direction)
+    make = partial(build, path, config.recipe, config.options, spec, config.direction)
+    check_size(weights, make)
+    net = make()
     saved = read_tensors(weights, remedy="export it again")
     checkpoint.check_model(path, saved, checkpoint.unaliased(net.state_dict()))
     net.load_state_dict(saved, strict=False)  # of tensors with two names the file holds one
@@ -106,21 +101,17 @@ def load_exported(path: str | Path) -> Exported:
         config.direction,
         spec,
         config.sha256,
+        {"name": config.recipe, **config.options},
+        config.class_names,
     )
 
 
-def build(name: str, options: dict, spec: DataSpec, direction: str | None) -> nn.Module:
+def build(path: Path, name: str, options: dict, spec: DataSpec, direction: str | None) -> nn.Module:
     """The network of a recipe that is exported, with new weights."""
-    if name not in recipes.TABLE:
-        raise ConfigError(f"this largegan has no recipe {name}; it has {', '.join(recipes.TABLE)}")
     with torch.random.fork_rng(devices=[]):  # new weights must not disturb the caller's numbers
-        try:
-            recipe = recipes.build(name, spec, options)
-        except TypeError as fault:
-            raise ConfigError(
-                f"recipe {name} does not take these options here ({fault}); use the version of "
-                "largegan that exported them"
-            ) from fault
+        recipe = restore.build(path, {"name": name, **options}, spec)
+    if direction is not None and direction not in recipe.directions:
+        raise DataError(f"{path} is of a direction {shown(direction)} that {name} does not have")
     return network_of(recipe, direction)
 
 
@@ -155,16 +146,25 @@ class Drawing(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
-        recipe.players, recipe.phases = {}, []
-        for name in [name for name, _ in recipe.named_children() if name not in recipe.drawn_by]:
-            delattr(recipe, name)
-        self.recipe = recipe
+        self.recipe = keep_only(recipe, recipe.drawn_by)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.recipe.decode(z, label)
+    def forward(
+        self, z: Tensor, label: Tensor | None = None, truncation: Tensor | None = None
+    ) -> Tensor:
+        """`truncation`, of one number, is for recipes that are `TruncatesStyles`."""
+        if truncation is None:
+            return self.recipe.decode(z, label)
+        return self.recipe.decode_truncated(z, label, truncation)
+
+    @property
+    def truncates(self) -> bool:
+        """Whether it takes a `truncation`."""
+        return isinstance(self.recipe, TruncatesStyles)
 
 
-def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path) -> str | None:
+def choose_direction(
+    wanted: str | None, available: tuple[str, ...], path: Path | str
+) -> str | None:
     """One of `available`, the first for None; `AtoB` and `a2b` mean `a_to_b`.
 
     None where nothing is available and nothing was wanted; ConfigError for what there is not.
@@ -181,11 +181,3 @@ def choose_direction(wanted: str | None, available: tuple[str, ...], path: Path)
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace("2", "to")
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

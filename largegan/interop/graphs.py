@@ -7,18 +7,23 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
-from largegan.recipe import Recipe
+from largegan.layers.spectral_norm import normalized_once
+from largegan.ops.runtime import backend
+from largegan.recipe import Recipe, TruncatesStyles
 
 TOLERANCE = 1e-4  # of outputs in [-1, 1]: a hundredth of an 8-bit grey level
 OPSET = 20
 ONNX, PT2 = "model.onnx", "model.pt2"
+TRUNCATION = "truncation"  # an input of ONNX that may be left out
 
 
 class AnySize(nn.Module):
@@ -58,6 +63,7 @@ class Traceable:
     output: str
     dynamic: tuple[tuple[int, ...], ...]  # for each input the dimensions that may vary
     examples: tuple[tuple[Tensor, ...], ...]  # four: for tracing, and three others to compare
+    truncates: bool = False  # whether it takes a truncation behind these inputs
 
 
 def traceable_translator(net: nn.Module, channels: int) -> Traceable:
@@ -71,14 +77,18 @@ def traceable_translator(net: nn.Module, channels: int) -> Traceable:
 
 
 def traceable_generator(net: nn.Module, recipe: Recipe) -> Traceable:
-    """The batch varies. Classes, where there are any, are a second input."""
+    """The batch varies. Classes, where there are any, are a second input.
+
+    What truncates behind its latents takes that as an input, too; elsewhere latents are truncated.
+    """
     classes = getattr(recipe, "num_classes", 0)
     examples = []
     for n in (2, 1, 3, 4):
         z = recipe.latent(n, torch.Generator().manual_seed(n))
         examples.append((z, torch.arange(n) % classes) if classes else (z,))
     names = ("z", "label") if classes else ("z",)
-    return Traceable(net, names, "image", ((0,),) * len(names), tuple(examples))
+    truncates = isinstance(recipe, TruncatesStyles)
+    return Traceable(net, names, "image", ((0,),) * len(names), tuple(examples), truncates)
 
 
 def _noise(*shape: int) -> Tensor:
@@ -90,11 +100,13 @@ def write_pt2(traceable: Traceable, path: Path) -> float:
 
     Raises ConfigError where the network does not trace, or traces to something else.
     """
-    shapes = tuple({d: Dim.AUTO for d in dims} for dims in traceable.dynamic)
+    shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
     with _tracing("torch.export"), torch.no_grad():
-        program = torch.export.export(
-            traceable.net, traceable.examples[0], dynamic_shapes=shapes, strict=False
-        )
+        net = _ready(traceable)
+        with backend.using("plain"):
+            program = torch.export.export(
+                net, traceable.examples[0], dynamic_shapes=shapes, strict=False
+            )
         torch.export.save(program, path)
         # Its guards are about memory layout, and would refuse images of a single cell, for which
         # the graph is right all the same, as the comparison shows.
@@ -108,26 +120,72 @@ def write_onnx(traceable: Traceable, path: Path) -> float:
     Raises EnvironmentFault without the packages, ConfigError as `write_pt2`.
     """
     runtime = _onnx_packages()
-    shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
     with _tracing("ONNX"), torch.no_grad():
-        program = torch.onnx.export(
-            traceable.net,
-            traceable.examples[0],
+        _as_onnx(traceable).save(path)
+        if traceable.truncates:
+            _make_optional(path)
+        quiet = runtime.SessionOptions()
+        quiet.log_severity_level = 3  # it would warn of an input that has an initial value
+        session = runtime.InferenceSession(str(path), quiet, providers=["CPUExecutionProvider"])
+
+        def run(*inputs: Tensor, **truncation: Tensor) -> Tensor:
+            arrays = dict(zip(traceable.names, inputs, strict=True)) | truncation
+            found = session.run(None, {name: x.numpy() for name, x in arrays.items()})
+            return torch.from_numpy(found[0])
+
+        return compare(traceable, run, "ONNX", truncated=traceable.truncates)
+
+
+def _as_onnx(traceable: Traceable):
+    """The `torch.onnx.ONNXProgram` of a network; a truncation is its last input."""
+    net, names, inputs = _ready(traceable), list(traceable.names), traceable.examples[0]
+    shapes = tuple({d: Dim.DYNAMIC for d in dims} for dims in traceable.dynamic)
+    if traceable.truncates:
+        net, names = Truncated(net), [*names, TRUNCATION]
+        inputs, shapes = (*inputs, torch.tensor(0.5)), ((*shapes, {}),)
+    with backend.using("plain"):
+        return torch.onnx.export(
+            net,
+            inputs,
             dynamo=True,
             dynamic_shapes=shapes,
-            input_names=list(traceable.names),
+            input_names=names,
             output_names=[traceable.output],
             opset_version=OPSET,
             verbose=False,
         )
-        program.save(path)
-        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-        def run(*inputs: Tensor) -> Tensor:
-            arrays = {n: x.numpy() for n, x in zip(traceable.names, inputs, strict=True)}
-            return torch.from_numpy(session.run(None, arrays)[0])
 
-        return compare(traceable, run, "ONNX")
+def _ready(traceable: Traceable) -> nn.Module:
+    """The network as it is traced: with constants instead of what weights are computed from.
+
+    It has run once: what layers keep of a forward is made before a trace, and not in it.
+    """
+    net = normalized_once(traceable.net)
+    net(*traceable.examples[0])
+    return net
+
+
+class Truncated(nn.Module):
+    """A generator whose last input is its truncation, whether there are labels before or not."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        *others, truncation = inputs
+        return self.net(*others, truncation=truncation)
+
+
+def _make_optional(path: Path) -> None:
+    """An input with an initial value need not be given: a truncation of 1 changes nothing."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    none = onnx.numpy_helper.from_array(np.array(1.0, np.float32), TRUNCATION)
+    model.graph.initializer.append(none)
+    onnx.save(model, path)
 
 
 def _onnx_packages():
@@ -165,11 +223,17 @@ class _tracing:
 
 
 @torch.no_grad()
-def compare(traceable: Traceable, run: Callable[..., Tensor], form: str) -> float:
-    """The largest difference on the three examples that were not traced; refuses large ones."""
+def compare(
+    traceable: Traceable, run: Callable[..., Tensor], form: str, *, truncated: bool = False
+) -> float:
+    """The largest difference on the three examples that were not traced; refuses large ones.
+
+    With `truncated` each is tried at a truncation, too.
+    """
     largest = 0.0
-    for inputs in traceable.examples[1:]:
-        wanted, found = traceable.net(*inputs), run(*inputs)
+    options = [{}, {TRUNCATION: torch.tensor(0.7)}] if truncated else [{}]
+    for inputs, option in product(traceable.examples[1:], options):
+        wanted, found = traceable.net(*inputs, **option), run(*inputs, **option)
         if found.shape != wanted.shape:
             raise ConfigError(
                 f"as {form} this network turns {list(inputs[0].shape)} into {list(found.shape)}, "

@@ -17,17 +17,18 @@ from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import claim_new_folder, new_folder, write_text
+from largegan.files.stored import StoredArray, StoredTensor
 from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,
     cyclegan,
+    projected_gan,
     r3gan,
     studiogan,
     stylegan2_ada,
     stylegan3,
 )
 from largegan.interop.peers import Found, PeerNet, build
-from largegan.interop.stored import StoredArray, StoredTensor
 from largegan.interop.torch_files import read_file
 from largegan.ranges import plain
 from largegan.recipe import Recipe
@@ -66,6 +67,10 @@ IMPORTERS = (
     Importer(
         "R3GAN snapshots (.pkl)",
         lambda path, content, wishes: r3gan.read(path, content),
+    ),
+    Importer(
+        "Projected GAN snapshots (.pkl), their FastGAN generators",
+        lambda path, content, wishes: projected_gan.read(path, content),
     ),
     Importer(
         "BigGAN-PyTorch folders (G.pth, G_ema.pth, D.pth, optimizers)",

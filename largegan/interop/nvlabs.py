@@ -13,8 +13,8 @@ from typing import Any
 
 from largegan.augment import GROUPS
 from largegan.errors import DataError
+from largegan.files.unpickle import Record
 from largegan.interop.peers import State, attributes, module_state
-from largegan.interop.unpickle import Record
 
 NETS = {"G": "G", "D": "D", "G_ema": "G_ema.net"}  # the pickle's keys -> our modules
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from largegan import recipes
 from largegan.errors import ConfigError, DataError
-from largegan.interop.stored import StoredArray, StoredTensor
-from largegan.interop.unpickle import Record
+from largegan.files.stored import StoredArray, StoredTensor
+from largegan.files.unpickle import Record
 from largegan.recipe import DataSpec, Recipe
 
 State = dict[str, StoredTensor]  # the peer's names

@@ -9,8 +9,8 @@ import tarfile
 from typing import Any, BinaryIO
 
 from largegan.errors import DataError
-from largegan.interop.stored import DTYPES, Storage, StoredTensor
-from largegan.interop.unpickle import Name, Unpickler
+from largegan.files.stored import DTYPES, Storage, StoredTensor
+from largegan.files.unpickle import Name, Unpickler
 
 PARTS = ("storages", "tensors", "pickle")
 MOST_MEMBERS = 16

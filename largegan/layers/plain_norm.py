@@ -25,7 +25,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if backend.usable(x):
             return instance_norm_act(x, act="linear", eps=self.eps)
-        if x.device.type != "cpu" or not is_channels_last(x):
+        if x.device.type != "cpu" or not is_channels_last(x) or backend.plain():
             return F.group_norm(x, self.num_features, eps=self.eps)
         images = [
             F.batch_norm(image, None, None, training=True, eps=self.eps) for image in x.split(1)

@@ -8,6 +8,7 @@ The vectors are functions of the weights and of how often they were refined, nev
 all ranks hold the same ones.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,7 @@ class _SpectralNorm(nn.Module):
     u: Tensor  # [values, rows]
     v: Tensor  # [values, columns]
     sigma: Tensor  # [values], as the last training forward found them
+    applied = False  # see `normalized_once`
 
     def _add_vectors(self, spectral: Spectral) -> None:
         self.spectral = spectral
@@ -103,6 +105,8 @@ class _SpectralNorm(nn.Module):
 
     def normalized_weight(self) -> Tensor:
         """`weight / sigma`, differentiable through sigma; iterates first when training."""
+        if self.applied:
+            return self.weight
         # Sixteen bits are too few for a singular value: this part ignores autocast.
         with torch.autocast(self.weight.device.type, enabled=False):
             matrix = self._matrix(self.weight)
@@ -117,6 +121,20 @@ class _SpectralNorm(nn.Module):
         self.sigma[0].copy_(first)
         for i in range(1, self.spectral.values):
             self.sigma[i].copy_(torch.dot(u[i], matrix @ v[i]))
+
+
+@torch.no_grad()
+def normalized_once(net: nn.Module) -> nn.Module:
+    """A copy of a network in evaluation mode whose weights are the normalized ones already.
+
+    It computes the same, and nothing but that: for exporters.
+    """
+    net = copy.deepcopy(net)
+    for module in net.modules():
+        if isinstance(module, _SpectralNorm):
+            module.weight.copy_(module.normalized_weight())
+            module.applied = True
+    return net
 
 
 def iterate(matrix: Tensor, u: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from largegan.errors import ConfigError
 if TYPE_CHECKING:
     from largegan.metrics.side import Settings, Side
 
+PREFIX = "score/"  # of scores in metrics.jsonl
 Better = Literal["lower", "higher"]
 # What a row may ask of both sides, besides their mean and covariance.
 Need = Literal["features", "labels", "images"]

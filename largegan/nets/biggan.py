@@ -16,6 +16,7 @@ from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated, class_table
+from largegan.layers.dropout import Drops
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 from largegan.nets import resnet_sn
@@ -27,7 +28,7 @@ G_WIDTHS = resnet_sn.G_WIDTHS | {64: (16, 16, 8, 4, 2)}
 D_WIDTHS = resnet_sn.D_WIDTHS | {16: (4, 4, 4), 32: (4, 4, 4, 4)}
 
 
-class Generator(nn.Module):
+class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
     Args:
@@ -129,7 +130,7 @@ class Generator(nn.Module):
         first, conditions = self._conditions(z, embedded)
         x = self.project(first).unflatten(1, (self.first, 4, 4))
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
-            x = block(x, *condition)  # [N, C', 2H, 2W]
+            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W]
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         return self.to_rgb(activated(self.norm, x, activation=self.activation)).tanh()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from largegan.layers.attention import attention_after
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
+from largegan.layers.dropout import Drops
 from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.projection import ProjectionHead
@@ -82,7 +83,7 @@ class UpBlock(nn.Module):
         return up_conv(self.shortcut, x, fold=self.fold) if self.up else self.shortcut(x)
 
 
-class Generator(nn.Module):
+class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
     `depth` blocks a stage: the last one changes the width and doubles the size. With
@@ -171,7 +172,7 @@ class Generator(nn.Module):
         conditions = (condition,) if self.conditional else ()
         x = self.project(z).unflatten(1, (self.first, 4, 4))
         for i, block in enumerate(self.blocks):
-            x = block(x, *conditions)  # [N, C', H', W']
+            x = self.drop(block(x, *conditions))  # [N, C', H', W']
             stage, place = divmod(i, self.depth)
             if place == self.depth - 1 and str(stage) in self.attention:
                 x = self.attention[str(stage)](x)
@@ -234,7 +235,7 @@ class DownBlock(nn.Module):
         return conv_down(self.shortcut, x, fold=self.fold or self.first)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
     A 3 x 3 stem, then `depth` blocks a stage: the first one changes the width and halves the size.
@@ -286,7 +287,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
-            x = block(x)  # [N, C', H', W']
+            x = self.drop(block(x))  # [N, C', H', W']
             stage, place = divmod(i, self.depth)
             if place == self.depth - 1 and str(stage) in self.attention:
                 x = self.attention[str(stage)](x)

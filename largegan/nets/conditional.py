@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.layers.dropout import Drops
 from largegan.nets import dcgan
 
 
@@ -21,7 +22,7 @@ class Maxout(nn.Module):
         return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)
 
 
-class MLPGenerator(nn.Module):
+class MLPGenerator(Drops):
     """`[N, z_dim]` and labels `[N]` -> images `[N, C, H, W]` in [-1, 1]; `shape` is (C, H, W).
 
     z and class each have a layer of their own before they meet: 200, 1000 and 1200 units in the
@@ -38,11 +39,11 @@ class MLPGenerator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         one_hot = F.one_hot(labels, self.num_classes).to(z.dtype)
-        h = torch.cat([self.from_z(z), self.from_class(one_hot)], 1).relu()
-        return self.out(self.joint(h).relu()).tanh().unflatten(1, self.shape)
+        h = self.drop(torch.cat([self.from_z(z), self.from_class(one_hot)], 1).relu())
+        return self.out(self.drop(self.joint(h).relu())).tanh().unflatten(1, self.shape)
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(Drops):
     """Images `[N, C, H, W]` and labels `[N]` -> logits `[N]`; maxout as in the paper.
 
     240 units of 5 pieces for the image, 50 of 5 for the class, 240 of 4 for both; here multiples
@@ -60,8 +61,8 @@ class MLPDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         one_hot = F.one_hot(labels, self.num_classes).to(x.dtype)
-        h = torch.cat([self.from_image(x.flatten(1)), self.from_class(one_hot)], 1)
-        return self.score(self.joint(h)).squeeze(1)
+        h = self.drop(torch.cat([self.from_image(x.flatten(1)), self.from_class(one_hot)], 1))
+        return self.score(self.drop(self.joint(h))).squeeze(1)
 
 
 class ConvGenerator(nn.Module):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
+from largegan.layers.dropout import Drops
 
 Norm = Literal["batch", "none"]
 
@@ -34,7 +35,7 @@ def init_weights(net: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-class Generator(nn.Module):
+class Generator(Drops):
     """`[N, z_dim]` -> images in [-1, 1]; figure 1 is `Generator(64, channels=128, z_dim=100)`.
 
     `channels` is the width before the last layer; it doubles towards the 4 x 4 start, so that 64
@@ -65,13 +66,13 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.project(z[:, :, None, None])  # [N, C, 4, 4]
-        x = F.relu(self.project_norm(x))
+        x = self.drop(F.relu(self.project_norm(x)))
         for up, norm in zip(self.ups, self.norms, strict=True):
-            x = F.relu(norm(up(x)))  # [N, C/2, 2H, 2W]
+            x = self.drop(F.relu(norm(up(x))))  # [N, C/2, 2H, 2W]
         return self.to_rgb(x).tanh()
 
 
-class Discriminator(nn.Module):
+class Discriminator(Drops):
     """Images `[N, C, R, R]` -> logits `[N]`: the generator's mirror, with leaky ReLU 0.2.
 
     No batch norm on the input layer and none on the output.
@@ -97,7 +98,7 @@ class Discriminator(nn.Module):
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.from_rgb(x), 0.2)  # [N, C, R/2, R/2]
+        x = self.drop(F.leaky_relu(self.from_rgb(x), 0.2))  # [N, C, R/2, R/2]
         for down, norm in zip(self.downs, self.norms, strict=True):
-            x = F.leaky_relu(norm(down(x)), 0.2)  # [N, 2C, H/2, W/2]
+            x = self.drop(F.leaky_relu(norm(down(x)), 0.2))  # [N, 2C, H/2, W/2]
         return self.score(x).flatten()  # [N]

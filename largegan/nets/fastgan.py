@@ -63,7 +63,7 @@ class Noise(nn.Module):
     def forward(self, x: Tensor, fresh: bool) -> Tensor:
         noise = self.fixed.to(x.dtype)
         if fresh:
-            noise = torch.randn(len(x), 1, *x.shape[2:], dtype=x.dtype, device=x.device)
+            noise = torch.randn(x.shape[0], 1, *x.shape[2:], dtype=x.dtype, device=x.device)
         return x + self.weight * noise
 
 

@@ -59,16 +59,21 @@ class Mapping(nn.Module):
         self.w_avg = RunningClassMeans(max(num_classes, 1), width, beta=W_AVG_BETA)
 
     def forward(
-        self, z: Tensor, labels: Tensor | None, *, track: bool = False, truncation: float = 1.0
+        self,
+        z: Tensor,
+        labels: Tensor | None,
+        *,
+        track: bool = False,
+        truncation: float | Tensor = 1.0,
     ) -> Tensor:
         with exact(z):
             parts = [] if self.embed is None else [rms_norm(self.embed(labels), 1e-8)]
             w = self.layers(torch.cat([*parts, rms_norm(z, 1e-8)], dim=1))
-        classes = torch.zeros(len(z), dtype=torch.long, device=z.device)
+        classes = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)
         classes = classes if self.embed is None else labels
         if track:
             self.w_avg.add(w, classes)
-        if truncation == 1:
+        if not isinstance(truncation, Tensor) and truncation == 1:
             return w
         return torch.lerp(self.w_avg.mean[classes].to(w.dtype), w, truncation)
 
@@ -159,7 +164,7 @@ class Generator(nn.Module):
 
     def draw(self, w: Tensor) -> Tensor:
         """w `[N, width]` -> `[LEVELS, N, image_channels, H, W]`."""
-        x = self.places.expand(len(w), -1, -1)
+        x = self.places.expand(w.shape[0], -1, -1)
         every, image, levels = len(self.blocks) // LEVELS, 0, []
         for number, block in enumerate(self.blocks, 1):
             x = block(x, w, self.rotary)
@@ -253,7 +258,7 @@ class Discriminator(nn.Module):
     def encode(self, levels: Tensor) -> Tensor:
         """`[N, 1 + T, width]`: the class token and the patches after all blocks."""
         x = self.tokens(levels)
-        x = torch.cat([self.cls_token.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.cls_token.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         for block in self.blocks:
             x = block(x, self.rotary)
         return x

@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from largegan.layers.dropout import Drops
 
-class MLP(nn.Sequential):
+
+class MLP(Drops, nn.Sequential):
     """`layers` hidden layers of `width` with leaky ReLU 0.2: `[N, inputs]` -> `[N, outputs]`."""
 
     def __init__(self, inputs: int, outputs: int, *, width: int = 64, layers: int = 2):
@@ -12,6 +14,13 @@ class MLP(nn.Sequential):
             stack += [nn.Linear(inputs, width), nn.LeakyReLU(0.2)]
             inputs = width
         super().__init__(*stack, nn.Linear(inputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                x = self.drop(x)
+        return x
 
 
 class ImageGenerator(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
 from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
+from largegan.layers.dropout import Drops
 from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
@@ -117,7 +118,7 @@ class UpBlock(nn.Module):
         return h + up_conv(self.shortcut, x, fold=self.fold)
 
 
-class Generator(nn.Module):
+class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
     Classes act through conditional batch norm; the last norm is never conditional. With
@@ -169,7 +170,7 @@ class Generator(nn.Module):
         condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
         x = self.project(z).unflatten(1, (self.start, 4, 4))
         for i, block in enumerate(self.blocks):
-            x = block(x, *condition)  # [N, C', 2H, 2W]
+            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W]
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         return self.to_rgb(self.activation(self.norm(x))).tanh()
@@ -247,7 +248,7 @@ class DownBlock(nn.Module):
         return F.avg_pool2d(h, 2) if self.down else h
 
 
-class Discriminator(nn.Module):
+class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
     `norm`: "spectral" normalises every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
@@ -304,7 +305,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         for i, block in enumerate(self.blocks):
-            x = block(x)  # [N, C', H/2, W/2]
+            x = self.drop(block(x))  # [N, C', H/2, W/2]
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         x = self.activation(x)

@@ -92,7 +92,7 @@ class Mapping(nn.Module):
         z: Tensor | None,
         c: Tensor | None = None,
         *,
-        truncation: float = 1.0,
+        truncation: float | Tensor = 1.0,
         cutoff: int | None = None,
         track: bool = True,
     ) -> Tensor:
@@ -112,9 +112,10 @@ class Mapping(nn.Module):
         if self.training and track:
             self.w_avg.add(w.detach())
         ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)  # [N, num_ws, w_dim]
-        return ws if truncation == 1 else self.truncate(ws, truncation, cutoff)
+        untouched = not isinstance(truncation, Tensor) and truncation == 1
+        return ws if untouched else self.truncate(ws, truncation, cutoff)
 
-    def truncate(self, ws: Tensor, truncation: float, cutoff: int | None = None) -> Tensor:
+    def truncate(self, ws: Tensor, truncation: float | Tensor, cutoff: int | None = None) -> Tensor:
         """The first `cutoff` of `ws` `[N, num_ws, w_dim]` moved towards the mean w."""
         near = torch.lerp(self.w_avg.mean, ws[:, :cutoff], truncation)
         return near if cutoff is None else torch.cat([near, ws[:, cutoff:]], 1)
@@ -173,7 +174,7 @@ class StyledConv(nn.Module):
     def noise_map(self, x: Tensor, mode: NoiseMode) -> Tensor:
         """`[N, 1, H, W]` or `[H, W]`."""
         fresh = mode == "random"
-        return torch.randn(len(x), 1, *self.size, device=x.device) if fresh else self.noise
+        return torch.randn(x.shape[0], 1, *self.size, device=x.device) if fresh else self.noise
 
 
 class ToImage(nn.Module):
@@ -297,7 +298,7 @@ class Synthesis(nn.Module):
 
     def forward(self, ws: Tensor, *, noise: NoiseMode = "random") -> Tensor:
         const = self.blocks[0].const
-        x = const.to(compute_dtype(ws)).expand(len(ws), -1, -1, -1)  # [N, C, 4, 4]
+        x = const.to(compute_dtype(ws)).expand(ws.shape[0], -1, -1, -1)  # [N, C, 4, 4]
         image, used = None, 0
         with exact(ws):
             for block in self.blocks:

@@ -19,11 +19,12 @@ from largegan.losses import minimax_d
 from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, init_weights
 from largegan.ranges import Beta, Fraction, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class ALIOptions(NoiseToImageOptions):
+class ALIOptions(NoiseToImageOptions, LearningRates):
     """Options of `ali`."""
 
     z_dim: Width = 64
@@ -56,9 +57,10 @@ class ALI(NoiseToImage):
             init_weights(net)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.E_ema = Ema(self.E, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, 0.5, options.beta2)),
-            "G": Player([self.G, self.E], adam(options.lr, 0.5, options.beta2)),
+            "D": Player([self.D], adam(d_lr, 0.5, options.beta2)),
+            "G": Player([self.G, self.E], adam(g_lr, 0.5, options.beta2)),
         }
         self.phases = [
             Phase("D", self.discriminator),
@@ -77,6 +79,7 @@ class ALI(NoiseToImage):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         with frozen_statistics(self.G), frozen_statistics(self.E):
             on_data, on_made = self.logits(batch["image"])
+        self.scored(on_data, on_made)
         return {"adv": minimax_d(on_data, on_made)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:

@@ -21,11 +21,12 @@ from largegan.losses import minimax_d
 from largegan.nets.bigan import BiGANGenerator, Trunk
 from largegan.ranges import LearningRate, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiGANOptions(NoiseToImageOptions):
+class BiGANOptions(NoiseToImageOptions, LearningRates):
     """Options of `bigan`."""
 
     z_dim: Width = 50
@@ -58,11 +59,11 @@ class BiGAN(NoiseToImage):
         self.D = Trunk(shape, 1, z_dim=options.z_dim, **layers)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.E_ema = Ema(self.E, halflife_nimg=options.ema_halflife_nimg)
-        decay = {"weight_decay": options.weight_decay}
-        make_optimizer = partial(optim.Adam, lr=options.lr, betas=(0.5, 0.999), **decay)
+        learner = partial(optim.Adam, betas=(0.5, 0.999), weight_decay=options.weight_decay)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], make_optimizer),
-            "G": Player([self.G, self.E], make_optimizer),
+            "D": Player([self.D], partial(learner, lr=d_lr)),
+            "G": Player([self.G, self.E], partial(learner, lr=g_lr)),
         }
         self.phases = [
             Phase("D", self.discriminator),
@@ -79,6 +80,7 @@ class BiGAN(NoiseToImage):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         with frozen_statistics(self.G), frozen_statistics(self.E):
             on_data, on_made = self.logits(batch["image"])
+        self.scored(on_data, on_made)
         return {"adv": minimax_d(on_data, on_made) / 2}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:

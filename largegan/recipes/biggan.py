@@ -40,11 +40,12 @@ from largegan.ranges import (
     Width,
 )
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.handicaps import HandicapOptions, Handicapped
+from largegan.recipes.noise_to_image import square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class LargeScaleOptions(NoiseToImageOptions):
+class LargeScaleOptions(HandicapOptions):
     """Options of `biggan` and of `biggan_deep`."""
 
     z_dim: Width = 120
@@ -115,8 +116,10 @@ class BigGANOptions(LargeScaleOptions):
     """The hidden width of the discriminator's blocks is their output's; else their input's."""
 
 
-class LargeScaleGAN(NoiseToImage):
+class LargeScaleGAN(Handicapped):
     """How BigGAN and BigGAN-deep learn and sample, whatever `G` and `D` are made of."""
+
+    reading = "sign"
 
     def build_networks(
         self, data: DataSpec, options: LargeScaleOptions, generator: partial, discriminator: partial
@@ -159,6 +162,7 @@ class LargeScaleGAN(NoiseToImage):
             **common,
         )
         self.z_dim = self.G.z_dim
+        self.handicap(options)
 
     def build_players(self, options: LargeScaleOptions) -> None:
         """Sets the average, the players and the phases of `G` and `D`."""
@@ -181,12 +185,14 @@ class LargeScaleGAN(NoiseToImage):
             fake = self.fake(batch)
         # One forward: nothing in D mixes images, and singular vectors are refined once.
         both = None if labels is None else torch.cat([labels, labels])
-        on_real, on_fake = self.D(torch.cat([real, fake]), both).chunk(2)
+        on_real, on_fake = self.D(self.seen(torch.cat([real, fake]), at), both).chunk(2)
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
+        on_real, on_fake = self.told(on_real, on_fake)
         return {"adv": hinge_d(on_real, on_fake)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        terms = {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
+        fake = self.seen(self.fake(batch), at)
+        terms = {"adv": hinge_g(self.D(fake, self.labels(batch)))}
         if self.ortho:
             # Not the class embedding: its rows are classes, and may be alike.
             named = self.G.named_parameters()

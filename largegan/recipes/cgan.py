@@ -10,19 +10,26 @@ Adam, because this trains; `net = "conv"` puts the class beside z and beside the
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import nn
+
 from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
-from largegan.losses import minimax_d, non_saturating_g
+from largegan.losses import non_saturating_g
 from largegan.nets import conditional
 from largegan.ranges import Beta, Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
+from largegan.recipes.handicaps import (
+    Handicapped,
+    LogisticHandicapOptions,
+    smoothed_minimax_d,
+)
+from largegan.recipes.learning_rates import LearningRates
 
 
 @dataclass(frozen=True, kw_only=True)
-class CGANOptions(NoiseToImageOptions):
+class CGANOptions(LogisticHandicapOptions, LearningRates):
     """Options of `cgan`."""
 
     net: Literal["mlp", "conv"] = "conv"
@@ -31,8 +38,16 @@ class CGANOptions(NoiseToImageOptions):
     """Numbers in a latent vector, uniform in [-1, 1]."""
     channels: Width = 128
     """Conv: width next to the image; it doubles at every halving of the size."""
+    g_channels: Width | None = None
+    """Conv: that of the generator; null: channels."""
+    d_channels: Width | None = None
+    """Conv: that of the discriminator; null: channels."""
     width: Width = 200
     """Mlp: unit of the layers' widths."""
+    g_width: Width | None = None
+    """Mlp: that of the generator; null: width."""
+    d_width: Width | None = None
+    """Mlp: that of the discriminator; null: width."""
     norm: Literal["batch", "none"] = "batch"
     """Conv: batch norm, or none, in both networks."""
     d_steps: Depth = 1
@@ -43,7 +58,7 @@ class CGANOptions(NoiseToImageOptions):
     """Adam's momentum, both players."""
 
 
-class CGAN(NoiseToImage):
+class CGAN(Handicapped):
     """Conditional GAN (Mirza & Osindero, 2014), with MLPs or as a DCGAN."""
 
     reads = ("image", "label")
@@ -60,27 +75,15 @@ class CGAN(NoiseToImage):
         if not data.num_classes:
             raise ConfigError("recipe cgan needs classes; choose data with labels, or recipe dcgan")
         self.z_dim, self.num_classes = options.z_dim, data.num_classes
-        shape = (data.channels, data.height, data.width)
-        classes = {"num_classes": data.num_classes}
-        if options.net == "mlp":
-            self.G = conditional.MLPGenerator(options.z_dim, shape, width=options.width, **classes)
-            self.D = conditional.MLPDiscriminator(shape, width=options.width * 6 // 5, **classes)
-        else:
-            if data.height != data.width:
-                raise ConfigError(
-                    f"recipe cgan needs square images, not {data.height}x{data.width}; or net: mlp"
-                )
-            conv = classes | {
-                "channels": options.channels,
-                "image_channels": data.channels,
-                "norm": options.norm,
-            }
-            self.G = conditional.ConvGenerator(data.height, z_dim=options.z_dim, **conv)
-            self.D = conditional.ConvDiscriminator(data.height, **conv)
+        self.smoothing = options.label_smoothing
+        build = perceptrons if options.net == "mlp" else convolutions
+        self.G, self.D = build(data, options)
+        self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, options.beta1, 0.999)),
-            "G": Player([self.G], adam(options.lr, options.beta1, 0.999)),
+            "D": Player([self.D], adam(d_lr, options.beta1, 0.999)),
+            "G": Player([self.G], adam(g_lr, options.beta1, 0.999)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
@@ -91,8 +94,34 @@ class CGAN(NoiseToImage):
         with frozen_statistics(self.G):
             fake = self.fake(batch)
         # Two forwards: batch norm must not mix real and fake images.
-        on_real, on_fake = self.D(batch["image"], batch["label"]), self.D(fake, batch["label"])
-        return {"adv": minimax_d(on_real, on_fake)}
+        on_real = self.D(self.seen(batch["image"], at), batch["label"])
+        on_real, on_fake = self.told(on_real, self.D(self.seen(fake, at), batch["label"]))
+        return {"adv": smoothed_minimax_d(on_real, on_fake, self.smoothing)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        return {"adv": non_saturating_g(self.D(self.fake(batch), batch["label"]))}
+        fake = self.seen(self.fake(batch), at)
+        return {"adv": non_saturating_g(self.D(fake, batch["label"]))}
+
+
+def perceptrons(data: DataSpec, o: CGANOptions) -> tuple[nn.Module, nn.Module]:
+    """The paper's generator and discriminator."""
+    shape, classes = (data.channels, data.height, data.width), {"num_classes": data.num_classes}
+    g_width, d_width = o.g_width or o.width, o.d_width or o.width
+    return (
+        conditional.MLPGenerator(o.z_dim, shape, width=g_width, **classes),
+        conditional.MLPDiscriminator(shape, width=d_width * 6 // 5, **classes),
+    )
+
+
+def convolutions(data: DataSpec, o: CGANOptions) -> tuple[nn.Module, nn.Module]:
+    """DCGAN's, with the class beside. Raises `ConfigError` for images that are not square."""
+    if data.height != data.width:
+        raise ConfigError(
+            f"recipe cgan needs square images, not {data.height}x{data.width}; or net: mlp"
+        )
+    shape = {"num_classes": data.num_classes, "image_channels": data.channels, "norm": o.norm}
+    g_channels, d_channels = o.g_channels or o.channels, o.d_channels or o.channels
+    return (
+        conditional.ConvGenerator(data.height, z_dim=o.z_dim, channels=g_channels, **shape),
+        conditional.ConvDiscriminator(data.height, channels=d_channels, **shape),
+    )

@@ -110,7 +110,10 @@ class CUT(Translation):
         for net in (self.G, self.F, self.D):
             init_weights(net, xavier=True)
         self.G_ema = self.averaged(self.G, options)
-        self.players = {"D": self.player(self.D), "G": self.player(self.G, self.F)}
+        self.players = {
+            "D": self.player(self.d_lr, self.D),
+            "G": self.player(self.g_lr, self.G, self.F),
+        }
         self.phases = [
             Phase("D", self.discriminator),
             Phase("G", self.generator, fresh=False),
@@ -136,7 +139,9 @@ class CUT(Translation):
         inputs = inputs if self.norm == "batch" else inputs[: len(source)]
         with frozen_statistics(self.G):
             fake = self.G(inputs)[: len(source)]
-        return {"gan": self.adversarial.discriminator(self.D(target), self.D(fake))}
+        on_real, on_fake = self.D(target), self.D(fake)
+        self.scored(on_real, on_fake, self.adversarial.reading)
+        return {"gan": self.adversarial.discriminator(on_real, on_fake)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         source, target = self.domains(batch)

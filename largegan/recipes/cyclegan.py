@@ -72,8 +72,8 @@ class CycleGAN(Translation):
         self.G_ab_ema = self.averaged(self.G_ab, options)
         self.G_ba_ema = self.averaged(self.G_ba, options)
         self.players = {
-            "G": self.player(self.G_ab, self.G_ba),
-            "D": self.player(self.D_a, self.D_b),
+            "G": self.player(self.g_lr, self.G_ab, self.G_ba),
+            "D": self.player(self.d_lr, self.D_a, self.D_b),
         }
         self.phases = [
             Phase("G", self.generators),
@@ -104,10 +104,13 @@ class CycleGAN(Translation):
         first = self.micro_batch * len(batch["image_a"])
         fake_a = self.pool_a.exchange(batch["fake_a"], first=first)
         fake_b = self.pool_b.exchange(batch["fake_b"], first=first)
-        return {
-            "gan_a": self.gan.discriminator(self.D_a(batch["image_a"]), self.D_a(fake_a)),
-            "gan_b": self.gan.discriminator(self.D_b(batch["image_b"]), self.D_b(fake_b)),
+        judged = {
+            "a": (self.D_a(batch["image_a"]), self.D_a(fake_a)),
+            "b": (self.D_b(batch["image_b"]), self.D_b(fake_b)),
         }
+        for domain, (on_real, on_fake) in judged.items():
+            self.scored(on_real, on_fake, self.gan.reading, by=domain)
+        return {f"gan_{domain}": self.gan.discriminator(*both) for domain, both in judged.items()}
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ab_ema.update(self.G_ab, at, batch_size)

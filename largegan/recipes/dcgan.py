@@ -11,21 +11,31 @@ from typing import Literal
 from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
-from largegan.losses import minimax_d, non_saturating_g
+from largegan.losses import non_saturating_g
 from largegan.nets.dcgan import Discriminator, Generator
 from largegan.ranges import Beta, Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.handicaps import (
+    Handicapped,
+    LogisticHandicapOptions,
+    smoothed_minimax_d,
+)
+from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.noise_to_image import square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANOptions(NoiseToImageOptions):
+class DCGANOptions(LogisticHandicapOptions, LearningRates):
     """Options of `dcgan`."""
 
     z_dim: Width = 100
     """Numbers in a latent vector, uniform in [-1, 1]."""
     channels: Width = 128
     """Width next to the image; it doubles at every halving of the size."""
+    g_channels: Width | None = None
+    """That of the generator; null: channels."""
+    d_channels: Width | None = None
+    """That of the discriminator; null: channels."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in both networks."""
     d_steps: Depth = 1
@@ -36,7 +46,7 @@ class DCGANOptions(NoiseToImageOptions):
     """Adam's momentum, both players."""
 
 
-class DCGAN(NoiseToImage):
+class DCGAN(Handicapped):
     """Deep convolutional GAN (Radford et al., 2016)."""
 
     noise = staticmethod(uniform)
@@ -48,15 +58,19 @@ class DCGAN(NoiseToImage):
             options: see `DCGANOptions`.
         """
         super().__init__()
-        self.z_dim = options.z_dim
+        self.z_dim, self.smoothing = options.z_dim, options.label_smoothing
         size = square_side(data, "dcgan")
-        shape = {"channels": options.channels, "image_channels": data.channels}
-        self.G = Generator(size, z_dim=options.z_dim, norm=options.norm, **shape)
-        self.D = Discriminator(size, norm=options.norm, **shape)
+        g_channels = options.g_channels or options.channels
+        d_channels = options.d_channels or options.channels
+        shape = {"image_channels": data.channels, "norm": options.norm}
+        self.G = Generator(size, z_dim=options.z_dim, channels=g_channels, **shape)
+        self.D = Discriminator(size, channels=d_channels, **shape)
+        self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, options.beta1, 0.999)),
-            "G": Player([self.G], adam(options.lr, options.beta1, 0.999)),
+            "D": Player([self.D], adam(d_lr, options.beta1, 0.999)),
+            "G": Player([self.G], adam(g_lr, options.beta1, 0.999)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
@@ -68,7 +82,8 @@ class DCGAN(NoiseToImage):
         with frozen_statistics(self.G):
             fake = self.fake(batch)
         # Two forwards: batch norm must not mix real and fake images.
-        return {"adv": minimax_d(self.D(real), self.D(fake))}
+        on_real, on_fake = self.told(self.D(self.seen(real, at)), self.D(self.seen(fake, at)))
+        return {"adv": smoothed_minimax_d(on_real, on_fake, self.smoothing)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        return {"adv": non_saturating_g(self.D(self.fake(batch)))}
+        return {"adv": non_saturating_g(self.D(self.seen(self.fake(batch), at)))}

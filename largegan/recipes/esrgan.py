@@ -48,6 +48,7 @@ class ESRGAN(SRGAN):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         on_fake = self.D(batch["fake"])
         on_real = self.D(unit(batch["image"]))
+        self.scored(on_real, on_fake, "relative")
         # As published, what a logit is compared with is not learned from.
         real, _ = self.judged(on_real, on_fake.detach())
         _, fake = self.judged(on_real.detach(), on_fake)

@@ -10,21 +10,30 @@ from typing import Literal
 
 from largegan.ema import Ema
 from largegan.layers.latents import uniform
-from largegan.losses import minimax_d, non_saturating_g, saturating_g
+from largegan.losses import non_saturating_g, saturating_g
 from largegan.nets.mlp import ImageDiscriminator, ImageGenerator
 from largegan.ranges import Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
+from largegan.recipes.handicaps import (
+    Handicapped,
+    LogisticHandicapOptions,
+    smoothed_minimax_d,
+)
+from largegan.recipes.learning_rates import LearningRates
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANOptions(NoiseToImageOptions):
+class GANOptions(LogisticHandicapOptions, LearningRates):
     """Options of `gan`."""
 
     z_dim: Width = 64
     """Numbers in a latent vector, uniform in [-1, 1]."""
     width: Width = 256
     """Units of a hidden layer."""
+    g_width: Width | None = None
+    """Those of the generator; null: width."""
+    d_width: Width | None = None
+    """Those of the discriminator; null: width."""
     layers: Depth = 2
     """Hidden layers of each network."""
     d_steps: Depth = 1
@@ -35,7 +44,7 @@ class GANOptions(NoiseToImageOptions):
     """Adam's learning rate, both players."""
 
 
-class GAN(NoiseToImage):
+class GAN(Handicapped):
     """Goodfellow et al., 2014, Algorithm 1, with multi-layer perceptrons."""
 
     noise = staticmethod(uniform)
@@ -48,13 +57,17 @@ class GAN(NoiseToImage):
         """
         super().__init__()
         self.z_dim, self.g_loss = options.z_dim, options.g_loss
+        self.smoothing = options.label_smoothing
         shape = (data.channels, data.height, data.width)
-        self.G = ImageGenerator(options.z_dim, shape, width=options.width, layers=options.layers)
-        self.D = ImageDiscriminator(shape, width=options.width, layers=options.layers)
+        g_width, d_width = options.g_width or options.width, options.d_width or options.width
+        self.G = ImageGenerator(options.z_dim, shape, width=g_width, layers=options.layers)
+        self.D = ImageDiscriminator(shape, width=d_width, layers=options.layers)
+        self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, 0.5, 0.999)),
-            "G": Player([self.G], adam(options.lr, 0.5, 0.999)),
+            "D": Player([self.D], adam(d_lr, 0.5, 0.999)),
+            "G": Player([self.G], adam(g_lr, 0.5, 0.999)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
@@ -62,9 +75,10 @@ class GAN(NoiseToImage):
         ]
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        real = batch["image"]
-        return {"adv": minimax_d(self.D(real), self.D(self.fake(batch)))}
+        on_real = self.D(self.seen(batch["image"], at))
+        on_real, on_fake = self.told(on_real, self.D(self.seen(self.fake(batch), at)))
+        return {"adv": smoothed_minimax_d(on_real, on_fake, self.smoothing)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         loss = saturating_g if self.g_loss == "minimax" else non_saturating_g
-        return {"adv": loss(self.D(self.fake(batch)))}
+        return {"adv": loss(self.D(self.seen(self.fake(batch), at)))}

@@ -41,11 +41,12 @@ from largegan.ranges import (
     Width,
 )
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class GATOptions(NoiseToImageOptions):
+class GATOptions(NoiseToImageOptions, LearningRates):
     """Options of `gat`."""
 
     z_dim: Width = 64
@@ -127,9 +128,11 @@ class GAT(NoiseToImage):
         self.decoder = None
         if data.latent_scale:
             self.decoder = LatentDecoder(o.decoder, scale=data.latent_scale)
+        g_lr = o.g_lr or o.lr or 2e-4 * 768 / o.g_width
+        d_lr = o.d_lr or o.lr or 2e-4 * 768 / o.d_width
         self.players = {
-            "D": Player([self.D], adam(o.lr or 2e-4 * 768 / o.d_width, 0.0, o.beta2)),
-            "G": Player([self.G], adam(o.lr or 2e-4 * 768 / o.g_width, 0.0, o.beta2)),
+            "D": Player([self.D], adam(d_lr, 0.0, o.beta2)),
+            "G": Player([self.G], adam(g_lr, 0.0, o.beta2)),
         }
         self.phases = [Phase("D", self.discriminator), Phase("G", self.generator, fresh=False)]
 
@@ -157,6 +160,7 @@ class GAT(NoiseToImage):
             r1 = finite_difference_gp(critic_of(see_real), on_real, real, sigma=o.gp_sigma)
             r2 = finite_difference_gp(critic_of(see_fake), on_fake, fake, sigma=o.gp_sigma)
         self.watch(real_score=on_real.mean(), fake_score=on_fake.mean())
+        self.scored(on_real, on_fake, "relative")
         return {
             "adv": relativistic_d(on_real, on_fake),
             "r1": o.gamma * r1,

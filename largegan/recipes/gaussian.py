@@ -13,11 +13,12 @@ from largegan.nets.mlp import MLP
 from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.toy import Toy, ToyOptions, refuse_images
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianOptions(ToyOptions, GradientPenaltyOptions):
+class GaussianOptions(ToyOptions, GradientPenaltyOptions, LearningRates):
     """Options of `gaussian`."""
 
     r1: Weight = 0.02
@@ -38,9 +39,10 @@ class Gaussian(Toy):
         self.z_dim, self.weight, self.penalty = options.z_dim, options.r1, options.penalty
         self.G, self.D = MLP(options.z_dim, 1, width=options.width), MLP(1, 1, width=options.width)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, 0.5, 0.99)),
-            "G": Player([self.G], adam(options.lr, 0.5, 0.99)),
+            "D": Player([self.D], adam(d_lr, 0.5, 0.99)),
+            "G": Player([self.G], adam(g_lr, 0.5, 0.99)),
         }
         self.phases = [
             Phase("D", self.discriminator, second_order=options.second_order),
@@ -50,8 +52,10 @@ class Gaussian(Toy):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real = batch["x"]  # [N, 1]
         score, r1 = zero_centered(self.D, real, self.penalty)
+        on_fake = self.D(self.fake(batch))
+        self.scored(score, on_fake)
         return {
-            "adv": minimax_d(score, self.D(self.fake(batch))),
+            "adv": minimax_d(score, on_fake),
             "r1": self.weight * r1,
         }
 

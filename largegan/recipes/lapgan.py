@@ -9,6 +9,7 @@ standardised); Adam by default, SGD as published with `optimizer: sgd` (lr 0.02;
 both networks of a level see the same images; samples come from averaged weights.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -30,11 +31,12 @@ from largegan.nets.lapgan import (
 )
 from largegan.ranges import Fraction, Images, LearningRate, PositiveWeight, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class LAPGANOptions(NoiseToImageOptions):
+class LAPGANOptions(NoiseToImageOptions, LearningRates):
     """Options of `lapgan`."""
 
     base: Width = 8
@@ -92,6 +94,7 @@ class Level:
     ):
         self.G, self.D, self.noise_shape = G, D, noise_shape
         self.size, self.coarser = size, coarser
+        self.scored: Callable[..., None] = lambda real, fake: None  # the recipe's
 
     def split(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Of images of any size: their detail at this level, and the coarser image enlarged."""
@@ -110,8 +113,9 @@ class Level:
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         (detail, coarse), labels = self.split(batch["image"]), batch.get("label")
         fake = self.G(self.noise(detail), coarse, labels)
-        adv = minimax_d(self.D(detail, coarse, labels), self.D(fake, coarse, labels))
-        return {"adv": adv / 2}
+        on_real, on_fake = self.D(detail, coarse, labels), self.D(fake, coarse, labels)
+        self.scored(on_real, on_fake)
+        return {"adv": minimax_d(on_real, on_fake) / 2}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
         (detail, coarse), labels = self.split(batch["image"]), batch.get("label")
@@ -138,23 +142,26 @@ class LAPGAN(NoiseToImage):
         self.levels = [Level(*net, None if i == 0 else sides[i - 1]) for i, net in enumerate(nets)]
         self.players, self.phases = {}, []
         for i, level in enumerate(self.levels):
-            self.players[f"D{i}"] = Player([level.D], self.optimizer(), self.schedule)
-            self.players[f"G{i}"] = Player([level.G], self.optimizer(), self.schedule)
+            level.scored = self.scored
+            g_lr, d_lr = options.rates()
+            self.players[f"D{i}"] = self.player(level.D, d_lr)
+            self.players[f"G{i}"] = self.player(level.G, g_lr)
             self.phases.append(Phase(f"D{i}", level.discriminator, fresh=i == 0))
             self.phases.append(Phase(f"G{i}", level.generator, fresh=False))
 
-    def optimizer(self) -> partial:
-        o = self.options
-        return adam(o.lr, 0.5, 0.999) if o.optimizer == "adam" else partial(optim.SGD, lr=o.lr)
+    def player(self, net: nn.Module, lr: float) -> Player:
+        adapts = self.options.optimizer == "adam"
+        optimizer = adam(lr, 0.5, 0.999) if adapts else partial(optim.SGD, lr=lr)
+        return Player([net], optimizer, partial(self.schedule, lr=lr))
 
-    def schedule(self, at: Progress) -> dict[str, float]:
+    def schedule(self, at: Progress, lr: float | None = None) -> dict[str, float]:
         """Of SGD, in whole epochs. Torch 7 damps by the momentum: v = m v + (1 - m) gradient."""
         o = self.options
         if o.optimizer == "adam":
             return {}
         epoch = at.nimg // o.epoch_nimg
         momentum = min(o.momentum + o.momentum_growth * epoch, 0.7)
-        return {"lr": o.lr / o.lr_decay**epoch, "momentum": momentum, "dampening": momentum}
+        return {"lr": (lr or o.lr) / o.lr_decay**epoch, "momentum": momentum, "dampening": momentum}
 
     @torch.no_grad()
     def pyramid(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:

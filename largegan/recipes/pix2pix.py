@@ -61,7 +61,10 @@ class Pix2Pix(Translation):
         self.G = build_generator(data, source, target, options)
         self.D = build_discriminator(data, source + target, options)
         self.G_ema = self.averaged(self.G, options)
-        self.players = {"D": self.player(self.D), "G": self.player(self.G)}
+        self.players = {
+            "D": self.player(self.d_lr, self.D),
+            "G": self.player(self.g_lr, self.G),
+        }
         self.phases = [
             Phase("D", self.discriminator),
             Phase("G", self.generator, fresh=False),
@@ -73,6 +76,7 @@ class Pix2Pix(Translation):
             fake = self.G(source)
         on_fake = self.D(torch.cat([source, fake], 1))
         on_real = self.D(torch.cat([source, target], 1))
+        self.scored(on_real, on_fake, self.gan.reading)
         return {"gan": self.gan.discriminator(on_real, on_fake)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:

@@ -38,6 +38,7 @@ from largegan.nets.pretrained import Backbone
 from largegan.nets.projected import KERNEL, Discriminators, Projector
 from largegan.ranges import Depth, Halflife, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 EMA_ITERATIONS = 10_000 / 32  # half-life: batch / 32 * 10,000 images
@@ -45,7 +46,7 @@ CUTOUT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectedGANOptions(NoiseToImageOptions):
+class ProjectedGANOptions(NoiseToImageOptions, LearningRates):
     """Options of `projected_gan`."""
 
     z_dim: Width = 256
@@ -122,9 +123,10 @@ class ProjectedGAN(NoiseToImage):
             )
         self.augment = DiffAugment(cutout_ratio=CUTOUT) if o.augment else torch.nn.Identity()
         self.G_ema = Ema(self.G, halflife_nimg=o.ema_halflife_nimg or 0, average_buffers=False)
+        g_lr, d_lr = o.rates()
         self.players = {
-            "G": Player([self.G], adam(o.lr, 0.0, 0.99)),
-            "D": Player([self.D], adam(o.lr, 0.0, 0.99, lazy=16)),
+            "G": Player([self.G], adam(g_lr, 0.0, 0.99)),
+            "D": Player([self.D], adam(d_lr, 0.0, 0.99, lazy=16)),
         }
         self.phases = [
             Phase("G", self.generator),
@@ -146,6 +148,7 @@ class ProjectedGAN(NoiseToImage):
         on_fake = self.judge(fake, self.labels(batch))
         on_real = self.judge(batch["image"], self.labels(batch))
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
+        self.scored(on_real, on_fake, "sign")
         return {"adv": hinge_d(on_real, on_fake)}
 
     def judge(self, images: Tensor, labels: Tensor | None) -> Tensor:

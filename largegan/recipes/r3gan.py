@@ -11,14 +11,15 @@ channels.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.augment.pipeline import GROUPS, augment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import relativistic_d, relativistic_g
 from largegan.nets.r3gan import Discriminator, Generator
@@ -45,6 +46,7 @@ from largegan.recipe import (
     cosine_decay,
 )
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
 # Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
@@ -54,7 +56,7 @@ LARGEST_START = 16 * 16  # pixels of the first stage; more means a size that har
 
 
 @dataclass(frozen=True, kw_only=True)
-class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions):
+class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
     """Options of `r3gan`. What has a `_final` goes there along half a cosine."""
 
     z_dim: Width = 64
@@ -104,6 +106,9 @@ class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions):
 class R3GAN(NoiseToImage):
     """The modern baseline: relativistic loss, R1 and R2 (Huang et al., 2024)."""
 
+    vectors = True
+    run_state = ("conditions.table",)
+
     def __init__(self, data: DataSpec, options: R3GANOptions):
         """
         Args:
@@ -114,6 +119,7 @@ class R3GAN(NoiseToImage):
         o = self.options = options
         check(o)
         self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
+        self.conditions = Conditions(self.num_classes, data.condition_dim)
         sizes = stage_sizes(data.height, data.width)
         unit = o.group_width // min(o.expansion, o.group_width)
         widths = o.widths or [
@@ -125,7 +131,7 @@ class R3GAN(NoiseToImage):
             "blocks": [o.blocks] * len(widths),
             "expansion": o.expansion,
             "image_channels": data.channels,
-            "c_dim": self.num_classes,
+            "c_dim": self.conditions.width,
             "sixteen_bit": o.sixteen_bit_stages,
         }
         size = (data.height, data.width)
@@ -139,9 +145,18 @@ class R3GAN(NoiseToImage):
             "ema_halflife_nimg": (0.0, o.ema_halflife_nimg),
             "augment_p": (0.0, o.augment_p),
         }
+        g_lr, d_lr = o.rates()
         self.players = {
-            "D": Player([self.D], adam(o.lr, 0.0, o.beta2), self.schedule),
-            "G": Player([self.G], adam(o.lr, 0.0, o.beta2), self.schedule),
+            "D": Player(
+                [self.D],
+                adam(d_lr, 0.0, o.beta2),
+                partial(self.schedule, share=d_lr / o.lr),
+            ),
+            "G": Player(
+                [self.G],
+                adam(g_lr, 0.0, o.beta2),
+                partial(self.schedule, share=g_lr / o.lr),
+            ),
         }
         self.phases = [
             Phase("D", self.discriminator, second_order=o.second_order),
@@ -152,8 +167,12 @@ class R3GAN(NoiseToImage):
         """A scheduled number after `nimg` images, the five of `curves`."""
         return cosine_decay(*self.curves[name], nimg, total_nimg=self.options.schedule_nimg)
 
-    def schedule(self, at: Progress) -> dict:
-        return {"lr": self.value("lr", at.nimg), "betas": (0.0, self.value("beta2", at.nimg))}
+    def schedule(self, at: Progress, share: float = 1.0) -> dict:
+        """`share` is what a learning rate of a player's own is of `lr`: it falls alike."""
+        return {
+            "lr": share * self.value("lr", at.nimg),
+            "betas": (0.0, self.value("beta2", at.nimg)),
+        }
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
@@ -164,6 +183,7 @@ class R3GAN(NoiseToImage):
         fake_scores, r2 = zero_centered(lambda x: self.judge(x, c, p), fake, penalty)
         gamma = self.value("gamma", at.nimg)
         self.watch(real_score=real_scores.mean(), fake_score=fake_scores.mean())
+        self.scored(real_scores, fake_scores, "relative")
         return {
             "adv": relativistic_d(real_scores, fake_scores),
             "r1": gamma * r1,
@@ -177,10 +197,8 @@ class R3GAN(NoiseToImage):
         return {"adv": relativistic_g(real, fake)}
 
     def labels(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`."""
-        if not self.num_classes:
-            return None
-        return F.one_hot(batch["label"], self.num_classes).float()
+        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
+        return self.conditions(batch["label"]) if self.num_classes else None
 
     def judge(self, images: Tensor, c: Tensor | None, p: float) -> Tensor:
         """The discriminator sees every image augmented (in float32) with probability `p`."""

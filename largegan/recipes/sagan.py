@@ -124,6 +124,7 @@ class SAGAN(NoiseToImage):
         both = None if labels is None else torch.cat([labels, labels])
         on_real, on_fake = self.D(torch.cat([real, fake]), both).chunk(2)
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
+        self.scored(on_real, on_fake, "sign")
         return {"adv": hinge_d(on_real, on_fake)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:

@@ -10,6 +10,7 @@ size from 16 to 512, and samples come from averaged weights. The published decay
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from largegan.ema import Ema
@@ -27,11 +28,13 @@ from largegan.recipe import (
     adam,
     linear_decay,
 )
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.handicaps import HandicapOptions, Handicapped
+from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.noise_to_image import square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANOptions(NoiseToImageOptions):
+class SNGANOptions(HandicapOptions, LearningRates):
     """Options of `sngan`."""
 
     z_dim: Width = 128
@@ -54,8 +57,10 @@ class SNGANOptions(NoiseToImageOptions):
     """Images after which the learning rate has come down to 0; null: constant."""
 
 
-class SNGAN(NoiseToImage):
+class SNGAN(Handicapped):
     """Spectral normalisation, ResNet, hinge, projection (Miyato et al., 2018)."""
+
+    reading = "sign"
 
     def __init__(self, data: DataSpec, options: SNGANOptions):
         """
@@ -64,7 +69,7 @@ class SNGAN(NoiseToImage):
             options: see `SNGANOptions`.
         """
         super().__init__()
-        self.z_dim, self.lr, self.decay_nimg = options.z_dim, options.lr, options.decay_nimg
+        self.z_dim, self.decay_nimg = options.z_dim, options.decay_nimg
         self.num_classes = data.num_classes if options.conditional else 0
         size = square_side(data, "sngan")
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
@@ -78,25 +83,30 @@ class SNGAN(NoiseToImage):
             activated_shortcut=options.d_activated_shortcut,
             **shape,
         )
+        self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, 0.0, 0.9), self.schedule),
-            "G": Player([self.G], adam(options.lr, 0.0, 0.9), self.schedule),
+            "D": Player([self.D], adam(d_lr, 0.0, 0.9), partial(self.schedule, d_lr)),
+            "G": Player([self.G], adam(g_lr, 0.0, 0.9), partial(self.schedule, g_lr)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
             Phase("G", self.generator, fresh=False),
         ]
 
-    def schedule(self, at: Progress) -> dict[str, float]:
+    def schedule(self, lr: float, at: Progress) -> dict[str, float]:
         falls_from = 0 if self.decay_nimg else None
-        return linear_decay(self.lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
+        return linear_decay(lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
         with frozen_statistics(self.G):
             fake = self.fake(batch)
-        return {"adv": hinge_d(self.D(real, labels), self.D(fake, labels))}
+        on_real = self.D(self.seen(real, at), labels)
+        on_real, on_fake = self.told(on_real, self.D(self.seen(fake, at), labels))
+        return {"adv": hinge_d(on_real, on_fake)}
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        return {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
+        fake = self.seen(self.fake(batch), at)
+        return {"adv": hinge_g(self.D(fake, self.labels(batch)))}

@@ -19,6 +19,7 @@ from largegan.nets.content import ContentLoss
 from largegan.nets.upscalers import Judge, Upscaler, judge
 from largegan.ranges import Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.srresnet import (
     PIXEL_LOSSES,
     SuperResolutionOptions,
@@ -29,7 +30,7 @@ from largegan.recipes.srresnet import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SRGANOptions(SuperResolutionOptions):
+class SRGANOptions(SuperResolutionOptions, LearningRates):
     """Options of `srgan`."""
 
     discriminator: Judge = "srgan"
@@ -74,9 +75,10 @@ class SRGAN(Recipe):
             norm=options.norm,
         )
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "G": Player([self.G], adam(options.lr, 0.9, 0.999)),
-            "D": Player([self.D], adam(options.lr, 0.9, 0.999)),
+            "G": Player([self.G], adam(g_lr, 0.9, 0.999)),
+            "D": Player([self.D], adam(d_lr, 0.9, 0.999)),
         }
         self.phases = [
             Phase("G", self.generator),
@@ -105,10 +107,9 @@ class SRGAN(Recipe):
         return terms
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        return {
-            "real": self.gan.real(self.D(unit(batch["image"]))),
-            "fake": self.gan.fake(self.D(batch["fake"])),
-        }
+        on_real, on_fake = self.D(unit(batch["image"])), self.D(batch["fake"])
+        self.scored(on_real, on_fake, self.gan.reading)
+        return {"real": self.gan.real(on_real), "fake": self.gan.fake(on_fake)}
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)

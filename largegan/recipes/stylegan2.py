@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from largegan.augment import ADA, DiffAugment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.conditions import Conditions
 from largegan.layers.freeze import freeze
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
@@ -40,6 +41,7 @@ from largegan.ranges import (
 )
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
+from largegan.recipes.learning_rates import LearningRates
 
 Transforms = Literal[
     "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"
@@ -49,7 +51,7 @@ AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 im
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Options(GradientPenaltyOptions):
+class StyleGAN2Options(GradientPenaltyOptions, LearningRates):
     """Options of `stylegan2`."""
 
     z_dim: Width = 512
@@ -114,7 +116,9 @@ class StyleGAN2Options(GradientPenaltyOptions):
 class StyleGAN2(Recipe):
     """Style-based generator with ADA (Karras et al., 2020)."""
 
-    run_state = ("augment.p", "augment.signs")
+    vectors = True
+
+    run_state = ("augment.p", "augment.signs", "conditions.table")
 
     def __init__(self, data: DataSpec, options: StyleGAN2Options):
         """
@@ -128,8 +132,9 @@ class StyleGAN2(Recipe):
             raise ConfigError(f"recipe.ada_p is {options.ada_p:g}; a probability is from 0 to 1")
         longest = max(data.height, data.width)
         base = options.channel_base or (32768 if longest >= 512 else 16384)
-        rate = options.lr or (0.002 if longest >= 1024 else 0.0025)
+        g_lr, d_lr = options.rates(options.lr or (0.002 if longest >= 1024 else 0.0025))
         self.z_dim, self.num_classes = options.z_dim, data.num_classes if options.conditional else 0
+        self.conditions = Conditions(self.num_classes, data.condition_dim)
         self.style_mixing, self.r1_gamma, self.r1_every = (
             options.style_mixing,
             options.r1_gamma,
@@ -149,7 +154,7 @@ class StyleGAN2(Recipe):
         )
         mapping = Mapping(
             z_dim=options.z_dim,
-            c_dim=self.num_classes,
+            c_dim=self.conditions.width,
             w_dim=options.w_dim,
             num_ws=synthesis.num_ws,
             layers=options.mapping_layers,
@@ -159,7 +164,7 @@ class StyleGAN2(Recipe):
         self.D = Discriminator(
             data.height,
             data.width,
-            c_dim=self.num_classes,
+            c_dim=self.conditions.width,
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
             group_features=options.mbstd_features,
@@ -186,9 +191,9 @@ class StyleGAN2(Recipe):
         self.players = {
             "G": Player(
                 [self.G],
-                adam(rate, 0.0, 0.99, lazy=options.pl_every if options.pl_weight else None),
+                adam(g_lr, 0.0, 0.99, lazy=options.pl_every if options.pl_weight else None),
             ),
-            "D": Player([self.D], adam(rate, 0.0, 0.99, lazy=options.r1_every)),
+            "D": Player([self.D], adam(d_lr, 0.0, 0.99, lazy=options.r1_every)),
         }
         self.phases = [
             Phase("G", self.generator),
@@ -225,8 +230,10 @@ class StyleGAN2(Recipe):
         if isinstance(self.augment, ADA):
             self.augment.observe(real)
             self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
+        on_fake = self.judge(fake, c)
+        self.scored(real, on_fake)
         return {
-            "fake": F.softplus(self.judge(fake, c)).mean(),
+            "fake": F.softplus(on_fake).mean(),
             "real": F.softplus(-real).mean(),
         }
 
@@ -242,10 +249,8 @@ class StyleGAN2(Recipe):
         return 0.0002 * images.shape[2] * images.shape[3] / self.batch_size
 
     def condition(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`."""
-        if not self.num_classes:
-            return None
-        return F.one_hot(batch["label"], self.num_classes).float()
+        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
+        return self.conditions(batch["label"]) if self.num_classes else None
 
     def fake(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images `[N, C, H, W]` for new latents, their ws `[N, num_ws, w_dim]`, their classes."""

@@ -20,6 +20,7 @@ from largegan.augment import ADA, DiffAugment
 from largegan.augment.blur import fading, gaussian_blur
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import non_saturating_g
 from largegan.nets.stylegan2 import Mapping
@@ -123,7 +124,9 @@ class StyleGAN3Options(GradientPenaltyOptions):
 class StyleGAN3(Recipe):
     """Alias-free style-based generator (Karras et al., 2021)."""
 
-    run_state = ("augment.p", "augment.signs")
+    vectors = True
+
+    run_state = ("augment.p", "augment.signs", "conditions.table")
 
     def __init__(self, data: DataSpec, options: StyleGAN3Options):
         """
@@ -136,8 +139,9 @@ class StyleGAN3(Recipe):
         if not 0 <= o.ada_p <= 1:
             raise ConfigError(f"recipe.ada_p is {o.ada_p:g}; a probability is from 0 to 1")
         self.num_classes = data.num_classes if o.conditional else 0
-        self.G = make_generator(data, o, self.num_classes)
-        self.D = make_discriminator(data, o, self.num_classes)
+        self.conditions = Conditions(self.num_classes, data.condition_dim)
+        self.G = make_generator(data, o, self.conditions.width)
+        self.D = make_discriminator(data, o, self.conditions.width)
         freeze_first(self.D, o.freeze_d)
         self.G_ema = Ema(self.G, halflife_nimg=0.0, rampup=o.ema_rampup, average_buffers=False)
         self.augment = make_augment(o)
@@ -163,8 +167,10 @@ class StyleGAN3(Recipe):
         if isinstance(self.augment, ADA):
             self.augment.observe(real)
             self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
+        on_fake = self.judge(fake, c, at)
+        self.scored(real, on_fake)
         return {
-            "fake": F.softplus(self.judge(fake, c, at)).mean(),
+            "fake": F.softplus(on_fake).mean(),
             "real": F.softplus(-real).mean(),
         }
 
@@ -180,10 +186,8 @@ class StyleGAN3(Recipe):
         return 0.001 * images.shape[2] * images.shape[3] / self.batch_size
 
     def condition(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`."""
-        if not self.num_classes:
-            return None
-        return F.one_hot(batch["label"], self.num_classes).float()
+        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
+        return self.conditions(batch["label"]) if self.num_classes else None
 
     def fake(self, batch: Batch, c: Tensor | None, *, track: bool) -> Tensor:
         """Images for new latents; `track` counts them in the mean w and in the magnitudes."""

@@ -1,6 +1,7 @@
 """What the recipes that translate images have in common: options, domains, learning rates."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,10 +12,11 @@ from largegan.nets.patchgan import discriminator
 from largegan.nets.translators import translator
 from largegan.ranges import Depth, Halflife, Images, ImagesOrNone, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Recipe, adam, linear_decay
+from largegan.recipes.learning_rates import LearningRates
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationOptions:
+class TranslationOptions(LearningRates):
     """Options of every such recipe."""
 
     g_channels: Width = 64
@@ -63,13 +65,11 @@ class Translation(Recipe):
 
     def keep(self, options: TranslationOptions) -> None:
         """Remembers how the learning rate falls."""
-        self.lr = options.lr
+        self.g_lr, self.d_lr = options.rates()
         self.constant_nimg, self.decay_nimg = options.constant_nimg, options.decay_nimg
 
-    def schedule(self, at: Progress) -> dict[str, float]:
-        return linear_decay(
-            self.lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg
-        )
+    def schedule(self, lr: float, at: Progress) -> dict[str, float]:
+        return linear_decay(lr, at, constant_nimg=self.constant_nimg, decay_nimg=self.decay_nimg)
 
     def averaged(self, net: nn.Module, options: TranslationOptions) -> Ema:
         """The average of a generator, which translates."""
@@ -77,8 +77,8 @@ class Translation(Recipe):
             use_own_statistics(net)
         return Ema(net, halflife_nimg=options.ema_halflife_nimg)
 
-    def player(self, *nets: nn.Module) -> Player:
-        return Player(list(nets), adam(self.lr, 0.5, 0.999), self.schedule)
+    def player(self, lr: float, *nets: nn.Module) -> Player:
+        return Player(list(nets), adam(lr, 0.5, 0.999), partial(self.schedule, lr))
 
     def domains(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images to translate, and images of the domain they shall look like."""

@@ -19,11 +19,12 @@ from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.dcgan import Discriminator, Generator
 from largegan.ranges import Depth, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANOptions(NoiseToImageOptions):
+class WGANOptions(NoiseToImageOptions, LearningRates):
     """Options of `wgan`."""
 
     z_dim: Width = 100
@@ -56,9 +57,10 @@ class WGAN(NoiseToImage):
         self.G = Generator(size, z_dim=options.z_dim, norm=options.norm, **shape)
         self.D = Discriminator(size, norm=options.norm, **shape)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], partial(optim.RMSprop, lr=options.lr)),
-            "G": Player([self.G], partial(optim.RMSprop, lr=options.lr)),
+            "D": Player([self.D], partial(optim.RMSprop, lr=d_lr)),
+            "G": Player([self.G], partial(optim.RMSprop, lr=g_lr)),
         }
         self.phases = [
             Phase("D", self.critic, repeat=options.n_critic, after=self.clip_weights),
@@ -69,7 +71,9 @@ class WGAN(NoiseToImage):
         real = batch["image"]
         with frozen_statistics(self.G):
             fake = self.fake(batch)
-        return {"wasserstein": wasserstein_d(self.D(real), self.D(fake))}
+        on_real, on_fake = self.D(real), self.D(fake)
+        self.scored(on_real, on_fake, "relative")
+        return {"wasserstein": wasserstein_d(on_real, on_fake)}
 
     @torch.no_grad()
     def clip_weights(self) -> None:

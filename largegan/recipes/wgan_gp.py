@@ -8,6 +8,7 @@ averaged weights. The published decay is `decay_nimg = 6_400_000`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from largegan.ema import Ema
@@ -26,11 +27,12 @@ from largegan.recipe import (
     linear_decay,
 )
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, two_sided
+from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions):
+class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
     """Options of `wgan_gp`."""
 
     z_dim: Width = 128
@@ -61,10 +63,9 @@ class WGANGP(NoiseToImage):
             options: see `WGANGPOptions`.
         """
         super().__init__()
-        self.z_dim, self.gp, self.lr, self.decay_nimg = (
+        self.z_dim, self.gp, self.decay_nimg = (
             options.z_dim,
             options.gp,
-            options.lr,
             options.decay_nimg,
         )
         self.penalty = options.penalty
@@ -80,25 +81,28 @@ class WGANGP(NoiseToImage):
             size, channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
         )
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
+        g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(options.lr, 0.0, 0.9), self.schedule),
-            "G": Player([self.G], adam(options.lr, 0.0, 0.9), self.schedule),
+            "D": Player([self.D], adam(d_lr, 0.0, 0.9), partial(self.schedule, d_lr)),
+            "G": Player([self.G], adam(g_lr, 0.0, 0.9), partial(self.schedule, g_lr)),
         }
         self.phases = [
             Phase("D", self.critic, repeat=options.n_critic, second_order=options.second_order),
             Phase("G", self.generator, fresh=False),
         ]
 
-    def schedule(self, at: Progress) -> dict[str, float]:
+    def schedule(self, lr: float, at: Progress) -> dict[str, float]:
         falls_from = 0 if self.decay_nimg else None
-        return linear_decay(self.lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
+        return linear_decay(lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
 
     def critic(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"]
         with frozen_statistics(self.G):
             fake = self.fake(batch)
+        on_real, on_fake = self.D(real), self.D(fake)
+        self.scored(on_real, on_fake, "relative")
         return {
-            "wasserstein": wasserstein_d(self.D(real), self.D(fake)),
+            "wasserstein": wasserstein_d(on_real, on_fake),
             "gp": self.gp * two_sided(self.D, real, fake, self.penalty),
         }
 

@@ -18,10 +18,11 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.errors import ConfigError, DataError, EnvironmentFault, without_secrets
 from largegan.files.output import Outputs, check_folder, reason, write_text
+from largegan.run import branches
+from largegan.run.branches import LOGS
 from largegan.run.lock import RunLock
 from largegan.run.trackers import WANDB
 
-LOGS = ("metrics.jsonl", "health.jsonl")
 RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
 
 
@@ -45,13 +46,16 @@ def decide_start(
     refuse_strangers(folder)
     refuse_data(folder, config.data)
     check_folder(folder)
+    notes: list[str] = []
     if lock:
         lock.acquire(folder)
+        notes = branches.finish(folder)  # a turn that a kill interrupted
     if resume == "never":
-        return str(folder), None, []
+        return str(folder), None, notes
     if resume in ("auto", "must"):
         checkpoint.sweep(folder / "checkpoints")
-        found, notes = checkpoint.newest(folder / "checkpoints")
+        found, skipped = checkpoint.newest(folder / "checkpoints")
+        notes += skipped
         if found is None and resume == "must":
             why = f" ({'; '.join(notes)})" if notes else ""
             raise ConfigError(f"{folder} has no complete checkpoint to resume from{why}")
@@ -60,42 +64,19 @@ def decide_start(
         return str(folder), str(found) if found else None, notes
     start = checkpoint.resolve(Path(resume).expanduser())
     own = folder / "checkpoints"
-    ours = start.resolve().parent == own.resolve() or checkpoint.is_left(start, own)
+    ours = start.resolve().parent == own.resolve() or branches.is_left(start, own)
     if is_run(folder) and not ours:
         raise ConfigError(
             f"{folder} already holds a run, and {start} belongs to another; choose another "
             "--run.dir"
         )
-    return str(folder), str(start), []
+    return str(folder), str(start), notes
 
 
 WRITTEN = (
     "config.yaml", "env.json", "metrics.jsonl", "health.jsonl", "samples", "checkpoints",
     "scores.json", "scores.png", "snapshots", "report.html",
 )  # fmt: skip
-
-
-def follow(folder: Path, start: Path) -> list[str]:
-    """Makes the checkpoint that a run starts from its newest one; says what was set apart for that.
-
-    Called when everything is ready to go on from there, before anything is written.
-    """
-    own = folder / "checkpoints"
-    if checkpoint.is_left(start, own):
-        aside = checkpoint.take_back(own, start)
-    elif start.resolve().parent == own.resolve():
-        aside = checkpoint.set_apart(own, int(start.name))
-    else:
-        return []  # a new run, from another one's checkpoint
-    if aside is None:
-        return []
-    for log in LOGS:
-        if (folder / log).exists():
-            shutil.copy2(folder / log, aside / log)
-    return [
-        f"this run goes on from {start.name}: its newer checkpoints, and its logs until now, are "
-        f"kept in {aside}, where --run.resume auto does not see them"
-    ]
 
 
 def is_run(folder: Path) -> bool:
@@ -184,15 +165,9 @@ def forget_after(path: Path, nimg: int) -> None:
     """Drops lines of a log that a killed run wrote beyond the checkpoint it resumes from."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            # Of a run that begins again from zero nothing stays: it says all of it again.
-            if nimg and json.loads(line)["nimg"] <= nimg:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # the line that was being written when the run was killed
-    write_text(path, "".join(kept))
+    # Of a run that begins again from zero nothing stays: it says all of it again.
+    kept = branches.lines_until(path, nimg) if nimg else []
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def differences(saved: dict, config: Namespace) -> list[str]:

@@ -41,8 +41,9 @@ def starting_weights(
         return first_stage(path, model, recipe, then)
     check_kind(path, then, before, name, spec)
     twin = recipe  # a recipe of the same options for the old classes must fit the file exactly
-    if before.num_classes != spec.num_classes:
-        twin = build(name, replace(spec, num_classes=before.num_classes), options)
+    labels = {"num_classes": before.num_classes, "condition_dim": before.condition_dim}
+    if replace(spec, **labels) != spec:
+        twin = build(name, replace(spec, **labels), options)
     checkpoint.check_model(path, model, checkpoint.unaliased(twin.state_dict()))
     wanted = checkpoint.unaliased(recipe.state_dict())
     state = {key: taken_over(model.get(key), tensor) for key, tensor in wanted.items()}

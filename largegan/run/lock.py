@@ -59,6 +59,8 @@ class RunLock:
         job, whose processes may live on a node that was cut off: `check` stops those.
         """
         path = folder / NAME
+        if self.path == path:
+            return  # this process has it: a run that goes on from an older checkpoint
         mine = {"token": self.token, **identity()}
         self.made = [f for f in (folder, *folder.parents) if not f.exists()]
         try:

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -112,10 +113,14 @@ class Logger:
         """Time that went into something else than training: it does not count as slowness."""
         self.last_time += seconds
 
-    def tick(self, trainer: Trainer) -> dict[str, float]:
-        """One line of metrics.jsonl, one line of text or an update of the bar, and the trackers."""
+    def tick(self, trainer: Trainer, signals: Mapping[str, float] = {}) -> dict[str, float]:
+        """One line of metrics.jsonl, one line of text or an update of the bar, and the trackers.
+
+        `signals` of health are on the line, too.
+        """
         now = time.perf_counter()
         values = summarize(trainer, now - self.last_time, trainer.at.nimg - self.last_nimg)
+        values |= signals
         values["time/elapsed_s"] = now - self.started
         self.last_time, self.last_nimg = now, trainer.at.nimg
         if self.speaks:

@@ -1,7 +1,9 @@
 """One start of one run, from its first iteration to its last: what people see and keep."""
 
+import copy
 import json
 import time
+from functools import partial
 
 from jsonargparse import Namespace
 from torch import Tensor
@@ -10,13 +12,21 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import Requeue
+from largegan.evaluation.stopping import stalled
 from largegan.files.output import write_text
+from largegan.health.diagnosis import sentence
+from largegan.health.records import Notice
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
+from largegan.run.checkups import Checkups
+from largegan.run.data import share_counts
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, tally_state
+from largegan.run.reactions import react
+from largegan.run.reporter import Reporter
+from largegan.run.rollback import RolledBack
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
 from largegan.run.trackers import Trackers
@@ -29,10 +39,13 @@ class Session:
     """Trains a run, and logs, draws, scores and saves on the way."""
 
     def __init__(self, config: Namespace, world: World, lock: RunLock):
+        self.state = "stopped"  # what a report says when this session ends early
+        self.given = copy.deepcopy(config)  # before a rollback of the past changes it
         self.config, self.world, self.lock = config, world, lock
         start = build_run(config, world, lock)
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
         self.source, self.framing, self.spec = start.source, start.framing, start.spec
+        self.checkups = Checkups(config, start, world)
         self.saver = Saver(
             self.folder / "checkpoints",
             lock,
@@ -40,14 +53,17 @@ class Session:
             keep_every_nimg=config.train.keep_every_nimg,
         )
 
-    def run(self, stop: StopRequest) -> None:
-        """Trains to the end or until asked to stop, logging, sampling and saving on the way."""
+    def run(self, stop: StopRequest) -> Namespace | None:
+        """Trains to the end or until asked to stop, logging, sampling and saving on the way.
+
+        Returns the configuration of a session that has to follow, after a rollback.
+        """
         begun = self.trainer.at.nimg
         with directory.withdrawn_if_nothing_came(
             self.folder, lambda: self.trainer.at.nimg > begun or self.world.rank != 0
         ):
             self.begin()
-            self.train(stop)
+            return self.train(stop)
 
     def begin(self) -> None:
         """What people find of this start: its directory, its trackers, its logs."""
@@ -75,41 +91,73 @@ class Session:
             nimg=at.nimg,
             trackers=self.trackers,
         )
+        self.reporter = Reporter(self.folder, self.logger.say) if self.world.rank == 0 else None
         # Of a future that this run, which may begin at an older checkpoint, will not have.
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
+        self.checkups.resume(self.folder)
         self.introduce()
 
-    def train(self, stop: StopRequest) -> None:
-        trainer = self.trainer
+    def train(self, stop: StopRequest) -> Namespace | None:
+        """See `run`."""
+        settings, trainer = self.config.train, self.trainer
         try:
             self.prepare_scores()
             self.loop(stop)
+        except RolledBack:
+            return self.again()
         finally:
             self.saver.close()
             # Events of the last moments matter most when training stops on one of them.
-            for event in trainer.events:
-                if self.world.rank == 0:
-                    self.logger.append("health.jsonl", event)
+            self.flush_events()
+            if self.reporter:
+                done = trainer.at.nimg >= settings.total_nimg
+                self.reporter.write("finished" if done else self.state)
             self.logger.close()
             trainer.stream.close()
+        return None
+
+    def again(self) -> Namespace:
+        """What this run was started with, to go on from its newest checkpoint."""
+        given = self.given
+        given.run.dir, given.run.resume = str(self.folder), "must"
+        return given
+
+    def flush_events(self) -> None:
+        """Writes down what was skipped since the last line of the log."""
+        for event in self.trainer.events:
+            if self.world.rank == 0:
+                self.logger.append("health.jsonl", event)
+        self.trainer.events.clear()
 
     def loop(self, stop: StopRequest) -> None:
         settings, trainer = self.config.train, self.trainer
         if trainer.at.nimg == 0:
             self.show(reals=True)
+        elif self.stalled():
+            return  # a run that had ended by its score, started again
+        react(self, self.checkups.still_there())
         for at in trainer.run(settings.total_nimg):
             self.logger.progress(at.nimg)
             done = at.nimg >= settings.total_nimg
+            line: dict[str, float] = {}
             if done or self.due(settings.log_every_nimg):
-                self.logger.tick(trainer)
-            if done or self.due(settings.sample_every_nimg):
+                line |= self.logger.tick(trainer, self.checkups.signals())
+            if self.checkups.look_due(done):
+                line |= self.look()
+            drawn = done or self.due(settings.sample_every_nimg)
+            if drawn:
                 self.show()
             if self.snapshot_due(done):
                 self.snapshot()
             scored = self.evaluate(done)
+            react(self, [n for n in self.diagnose(line | scored) if n.state == "begins"])
+            if self.reporter and not done and (drawn or scored):
+                self.logger.pause(self.reporter.offer())
             asked = not done and stop.agreed(self.engine)
             if done or asked or scored or self.due(settings.save_every_nimg):
                 self.save()
+            if scored and self.stalled():
+                return
             if asked:
                 agree(self.world, self.saver.wait)
                 raise Requeue(
@@ -118,6 +166,24 @@ class Session:
                 )
         agree(self.world, self.saver.wait)
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
+
+    def stalled(self) -> bool:
+        """Whether the score has not improved for as long as `train.stop` says; then that is said.
+
+        All ranks ask; the last checkpoint is on the disk when the answer is yes.
+        """
+        if self.scores is None or self.config.train.stop.metric is None:
+            return False
+        from largegan.evaluation import history
+
+        stop, folder = self.config.train.stop, self.folder
+        found = agree(self.world, lambda: stalled(history.history(folder), stop))
+        if found is None:
+            return False
+        agree(self.world, self.saver.wait)
+        best = self.folder / "checkpoints" / f"{found.best_nimg:09d}"
+        self.logger.say(f"{found.sentence()}; it is kept in {best}")
+        return True
 
     def due(self, every_nimg: int) -> bool:
         """Whether this iteration crossed a multiple of `every_nimg`: a function of progress."""
@@ -142,14 +208,17 @@ class Session:
     def save(self) -> None:
         """Takes a copy of everything, which rank 0 writes while training goes on."""
         watch.at("saving a checkpoint")
+        share_counts(self.source, self.world)
         state = {
             **self.trainer.state_dict(),
             "config": as_dict(self.config),
             "spec": vars(self.spec),
             "class_names": list(self.source.info.class_names or []),
             "tally": tally_state(self.trainer),
+            "label_counts": list(self.source.info.label_counts),
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,
+            "health": self.checkups.state_dict(),
         }
         agree(self.world, self.saver.wait)  # for the one before
         model, optimizer = self.engine.model_state(), self.engine.optimizer_state()
@@ -165,48 +234,75 @@ class Session:
         if self.config.evaluate.every_nimg is None:
             return
         from largegan.evaluation import during_training  # imports timm: seconds
+        from largegan.evaluation.image_sets import images_of_source
 
         recipe = self.trainer.recipe
         classes = tuple(range(recipe.num_classes))
         names = tuple(self.source.info.class_names or ())
-        sampler = Sampler(recipe, self.spec, names, self.world.device, classes)
-        self.scores = during_training.TrainingScores(
-            self.config.evaluate, self.world, sampler, data=self.config.data.path
+        counts = tuple(self.source.info.label_counts) if recipe.num_classes else ()
+        sampler = Sampler(recipe, self.spec, names, self.world.device, classes, label_counts=counts)
+        settings, path = self.config.evaluate, self.config.data.path
+        real = partial(
+            images_of_source,
+            self.source,
+            self.framing,
+            count=settings.reference_count,
+            path=path,
         )
+        self.scores = during_training.TrainingScores(settings, self.world, sampler, data=real)
         if self.world.rank == 0:
             protocol = json.dumps(self.scores.protocol(), indent=1)
             write_text(self.folder / "scores.json", protocol)
 
-    def evaluate(self, done: bool) -> bool:
-        """Whether scores were due; then they are in metrics.jsonl, the trackers and scores.png."""
+    def look(self) -> dict[str, float]:
+        """Signals of samples: in metrics.jsonl and the trackers."""
+        found, nimg = self.checkups.look(), self.trainer.at.nimg
+        if found and self.world.rank == 0:
+            self.logger.append("metrics.jsonl", {"nimg": nimg, **found})
+            self.trackers.log(found, nimg)
+        return found
+
+    def diagnose(self, line: dict[str, float]) -> list[Notice]:
+        """Verdicts that begin or end with the numbers of this moment: in health.jsonl, and said."""
+        if not line:
+            return []
+        notices = self.checkups.judge({"nimg": self.trainer.at.nimg, **line})
+        for notice in notices:
+            if self.world.rank == 0:
+                self.logger.append("health.jsonl", notice.line())
+            self.logger.say(sentence(notice))
+        return notices
+
+    def evaluate(self, done: bool) -> dict[str, float]:
+        """Scores where they were due: in metrics.jsonl, the trackers and scores.png, too."""
         if self.scores is None:
-            return False
+            return {}
         if not (done or self.due(self.config.evaluate.every_nimg)):
-            return False
-        from largegan.evaluation import during_training
+            return {}
+        from largegan.evaluation import during_training, history
 
         start, nimg = time.perf_counter(), self.trainer.at.nimg
         with self.engine.whole():
             found = self.scores()
         self.logger.pause(time.perf_counter() - start)
-        values = {f"{during_training.PREFIX}{name}": value for name, value in found.items()}
+        values = {f"{history.PREFIX}{name}": value for name, value in found.items()}
         if self.world.rank == 0:
             self.logger.append("metrics.jsonl", {"nimg": nimg, **values})
             self.trackers.log(values, nimg)
             self.logger.say(self.scores.sentence(found))
             picture = during_training.curves(
-                during_training.history(self.folder), self.scores.extractor.backbone
+                history.history(self.folder), self.scores.extractor.backbone
             )
             write_picture(self.folder / "scores.png", picture)
-        return True
+        return values
 
     def best_nimg(self) -> int | None:
         """Of the checkpoint with the best score so far."""
         if self.scores is None:
             return None
-        from largegan.evaluation import during_training
+        from largegan.evaluation import history
 
-        line = during_training.best(self.folder, self.config.evaluate.best)
+        line = history.best(self.folder, self.config.evaluate.best)
         return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False) -> None:

@@ -2,7 +2,7 @@
 checkpoint or another run's weights bring. All ranks do this together; what is wrong is found here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import torch
 from jsonargparse import Namespace
 
 from largegan import checkpoint, recipes
-from largegan.config.parse import recipe_options
+from largegan.config.changes import STATE, after_rollback
+from largegan.config.parse import actions_of, recipe_options
 from largegan.data import Domains, open_stream
 from largegan.data.source import Source
 from largegan.data.transforms import Framing, to_device
@@ -22,8 +23,16 @@ from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
-from largegan.run import directory, snapshots
-from largegan.run.data import check_latents, framing_of, open_source, spec_of
+from largegan.run import branches, directory, rollback, snapshots
+from largegan.run.data import (
+    check_latents,
+    check_vectors,
+    framing_of,
+    give_conditions,
+    open_source,
+    parts_of,
+    spec_of,
+)
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.run.log import restored_tally
@@ -39,6 +48,8 @@ class Start:
     framing: Framing
     spec: DataSpec  # what the networks were built for
     trainer: Trainer
+    held_out: "Source | Domains | None" = None  # examples that are not trained on
+    health: dict = field(default_factory=dict)  # sums of signals, where a checkpoint left them
 
 
 def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
@@ -47,13 +58,17 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     if config.train.precision == "tf32":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
-    folder, start = claim(config, world, lock)
+    folder, start, turned = claim(config, world, lock)
     name = config.recipe.name
     source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)
+    source, held_out = parts_of(source, config.data.held_out)
     spec, framing = spec_of(config.data, source), framing_of(config.data)
     check_latents(name, recipes.recipe_class(name), spec)
+    check_vectors(name, recipes.recipe_class(name), spec)
     torch.manual_seed(config.train.seed)
     recipe = make_recipe(config, spec, world)
+    give_conditions(recipe, source)
+    check_changes(config, spec, recipe)
     parallel = config.parallel
     shares = choose(
         parallel.engine,
@@ -69,11 +84,12 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
         snapshots.follow(recipe, config.train.snapshot_widths)
     engine = Engine(world, shares)
     engine.setup(recipe)
-    saved = load(start, config, engine)
+    saved = load(start, config, engine, turned)
     trainer = build_trainer(config, recipe, engine, source, saved)
     if start is not None:
-        say(world.rank, *agree(world, lambda: directory.follow(folder, Path(start))))
-    return Start(folder, source, framing, spec, trainer)
+        say(world.rank, *agree(world, lambda: branches.follow(folder, Path(start))))
+    health = (saved or {}).get("health", {})
+    return Start(folder, source, framing, spec, trainer, held_out, health)
 
 
 def make_recipe(config: Namespace, spec: DataSpec, world: World) -> Recipe:
@@ -93,6 +109,38 @@ def make_recipe(config: Namespace, spec: DataSpec, world: World) -> Recipe:
             f"{spec.height}x{spec.width} ({type(fault).__name__}: {shown(first)}); change its "
             "widths, depths or other options"
         ) from fault
+
+
+def check_changes(config: Namespace, spec: DataSpec, recipe: Recipe) -> None:
+    """Refuses a rollback to other networks than a checkpoint has, now and not when it is due.
+
+    Raises ConfigError.
+    """
+    if "rollback" not in actions_of(config.health).values():
+        return
+    wanted, new = config.health.rollback.change, after_rollback(config)
+    lacking = [n for n in STATE if n in wanted and STATE[n][0] not in recipe.state_dict()]
+    if lacking:
+        raise ConfigError(
+            f"health.rollback.change names {lacking[0]}, which this recipe does not adapt; leave "
+            "it out"
+        )
+    options = recipe_options(config)
+    options |= {n.partition(".")[2]: v for n, v in new.items() if n.startswith("recipe.")}
+    try:
+        with torch.device("meta"):
+            twin = recipes.build(config.recipe.name, spec, options)
+    except NOT_BUILT:
+        twin = None
+    if twin is None or shapes(twin) != shapes(recipe):
+        raise ConfigError(
+            "health.rollback.change makes other networks, which no checkpoint of this run fits; "
+            "change learning rates, weights of losses or the seed"
+        )
+
+
+def shapes(recipe: Recipe) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in recipe.state_dict().items()}
 
 
 # What torch and arithmetic raise when sizes do not fit together.
@@ -118,16 +166,23 @@ def check_memory(plan: Recipe, spec: DataSpec, config: Namespace, world: World) 
         )
 
 
-def claim(config: Namespace, world: World, lock: RunLock) -> tuple[Path, str | None]:
-    """The run directory, which is now ours, and the checkpoint to start from, if any."""
+def claim(
+    config: Namespace, world: World, lock: RunLock
+) -> tuple[Path, str | None, rollback.Rollback | None]:
+    """The run directory, which is now ours, the checkpoint to start from, if any, and the rollback
+    whose settings `config` has now, if any."""
 
     def decide() -> tuple:
-        return *directory.decide_start(config, lock), lock.token
+        folder, start, notes = directory.decide_start(config, lock)
+        turned = rollback.in_force(Path(folder), Path(start)) if start else None
+        return folder, start, notes, lock.token, turned
 
-    folder, start, notes, token = agree(world, decide)
+    folder, start, notes, token, turned = agree(world, decide)
     check_shared(world, Path(folder), NAME, token)
     say(world.rank, *notes)
-    return Path(folder), start
+    if turned is not None:
+        say(world.rank, *rollback.apply(config, turned))
+    return Path(folder), start, turned
 
 
 def fine_tune(config: Namespace, recipe: Recipe, spec: DataSpec, world: World) -> None:
@@ -145,7 +200,9 @@ def fine_tune(config: Namespace, recipe: Recipe, spec: DataSpec, world: World) -
     say(world.rank, *notes)
 
 
-def load(start: str | None, config: Namespace, engine: Engine) -> dict | None:
+def load(
+    start: str | None, config: Namespace, engine: Engine, turned: rollback.Rollback | None
+) -> dict | None:
     """Restores networks and optimizers; returns the rest of the checkpoint, or None."""
     if start is None:
         return None
@@ -163,6 +220,7 @@ def load(start: str | None, config: Namespace, engine: Engine) -> dict | None:
         for player, names in engine.names.items()
     }
     checkpoint.check_optimizer(path, content.optimizer, wanted)
+    rollback.change_state(content.model, path, turned)
     engine.load_model_state(content.model)
     engine.load_optimizer_state(content.optimizer)
     say(engine.rank, f"resuming from {path}")
@@ -192,6 +250,7 @@ def build_trainer(
         workers=config.data.workers,
         mirror=config.data.mirror,
         pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
+        may_change=config.data.may_change,
     )
     trainer = Trainer(
         recipe,
@@ -208,6 +267,7 @@ def build_trainer(
     if saved:
         trainer.load_state_dict(saved)
         trainer.tally = restored_tally(saved.get("tally"))
+        say(engine.rank, *stream.notes)
     return trainer
 
 

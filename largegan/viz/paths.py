@@ -86,8 +86,7 @@ def path_images(
     latents = torch.stack([sampler.latent(seed) for seed in seeds]).to(sampler.device)
     if isinstance(sampler.recipe, HasStyles):
         labels = None if label is None else torch.full((len(seeds),), label, device=sampler.device)
-        truncation = 1.0 if sampler.truncation is None else sampler.truncation
-        parts = loop(sampler.recipe.ws(latents, labels, truncation), steps).split(batch)
+        parts = loop(sampler.ws(latents, labels), steps).split(batch)
         if transforms is None:
             return torch.cat([to_uint8(sampler.recipe.synthesize(ws)).cpu() for ws in parts])
         moved = zip(parts, transforms.to(sampler.device).split(batch), strict=True)

@@ -43,10 +43,25 @@ def settings() -> list[tuple[str, str, object]]:
         hints = typing.get_type_hints(options_class(name))
         fields = dataclasses.fields(options_class(name))
         found += [(name, f"recipe.{f.name}", hints[f.name]) for f in fields]
-    for group, schema in GROUPS.items():
-        hints = typing.get_type_hints(schema)
-        found += [("gan", f"{group}.{f.name}", hints[f.name]) for f in dataclasses.fields(schema)]
+    of_groups = (leaf for group, schema in GROUPS.items() for leaf in leaves(group, schema))
+    return found + [("gan", *leaf) for leaf in of_groups]
+
+
+def leaves(group: str, schema: type) -> list[tuple[str, object]]:
+    """(option, annotation) of a group, and of the groups within it."""
+    found = []
+    for name, hint in typing.get_type_hints(schema).items():
+        inner = dataclasses.is_dataclass(hint)
+        found += leaves(f"{group}.{name}", hint) if inner else [(f"{group}.{name}", hint)]
     return found
+
+
+@pytest.mark.parametrize("group", ["train.stop", "health.rollback"])
+@pytest.mark.parametrize("word", [*WRONG, ""])
+def test_a_word_for_a_group_within_a_group_is_one_sentence(group, word):
+    with pytest.raises(ConfigError) as fault:
+        parse(["--recipe.name", "gan", f"--{group}={word}"])
+    assert "\n" not in str(fault.value) and len(str(fault.value)) < 500
 
 
 def numbers_of(value: object) -> list[float]:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from largegan.data import Stream, open_data
+from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError, UserError
 from tests.data.conftest import jpeg, members, picture, png, save_pictures, write_tar
 
@@ -18,7 +19,7 @@ from tests.data.conftest import jpeg, members, picture, png, save_pictures, writ
 def failure(path: object, **settings: object) -> UserError:
     """The error that opening the data and reading all of it ends with."""
     with pytest.raises(UserError) as caught:
-        source = open_data(path, **settings)
+        source = open_data(path, Reading(**settings))
         stream = Stream(source, batch_size=4, micro_batch_size=4, workers=0)
         for _ in range((source.info.count or 60) // 4 + 1):
             stream.next_batch()
@@ -337,7 +338,7 @@ PACK_CASES: dict[str, tuple[Callable[[Path], object], list[str], int, list[str]]
         lambda p: (p / "s").write_text("x"),
         [],
         3,
-        ["neither a folder nor a .zip"],
+        ["is no set of images that is known", "a folder of images"],
     ),
     "empty class folder": (
         lambda p: (_two(p) / "class9").mkdir(),
@@ -449,7 +450,7 @@ def test_class_sorted_shards_are_warned_of(
     assert "sorted by class" in caplog.text
     caplog.clear()
     open_data(tmp_path / "mixed")
-    open_data(tmp_path / "sorted", rank=1)
+    open_data(tmp_path / "sorted", Reading(rank=1))
     assert not caplog.text
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from largegan.data import framed, open_data, open_for, open_stream
 from largegan.data.cache import cache_name
+from largegan.data.reading import Reading
 from largegan.data.transforms import Framing, to_device
 from largegan.data.verify import verify
 from largegan.errors import ConfigError, DataError
@@ -21,7 +22,8 @@ BOTH = ("image_a", "image_b")
 
 
 def opened(path, path_b=None, *, paired=False, **options):
-    return open_for(BOTH, str(path), path_b and str(path_b), paired=paired, **options)
+    reading = Reading(**options)
+    return open_for(BOTH, str(path), path_b and str(path_b), reading, paired=paired)
 
 
 @pytest.fixture(scope="module")

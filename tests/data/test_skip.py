@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from largegan.data import Stream, open_data
+from largegan.data.reading import Reading
 from largegan.errors import DataError
 from tests.data.conftest import members, write_tar
 
@@ -23,7 +24,7 @@ def damaged(tmp_path: Path) -> Path:
 
 
 def draw(path: Path, steps: int, **settings: object) -> tuple[torch.Tensor, dict]:
-    source = open_data(path, on_error="skip", max_skip_fraction=0.1)
+    source = open_data(path, Reading(on_error="skip", max_skip_fraction=0.1))
     stream = Stream(source, batch_size=8, micro_batch_size=2, **settings)
     micros = [m for _ in range(steps) for m in stream.next_batch()]
     skipped = stream.skipped
@@ -46,7 +47,7 @@ def test_all_ranks_and_workers_replace_alike(damaged: Path) -> None:
 
 
 def test_too_many_bad_samples_stop_the_run(damaged: Path) -> None:
-    source = open_data(damaged, on_error="skip", max_skip_fraction=0.05)  # two of forty
+    source = open_data(damaged, Reading(on_error="skip", max_skip_fraction=0.05))  # two of forty
     for workers in (0, 1):
         stream = Stream(source, batch_size=8, micro_batch_size=8, workers=workers)
         with pytest.raises(DataError, match="3 of 40 samples cannot be used"):
@@ -66,8 +67,8 @@ def test_a_lost_shard_counts_and_spreads(shards: Path, tmp_path: Path, loss: str
     with pytest.raises(DataError, match="shard-000003"):
         open_data(copy)
     with pytest.raises(DataError, match="of 101 samples cannot be used"):
-        open_data(copy, on_error="skip")
-    source = open_data(copy, on_error="skip", max_skip_fraction=0.2)
+        open_data(copy, Reading(on_error="skip"))
+    source = open_data(copy, Reading(on_error="skip", max_skip_fraction=0.2))
     indices = source.read(np.arange(101))["index"]
     _, times = indices.unique(return_counts=True)
     assert times.max() <= 2  # the substitutes are different images
@@ -80,7 +81,7 @@ def test_damaged_unindexed_shard_keeps_what_lies_before(damaged: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"00030.png")] ^= 1
     path.write_bytes(data)
-    source = open_data(damaged, on_error="skip", max_skip_fraction=0.9)
+    source = open_data(damaged, Reading(on_error="skip", max_skip_fraction=0.9))
     assert source.info.count in (29, 30) and source.policy.bad_shards == 1
     # Ten or eleven are lost; the estimate takes the padding at the end of this small file along.
     assert 10 <= source.policy.lost <= 20
@@ -89,12 +90,12 @@ def test_damaged_unindexed_shard_keeps_what_lies_before(damaged: Path) -> None:
 def test_unlabelled_samples_are_left_out(tmp_path: Path) -> None:
     content = [(n, d) for n, d in members(20) if n != "00005.cls"]
     path = write_tar(tmp_path / "0.tar", content)
-    source = open_data(path, on_error="skip", max_skip_fraction=0.1)
+    source = open_data(path, Reading(on_error="skip", max_skip_fraction=0.1))
     assert source.info.count == 19 and source.policy.samples == 1
 
 
 def test_nothing_readable(tmp_path: Path) -> None:
     content = [(n, b"x" if n.endswith("png") and n > "00000.png" else d) for n, d in members(6)]
     path = write_tar(tmp_path / "0.tar", content)
-    source = open_data(path, on_error="skip", max_skip_fraction=1)
+    source = open_data(path, Reading(on_error="skip", max_skip_fraction=1))
     assert source.read(np.array([4]))["index"].tolist() == [0]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from largegan.data import Stream, open_data
+from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
 
 WORLDS, WORKERS = (1, 2, 4, 8), (0, 1, 3)
@@ -127,7 +128,7 @@ def test_images_and_labels_belong_together(shards: Path) -> None:
 
 
 def test_unlabelled_reading(shards: Path) -> None:
-    source = open_data(shards, labels=False)
+    source = open_data(shards, Reading(labels=False))
     assert source.info.num_classes == 0 and source.info.label_counts == ()
     assert not source.read(np.arange(20))["label"].any()
 
@@ -201,3 +202,24 @@ def test_a_running_stream_can_be_set_back(shards: Path, workers: int) -> None:
     stream.load_state_dict(state)
     assert all(torch.equal(stream.next_batch()[0]["index"], one) for one in first)
     stream.close()
+
+
+def test_a_set_that_has_changed_goes_on_when_that_is_said(shards: Path) -> None:
+    """The position stays, the order is the new set's, and the person hears of it."""
+    stream = Stream(open_data(shards), batch_size=4, micro_batch_size=4, workers=0)
+    for _ in range(3):
+        stream.next_batch()
+    settings = {"batch_size": 4, "micro_batch_size": 4, "workers": 0}
+    other = Stream(open_data("bundled:noto32"), **settings)
+    with pytest.raises(DataError, match=r"data.may_change true to go on with images that were"):
+        other.load_state_dict(stream.state_dict())
+    other = Stream(open_data("bundled:noto32"), **settings, may_change=True)
+    other.load_state_dict(stream.state_dict())
+    assert "images before: 101, now: 1,633" in other.notes[0] and "image 12" in other.notes[0]
+    fresh = Stream(open_data("bundled:noto32"), **settings)
+    for _ in range(3):
+        fresh.next_batch()
+    assert torch.equal(other.next_batch()[0]["index"], fresh.next_batch()[0]["index"])
+    unchanged = Stream(open_data(shards), **settings, may_change=True)
+    unchanged.load_state_dict(stream.state_dict())
+    assert unchanged.notes == []

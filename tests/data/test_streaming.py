@@ -1,6 +1,8 @@
 """Reading shards from front to back: locally, over HTTP and through a command."""
 
+import contextlib
 import itertools
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from largegan.data import Stream, open_data
 from largegan.data import streaming as streaming_module
 from largegan.data.micros import RankShare
+from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
 from tests.data.conftest import members, write_tar
 
@@ -26,7 +29,7 @@ def pixels(micro: dict[str, torch.Tensor]) -> list[bytes]:
 
 
 def draw(path: object, steps: int, *, state: dict | None = None, source=None, **settings) -> list:
-    source = source or open_data(path, mode="stream")
+    source = source or open_data(path, Reading(mode="stream"))
     stream = Stream(source, batch_size=8, micro_batch_size=4, seed=2, mirror=True, **settings)
     if state:
         stream.load_state_dict(state)
@@ -72,7 +75,7 @@ def test_an_epoch_is_complete(shards: Path) -> None:
 def test_resume_is_exact_for_the_same_world(
     shards: Path, tmp_path: Path, step: int, rank: int, indexed: bool
 ) -> None:
-    source = open_data(shards, mode="stream")
+    source = open_data(shards, Reading(mode="stream"))
     if not indexed:  # then whole shards cannot be stepped over by their counts
         source.counts = None
     kwargs = {"rank": rank, "world": 2, "workers": 0, "source": source}
@@ -83,7 +86,7 @@ def test_resume_is_exact_for_the_same_world(
 
 
 def test_epochs_visit_the_shards_in_different_orders(shards: Path) -> None:
-    source = open_data(shards, mode="stream")
+    source = open_data(shards, Reading(mode="stream"))
     micros = streaming_module.StreamedMicros(source, RankShare(0, 1, 8, 4), 0, seed=2)
     visited = [shard for shard, _ in itertools.islice(micros._sequence(0), 202)]
     assert sorted(visited[:101]) == sorted(visited[101:]) and visited[:101] != visited[101:]
@@ -99,11 +102,74 @@ def test_stepping_over_shards_opens_only_what_is_needed(
         opened.append(url)
         return read(url, **settings)
 
-    source = open_data(shards, mode="stream")
+    source = open_data(shards, Reading(mode="stream"))
     state = {"position": 101 * 80, "seed": 2, "identity": source.info.identity}
     monkeypatch.setattr(streaming_module, "read_shard", counting)
     draw(None, 1, state=state, source=source, workers=0)
     assert len(opened) <= 4
+
+
+def test_without_an_index_shards_that_were_read_are_not_read_again(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run has counted is in its state, from every rank; the batches are the same."""
+    opened: list[str] = []
+    read = streaming_module.read_shard
+
+    def counting(url: str, **settings):
+        opened.append(url)
+        return read(url, **settings)
+
+    def bare() -> streaming_module.StreamedSource:
+        source = open_data(shards, Reading(mode="stream"))
+        source.counts = None
+        return source
+
+    steps = 101 * 4 // 8  # four epochs
+    for workers in (0, 1):
+        _, state = draw(None, steps, source=bare(), workers=workers)
+        state = json.loads(json.dumps(state))
+        assert sum(state["learned"].values()) == 101
+    whole, _ = draw(None, steps + 3, source=bare(), workers=0)
+    monkeypatch.setattr(streaming_module, "read_shard", counting)
+    resumed, _ = draw(None, 3, state=state, source=bare(), workers=0)
+    assert same(resumed, whole[-len(resumed) :])
+    without = {key: value for key, value in state.items() if key != "learned"}
+    few = len(opened)
+    draw(None, 3, state=without, source=bare(), workers=0)
+    assert few <= 4 < 9 <= len(opened) - few  # the first epoch once, to count
+
+
+def test_ranks_share_what_they_counted(shards: Path) -> None:
+    ranks = [open_data(shards, Reading(mode="stream")) for _ in range(2)]
+    for source, learned in zip(ranks, ({0: 12, 1: 11}, {1: 11, 3: 10}), strict=True):
+        source.counts, source.learned = None, dict(learned)
+    asked: list[torch.Tensor] = []
+    for source in ranks:  # what each would send
+        with contextlib.suppress(ValueError, TypeError):
+            source.learn(lambda part: asked.append(part))
+    for source in ranks:
+        source.learn(lambda _: sum(asked))
+        assert source.learned == {0: 12, 1: 11, 3: 10}
+
+
+def test_a_stream_is_known_by_its_content(shards: Path, tmp_path: Path) -> None:
+    """Another set whose shards have the same names is another set."""
+    copy = shutil.copytree(shards, tmp_path / "copy")
+    one, same_again = (
+        open_data(path, Reading(mode="stream")).info.identity for path in (shards, copy)
+    )
+    assert one == same_again
+    document = json.loads((copy / "index.json").read_text())
+    document["shards"][0]["sha256"] = "0" * 64
+    (copy / "index.json").write_text(json.dumps(document))
+    assert open_data(copy, Reading(mode="stream")).info.identity != one
+    (copy / "index.json").unlink()
+    bare = open_data(f"{copy}/shard-{{000000..000008}}.tar", Reading(mode="stream", num_classes=3))
+    (copy / "shard-000000.tar").write_bytes((shards / "shard-000001.tar").read_bytes() + bytes(512))
+    other = open_data(f"{copy}/shard-{{000000..000008}}.tar", Reading(mode="stream", num_classes=3))
+    assert bare.info.identity != other.info.identity
+    assert bare.former_identity == other.former_identity  # runs from before go on
 
 
 def test_over_http_with_and_without_an_index(shards: Path, web) -> None:
@@ -118,11 +184,11 @@ def test_over_http_with_and_without_an_index(shards: Path, web) -> None:
     (folder / "set" / "index.json").unlink()
     with pytest.raises(ConfigError, match="number of classes is not known"):
         open_data(pattern)
-    bare = open_data(pattern, num_classes=3)
+    bare = open_data(pattern, Reading(num_classes=3))
     assert bare.info.count is None and bare.info.num_classes == 3
     remote, _ = draw(None, 14, source=bare, workers=0)
     assert same(local, remote)
-    assert open_data(pattern, labels=False).info.num_classes == 0
+    assert open_data(pattern, Reading(labels=False)).info.num_classes == 0
 
 
 def test_indexed_over_http_through_the_cache(shards: Path, web, tmp_path: Path) -> None:
@@ -132,7 +198,7 @@ def test_indexed_over_http_through_the_cache(shards: Path, web, tmp_path: Path) 
     cache = str(tmp_path / "cache")
     local = open_data(shards)
     for path in (f"{address}/set/index.json", f"{address}/set/shard-{{000000..000008}}.tar"):
-        remote = open_data(path, cache_dir=cache)
+        remote = open_data(path, Reading(cache_dir=cache))
         assert remote.info == local.info
         micros = [
             Stream(source, batch_size=50, micro_batch_size=50, workers=0).next_batch()[0]
@@ -142,7 +208,7 @@ def test_indexed_over_http_through_the_cache(shards: Path, web, tmp_path: Path) 
         remote.read(np.arange(101))
     assert sum(name.endswith(".tar") for name in requested) == 9
     with pytest.raises(ConfigError, match="needs a cache_dir"):
-        open_data(f"{address}/set/index.json", mode="indexed")
+        open_data(f"{address}/set/index.json", Reading(mode="indexed"))
 
 
 def test_http_failures_say_what_the_server_said(shards: Path, web) -> None:
@@ -167,7 +233,7 @@ def test_a_truncated_remote_shard_is_noticed(shards: Path, web) -> None:
     source = open_data(f"{address}/set/index.json")
     with pytest.raises(DataError, match=r"shard-000002.tar is damaged"):
         draw(None, 14, source=source, workers=0)
-    source = open_data(f"{address}/set/index.json", on_error="skip", max_skip_fraction=0.5)
+    source = open_data(f"{address}/set/index.json", Reading(on_error="skip", max_skip_fraction=0.5))
     draw(None, 14, source=source, workers=0)
     assert source.policy.bad_shards >= 1
 
@@ -182,15 +248,15 @@ def test_a_shard_with_fewer_samples_than_its_index_is_noticed(shards: Path, tmp_
 def test_pipes(tmp_path: Path) -> None:
     paths = [write_tar(tmp_path / f"{i}.tar", members(15, start=15 * i)) for i in range(2)]
     pipes = [f"pipe:cat {path}" for path in paths]
-    source = open_data(pipes, allow_pipe=True, num_classes=3)
+    source = open_data(pipes, Reading(allow_pipe=True, num_classes=3))
     micros, _ = draw(None, 3, source=source, workers=0)
     assert len({p for m in micros for p in pixels(m)}) >= 20
     failing = [f"pipe:cat {paths[0]}; exit 3", pipes[1]]
     with pytest.raises(DataError, match=r"failed \(exit status 3\)"):
         # A command this short may have failed before the first sample is looked at, or after.
-        draw(None, 8, source=open_data(failing, allow_pipe=True, num_classes=3), workers=0)
+        draw(None, 8, source=open_data(failing, Reading(allow_pipe=True, num_classes=3)), workers=0)
     cut = [f"pipe:head -c 9000 {paths[0]}", pipes[1]]
-    source = open_data(cut, allow_pipe=True, num_classes=3)
+    source = open_data(cut, Reading(allow_pipe=True, num_classes=3))
     with pytest.raises(DataError, match="truncated"):
         draw(None, 8, source=source, workers=0)
 
@@ -200,28 +266,30 @@ def test_skipping_in_a_stream(tmp_path: Path) -> None:
     content = [(n, bad.get(n, d)) for n, d in members(40)]
     path = write_tar(tmp_path / "0.tar", content)
     settings = {"mode": "stream", "num_classes": 3, "on_error": "skip", "max_skip_fraction": 0.5}
-    runs = [draw(None, 10, source=open_data(path, **settings), workers=w)[0] for w in (0, 1)]
+    runs = [
+        draw(None, 10, source=open_data(path, Reading(**settings)), workers=w)[0] for w in (0, 1)
+    ]
     assert same(*runs)
-    source = open_data(path, **settings)
+    source = open_data(path, Reading(**settings))
     draw(None, 10, source=source, workers=1)
     assert source.policy.samples >= 3
 
 
 def test_more_ranks_than_shards(shards: Path) -> None:
     with pytest.raises(ConfigError, match="9 shards cannot be streamed by 12 processes"):
-        open_data(shards, mode="stream", world=12)
+        open_data(shards, Reading(mode="stream", world=12))
 
 
 def test_a_source_without_samples_stops(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", [("a.txt", b"x")])
     with pytest.raises(DataError, match="holds no image"):
-        open_data(path, mode="stream")
+        open_data(path, Reading(mode="stream"))
 
 
 def test_a_failing_command_is_told_from_a_damaged_shard(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", members(15))
     with pytest.raises(DataError, match=r"failed \(exit status 4\)"):
-        open_data(f"pipe:head -c 100 {path}; exit 4", allow_pipe=True, num_classes=3)
+        open_data(f"pipe:head -c 100 {path}; exit 4", Reading(allow_pipe=True, num_classes=3))
 
 
 @pytest.mark.parametrize(

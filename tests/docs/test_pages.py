@@ -13,6 +13,7 @@ from PIL import Image
 
 from largegan import commands
 from largegan.config.parse import parse
+from largegan.data.formats import FORMATS
 from largegan.recipes import TABLE
 from tests.docs.pages import OTHERS, PAGES, ROOT, largegan_words, words_of
 from tests.docs.pages import commands as commands_of
@@ -51,12 +52,27 @@ def test_a_command_is_known_and_its_options_exist(page, command, capsys):
     assert name in commands.TABLE, command
     if "..." in rest or "--help" in rest:
         return
+    if name == "train" and not rest[0].startswith("-"):  # FOLDER, with or without a preset
+        rest = ["--data.path", *rest, *([] if "--config" in rest else ["--config", "quickstart"])]
     if name in ("train", "doctor"):
         parse(rest)
     elif name == "ops":
         assert rest[0] in ("doctor", "table")
     else:
         importlib.import_module(commands.TABLE[name][0]).parse_arguments(rest)
+
+
+def test_the_table_of_formats_is_whole_and_its_commands_parse():
+    """Every format has its row; every row has a command whose options exist."""
+    text = (ROOT / "docs/your-images.md").read_text()
+    rows = [row.split(" | ") for row in re.findall(r"^\| .* \|$", text, re.M)]
+    rows = [row for row in rows if "`largegan " in row[1]]
+    cells = {row[0].removeprefix("| ") for row in rows}
+    assert {row.about for row in FORMATS.values()} <= cells and len(rows) >= 18
+    for row in rows:
+        words = largegan_words(row[1].strip("`"))
+        module = importlib.import_module(commands.TABLE[words[0]][0])
+        parse(words[1:]) if words[0] == "train" else module.parse_arguments(words[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -87,8 +103,10 @@ def test_what_is_packed_is_what_is_trained_on(page):
     """A configuration that states a resolution is trained on shards packed at that resolution."""
     for position, command in enumerate(commands_of(page)):
         words = largegan_words(command)
-        if not words or words[0] != "train" or "..." in words or "--help" in words:
+        if not words or words[0] != "train" or {"...", "--help"} & set(words):
             continue
+        if not words[1].startswith("-"):
+            continue  # FOLDER is no shards
         data = parse(filled(words[1:])).data
         size = packed_before(page, position).get(data.path)
         if size and data.resolution:

@@ -42,3 +42,8 @@ def test_slow_storage(examined, monkeypatch):
     monkeypatch.setattr(Stream, "next_batch", lambda s: time.sleep(0.02) or read(s))
     failures, found = examined()
     assert not failures and "it waits for the disk or network; use more" in found["reading"][0]
+
+
+def test_more_held_out_than_there_is(examined):
+    failures, found = examined("--data.held_out", "1633")
+    assert failures == [2] and "leaves none to train on" in found["data"][-1]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.image_sets import open_image_set, split_path
+from tests.data.writers import GREY, IMAGES, LABELS, SOURCES
 from tests.evaluation.images import picture, save
 
 
@@ -133,3 +134,64 @@ def test_nothing_there(tmp_path):
     (tmp_path / "a.zip").write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match="holds no image"):
         open_image_set(str(tmp_path / "a.zip"))
+
+
+def test_the_data_as_training_sees_them_are_the_reference(tmp_path):
+    """Resized and cut in the middle; and what is scored does not count as training's."""
+    from largegan.data import open_data
+    from largegan.data.transforms import Framing, to_device
+    from largegan.evaluation.image_sets import images_of_source
+
+    source = open_data("bundled:noto32")
+    framing = Framing(resize=24, crop=16)
+    images = images_of_source(source, framing, count=7, path="x")
+    assert images.count == 7 and images.about == {
+        "kind": "shards", "path": "x", "part": "", "resize": 24, "crop": 16
+    }  # fmt: skip
+    seen = to_device(source.read(np.arange(7)), "cpu", framing)["image"]
+    found = torch.stack(images.read(0, 7))
+    assert found.shape == (7, 3, 16, 16)
+    assert (found - (seen * 127.5 + 127.5)).abs().max() <= 0.5 + 1e-3
+    plain = images_of_source(source, Framing(), count=7, path="x")
+    assert plain.identity() == open_image_set("bundled:noto32[:7]").identity()
+    assert images.identity() != plain.identity()
+    assert images.source is not source and images.source.policy is not source.policy
+
+
+def labels_of(counts: tuple[int, ...], seeds: range) -> list[int]:
+    from largegan.recipe import DataSpec
+    from largegan.sampler import Sampler
+
+    classes = tuple(range(len(counts)))
+    spec = DataSpec(3, 8, 8, len(counts))
+    sampler = Sampler(None, spec, (), torch.device("cpu"), classes, label_counts=counts)
+    assert [sampler.label(seed) for seed in (0, 1)] == [0, 1]
+    return [sampler.as_in_data().label(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("counts", [(900, 90, 10), (1, 2, 3, 4), (7, 0, 1)])
+@pytest.mark.parametrize("first", [0, 1, 12345])
+def test_labels_of_fakes_follow_the_data(counts, first):
+    """Any stretch of seeds has every class in its proportion, within a few images."""
+    n = 500
+    found = np.bincount(labels_of(counts, range(first, first + n)), minlength=len(counts))
+    wanted = n * np.array(counts) / sum(counts)
+    assert np.abs(found - wanted).max() < 4
+    assert all(f == 0 for f, count in zip(found, counts, strict=True) if count == 0)
+
+
+def test_labels_of_classes_of_one_size_come_in_turn():
+    assert labels_of((5, 5, 5), range(7)) == [0, 1, 2, 0, 1, 2, 0]
+
+
+SCORED = ["lsun", "hdf5 nhwc", "cifar-10", "mnist", "parquet", "csv absolute", "npz keras"]
+
+
+@pytest.mark.parametrize("case", SCORED)
+def test_every_format_is_scored_as_it_is(tmp_path, case):
+    name, write, _, _ = SOURCES[case]
+    images = open_image_set(str(write(tmp_path / "source")), labels=case != "lsun")
+    wanted = np.repeat(GREY[..., None], 3, 3) if name == "mnist" else IMAGES
+    assert {x.tobytes() for x in pixels(images)} == {x.tobytes() for x in wanted}
+    if case != "lsun":
+        assert sorted(images.labels()) == sorted(LABELS)

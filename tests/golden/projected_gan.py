@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from largegan.augment import diffaugment
 from largegan.ema import Ema
+from largegan.interop.projected_gan import rules as generator_names
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.fastgan import Generator
 from largegan.nets.pretrained import Backbone, architecture
@@ -35,30 +36,6 @@ LAYERS = {
     "blocks.2": "layer1.0", "blocks.3": "layer2.0", "blocks.4": "layer2.1",
     "blocks.5": "layer3.0", "blocks.6": "layer3.1",
 }  # fmt: skip
-
-
-def generator_names(conditional: bool, lite: bool) -> list[tuple[str, str]]:
-    """Our names -> the peer's, for one of its four kinds of blocks."""
-    if conditional:
-        convs, norms = (["conv"], ["bn"]) if lite else (["conv1", "conv2"], ["bn1", "bn2"])
-        noises = ["noise"]
-    else:
-        convs, norms, noises = (["1"], ["2"], []) if lite else (["1", "5"], ["3", "7"], ["2", "6"])
-    kinds = (("convs", convs), ("norms", norms), ("noises", noises))
-    return [
-        (r"^start\.", "init.init.0."),
-        (r"^start_norm\.norm\.", "init.init.1."),
-        *(
-            (rf"^up\.(\d+)\.{ours}\.{i}\.(norm\.norm\.|norm\.)?", rf"feat_\1.{name}.")
-            for ours, names in kinds
-            for i, name in enumerate(names)
-        ),
-        (r"^excite\.(\d+)\.squeeze\.", r"se_\1.main.1."),
-        (r"^excite\.(\d+)\.excite\.", r"se_\1.main.3."),
-        (r"^to_image\.", "to_big."),
-        (r"^", "synthesis."),
-        *([(r"(feat_.*)\.running_", r"\1.stored_")] if conditional else []),
-    ]
 
 
 def judge_names(patch: bool) -> list[tuple[str, str]]:

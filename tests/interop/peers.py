@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tests.golden import projected_gan as golden_projected
 from tests.golden import stylegan2 as sg2
 from tests.golden.goldcheck import Case
 
@@ -139,6 +140,22 @@ def r3gan(case: Case) -> dict:
         content[net] = tree({name: state[name] for name in order} | state, Module, {})
         content[f"{net}_opt_state"] = stepped([state[name] for name in order])
     return content | {"G_ema": content["G"]}
+
+
+def projected(args: dict, size: int, told: dict) -> tuple[dict, torch.nn.Module]:
+    """A snapshot's content of a FastGAN generator, and ours with the same weights."""
+    torch.manual_seed(0)
+    source = golden_projected.generator(args, size)
+    with torch.no_grad():
+        for p in source.module.parameters():
+            p.add_(0.05 * torch.randn(p.shape))  # noise and biases begin at 0
+        source.module.train()(torch.randn(4, args["z_dim"]), torch.arange(4) % 3)
+    state = {name: tensor for name, tensor in source.state.items()}
+    if args["G"].get("cond"):
+        state = {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
+    spare = {f"synthesis.feat_{2 * size}.1.weight_orig": torch.ones(2, 2)}
+    net = tree(state | spare, Module, {"": told | {"img_resolution": size}})
+    return {"G": net, "G_ema": net}, source.module.eval()
 
 
 def stepped(tensors: list[Tensor]) -> dict:

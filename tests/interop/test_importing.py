@@ -15,6 +15,7 @@ from largegan.data.prepare import Preparation
 from largegan.errors import DataError, UserError
 from largegan.interop import importing
 from largegan.interop.peers import build
+from largegan.recipe import DataSpec
 from largegan.restore import restore
 from tests.data.conftest import save_pictures
 from tests.golden import goldcheck
@@ -116,6 +117,37 @@ def test_r3gan_snapshots(name, tmp_path):
     number = case.meta["names"]["G"].index("Model.AggregationLayer.Layer.weight")
     moment = state["G/G.to_image.weight/exp_avg"]
     torch.testing.assert_close(moment, torch.full_like(moment, 0.1 * (number + 1)))
+
+
+@pytest.mark.parametrize("lite", [False, True], ids=["plain", "lite"])
+@pytest.mark.parametrize("cond", [False, True], ids=["no classes", "classes"])
+@pytest.mark.parametrize("size", [64, 128])
+def test_projected_gan_snapshots(size, cond, lite, tmp_path):
+    """A generator of ours under the names by which `tests/golden` holds it to published images."""
+    args = {"G": {"ngf": 4, "cond": int(cond), "lite": lite}, "z_dim": 6}
+    content, source = peers.projected(args, size, {"c_dim": 3} if cond else {})
+    path = tmp_path / "network-snapshot-000012.pkl"
+    write(path, content, persistent=False, module="pg_modules.networks_fastgan")
+    found = importing.find(path)
+    assert found.recipe == "projected_gan" and found.nimg == 12_000
+    assert found.spec == DataSpec(3, size, size, 3 if cond else 0)
+    assert found.options["lite"] == lite and found.options["channels"] == 4
+    recipe = imported(path)
+    for net in (recipe.G, recipe.G_ema.net):
+        for mine, theirs in zip(net.up.values(), source.up.values(), strict=True):
+            for a, b in zip(mine.noises, theirs.noises, strict=True):
+                a.fixed.copy_(b.fixed)
+        z, labels = torch.randn(3, 6), torch.arange(3)
+        torch.testing.assert_close(net.eval()(z, labels), source(z, labels), atol=1e-5, rtol=1e-5)
+
+
+def test_projected_gan_that_is_none(tmp_path):
+    args = {"G": {"ngf": 4, "cond": 1, "lite": True}, "z_dim": 6}
+    for told, says in (({}, "has 0 classes"), ({"c_dim": 5000}, "has 5000 classes, of 1000 rows")):
+        content, _ = peers.projected(args, 64, told)
+        path = write(tmp_path / "x.pkl", content, persistent=False, module="pg_modules.networks")
+        with pytest.raises(DataError, match=says):
+            importing.find(path)
 
 
 @pytest.mark.parametrize("config", [True, False], ids=["with config", "without"])

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from largegan.errors import DataError
+from largegan.files.stored import StoredArray, StoredTensor
+from largegan.files.unpickle import Record
 from largegan.interop import torch_files
-from largegan.interop.stored import StoredArray, StoredTensor
-from largegan.interop.unpickle import Record
 from tests.interop import hostile
 
 FORMATS = {"zip": True, "rows": False}

@@ -13,6 +13,7 @@ from largegan.layers.spectral_norm import (
     SNEmbedding,
     SNLinear,
     Spectral,
+    normalized_once,
 )
 
 LAYERS = {
@@ -192,3 +193,23 @@ def test_autocast_leaves_sigma_in_float32():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         layer(x)
     assert torch.equal(layer.u, exact.u)
+
+
+def test_a_network_that_is_normalized_once_computes_the_same():
+    """In every layer, and whether vectors are refined in evaluation mode or not."""
+    for refine in (False, True):
+        spectral = Spectral(refine_in_eval=refine)
+        net = nn.Sequential(
+            SNConv2d(3, 4, 3, spectral=spectral),
+            SNConvTranspose2d(4, 2, 2, spectral=spectral),
+            nn.Flatten(),
+            SNLinear(72, 5, spectral=spectral),
+        )
+        x = torch.randn(2, 3, 7, 7)
+        net(x)  # a power iteration
+        net.eval()
+        once, before = normalized_once(net), net[0].weight.clone()
+        assert torch.equal(once(x), net(x)) and torch.equal(net[0].weight, before)
+        assert torch.equal(once[0].weight, net[0].normalized_weight())
+        once[0].u.zero_()
+        assert torch.equal(once(x), net(x)), "nothing is computed from the vectors any more"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from largegan import ops
 from largegan.ops.runtime import backend, cubins
@@ -74,6 +75,35 @@ def test_the_public_function_is_its_specification(name, example, form):
     x, op = image(torch.float64, form), TABLE[name]
     found = derivatives(op.public, name, example, x)
     assert_agree(found, derivatives(op.reference, name, example, x), EXACT)
+
+
+class Operators(TorchDispatchMode):
+    """Within it, `seen` collects the namespaces of the operators that run: aten, largegan."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.add(func.namespace)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("form", [NHWC, NCHW], ids=["nhwc", "nchw"])
+@pytest.mark.parametrize("name, example", CALLS)
+def test_plain_ops_are_of_pytorchs_operators_alone(name, example, form):
+    """What exporters are shown: no graph looks into operators of ours, or runs where we are not."""
+    x, op = image(torch.float64, form), TABLE[name]
+    with torch.no_grad(), backend.using("plain"), Operators() as operators:
+        found = op.examples[example](op.public, x)
+    assert operators.seen == {"aten"}
+    torch.testing.assert_close(found, op.examples[example](op.reference, x), atol=1e-11, rtol=1e-11)
+
+
+def test_operators_of_ours_are_noticed():
+    with Operators() as operators:
+        ops.bias_act(image(torch.float64, NHWC), None)
+    assert "largegan" in operators.seen
 
 
 def compare_kernel(name: str, example: str, dtype: torch.dtype, form, channels: int) -> set[str]:

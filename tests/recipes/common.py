@@ -252,17 +252,20 @@ def example(spec: DataSpec, position: int) -> dict:
     random = torch.Generator().manual_seed(seed)
     if spec == NUMBERS:
         return {"x": 4 + 1.25 * torch.randn(1, generator=random)}
-    if spec == TWO_DOMAINS:
-        return {"image_a": _gradient(random, 1, 0.6), "image_b": _gradient(random, 2, -0.4)}
-    label = torch.randint(spec.num_classes, (), generator=random)
+    if spec.channels_b:
+        size, a, b = (spec.height, spec.width), spec.channels, spec.channels_b
+        first = _gradient(random, 1, 0.6, (a, *size))
+        return {"image_a": first, "image_b": _gradient(random, 2, -0.4, (b, *size))}
+    label = torch.randint(max(1, spec.num_classes), (), generator=random)
     ramp = torch.linspace(-0.5, 0.5, spec.width).expand(spec.channels, spec.height, -1)
     colour = 0.6 + 0.2 * torch.randn(spec.channels, 1, 1, generator=random)
     return {"image": (ramp * (label + 1) / 3 + colour).clamp(-1, 1), "label": label}
 
 
-def _gradient(random: torch.Generator, slope: int, level: float) -> torch.Tensor:
-    ramp = torch.linspace(-0.3, 0.3, 16).expand(3, 16, -1) * slope / 2
-    return (ramp + level + 0.1 * torch.randn(3, 1, 1, generator=random)).clamp(-1, 1)
+def _gradient(random: torch.Generator, slope: int, level: float, shape) -> torch.Tensor:
+    channels, height, width = shape
+    ramp = torch.linspace(-0.3, 0.3, width).expand(channels, height, -1) * slope / 2
+    return (ramp + level + 0.1 * torch.randn(channels, 1, 1, generator=random)).clamp(-1, 1)
 
 
 def draw(recipe: Recipe, n: int, random: torch.Generator) -> torch.Tensor:
@@ -292,14 +295,18 @@ def make_trainer(
     max_bad_steps: int = 3,
     max_grad_norm: float | None = None,
     shares: dict | None = None,
+    spec: DataSpec | None = None,
 ) -> Trainer:
-    """A trainer on this process's share of the toy data; `shares` as `Engine` takes them."""
+    """A trainer on this process's share of the toy data; `shares` as `Engine` takes them.
+
+    `spec` is of the data, where it is not the usual one.
+    """
     world = world or World(0, 1, torch.device("cpu"))
     engine = Engine(world, shares)
     engine.setup(recipe)
     micro = micro_batch_size or batch_size // world.size
     stream = ToyStream(
-        spec_reading(recipe.reads),
+        spec or spec_reading(recipe.reads),
         batch_size=batch_size,
         micro_batch_size=micro,
         rank=world.rank,

@@ -116,32 +116,6 @@ def test_passwords_are_not_written_down(tmp_path, monkeypatch):
     assert chosen.data.path == secret
 
 
-def test_resuming_an_older_checkpoint_is_a_branch_and_is_said(finished):
-    """Later, `auto` goes on from the branch that is followed; the other can be chosen by hand."""
-    own = finished / "checkpoints"
-    checkpoint.save(own, 200, content(200))
-    (finished / "metrics.jsonl").write_text('{"nimg": 200}\n')
-    _, start, _ = directory.decide_start(config(finished, own / "000000100"))
-    (said,) = directory.follow(finished, own / "000000100")
-    left = own / "left-from-000000100"
-    assert str(left) in said and "goes on from 000000100" in said
-    assert (left / "metrics.jsonl").read_text() == '{"nimg": 200}\n'
-    assert directory.decide_start(config(finished, "auto"))[1] == start
-    checkpoint.save(own, 150, content(150))
-    assert directory.decide_start(config(finished, "auto"))[1] == str(own / "000000150")
-    assert directory.follow(finished, own / "000000150") == []
-    _, start, _ = directory.decide_start(config(finished, left / "000000200"))
-    directory.follow(finished, left / "000000200")
-    assert directory.decide_start(config(finished, "auto"))[1] == str(own / "000000200")
-    assert (own / "left-from-000000100-2" / "000000150").exists()
-
-
-def test_a_new_run_from_anothers_checkpoint_sets_nothing_apart(finished, tmp_path):
-    checkpoint.save(finished / "checkpoints", 200, content(200))
-    assert directory.follow(tmp_path / "new", finished / "checkpoints" / "000000100") == []
-    assert len(checkpoint.numbered(finished / "checkpoints")) == 2
-
-
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_start_that_fails_leaves_nothing(tmp_path, trained):
     run = tmp_path / "run"

@@ -153,6 +153,7 @@ def test_network_that_does_not_trace(tmp_path):
 NEW = ["lapgan", "gmmn", "gmmn_codes", "ali", "bigan", "srresnet", "srgan", "esrgan"]
 
 
+@pytest.mark.slow  # every recipe in every form: tests/product
 @pytest.mark.parametrize("name", NEW)
 def test_what_draws_or_translates_is_exported_alone(name, tmp_path, capsys):
     """The same numbers from the folder, as weights and as a graph; nothing else of the run."""

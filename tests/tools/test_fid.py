@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from largegan import checkpoint, train
-from largegan.evaluation import during_training, scores
+from largegan.data import open_data
+from largegan.evaluation import during_training, history, scores
 from largegan.evaluation.image_sets import open_image_set
 from largegan.metrics import classification, features, table, weights
 from largegan.metrics.frechet import frechet_of_features
@@ -192,7 +193,10 @@ def test_classification_accuracy(tool, photos, run_folder, tmp_path, monkeypatch
     real = open_image_set("bundled:noto32[:30]", labels=True)
     assert torch.equal(seen["test"], torch.stack(real.read(0, 30)))
     assert seen["train"].shape == (20, 3, 32, 32), "learns from generated images"
-    assert seen["labels"] == ([i % 9 for i in range(20)], real.labels())
+    counts = np.array(open_data("bundled:noto32").info.label_counts)
+    drawn = np.bincount(seen["labels"][0], minlength=9)
+    assert np.abs(drawn - 20 * counts / counts.sum()).max() < 2, "classes as often as in the data"
+    assert seen["labels"][1] == real.labels()
     code, said = tool(photos, photos, "--metrics", "cas")
     assert code == 2 and "images with classes" in said
 
@@ -313,7 +317,7 @@ def test_scores_while_training(tmp_path, monkeypatch, capsys):
     for name in (checkpoint.MODEL, checkpoint.OPTIMIZER):
         a, b = (f / "checkpoints" / "000000064" / name for f in (plain, watched))
         assert a.read_bytes() == b.read_bytes(), "scoring disturbs nothing"
-    lines = during_training.history(watched)
+    lines = history.history(watched)
     assert [line["nimg"] for line in lines] == [16, 32, 48, 64]
     assert {"score/fid", "score/fid_error", "score/coverage"} <= set(lines[0])
     best = min(lines, key=lambda line: line["score/fid"])["nimg"]
@@ -341,7 +345,7 @@ def test_two_processes_score_while_training_and_go_on_after_a_stop(tmp_path):
     there += ["--parallel.processes", "2"]
     run_ranks([*there, "--train.total_nimg", "32"], world=2)
     run_ranks([*there, *whole], world=2)
-    one, two = during_training.history(alone), during_training.history(shared)
+    one, two = history.history(alone), history.history(shared)
     assert [line["nimg"] for line in one] == [line["nimg"] for line in two] == [16, 32, 48]
     for a, b in zip(one, two, strict=True):  # pixels may round otherwise: gradients are sums
         assert a["score/fid"] == pytest.approx(b["score/fid"], rel=1e-3)
@@ -356,13 +360,13 @@ def test_best_checkpoint_survives(tmp_path):
     lines = [{"nimg": n, "score/fid": f, "score/recall": r} for n, (f, r) in values.items()]
     text = "".join(json.dumps(line) + "\n" for line in [{"nimg": 4, "loss": 1}, *lines])
     (tmp_path / "metrics.jsonl").write_text(text)
-    assert during_training.best(tmp_path, "fid")["nimg"] == 16
-    assert during_training.best(tmp_path, "recall")["nimg"] == 24
+    assert history.best(tmp_path, "fid")["nimg"] == 16
+    assert history.best(tmp_path, "recall")["nimg"] == 24
     checkpoint.prune(tmp_path / "checkpoints", keep_last=1, keep_every_nimg=None, keep_nimg=16)
     kept = sorted(int(p.name) for p in checkpoint.numbered(tmp_path / "checkpoints"))
     assert kept == [16, 32]
-    assert during_training.best(tmp_path, "recall")["nimg"] == 32, "of those still there"
-    assert during_training.best(tmp_path, "kid") is None
+    assert history.best(tmp_path, "recall")["nimg"] == 32, "of those still there"
+    assert history.best(tmp_path, "kid") is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from largegan.ops.runtime.registering import needed
 def bias_act(x: Tensor, b: Tensor | None, act: Activation, dim: int = 1) -> Tensor:
     """One operator for (leaky) ReLU; PyTorch's operations for the rest."""
     b, constants = None if b is None else b.to(x.dtype), piecewise_linear(act)
-    if constants is None or act.name == "linear":
+    if constants is None or act.name == "linear" or backend.plain():
         return activated(x, b, act, dim)
     return leaky(x, b, dim % x.ndim, *constants)
 

@@ -8,6 +8,7 @@ the gradient of the weights, which libraries are fast at.
 import torch
 from torch import Tensor
 
+from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import layout
 from largegan.ops.runtime.registering import needed
 
@@ -25,8 +26,17 @@ def convolved(
     """A convolution or a transposed one, under autocast in its type; numbers stand for pairs."""
     x, w = _autocast(x, w)
     pairs = _pair(stride), _pair(padding), transposed, _pair(output_padding)
-    y = conv(x, w, *pairs, groups)
+    y = (convolution if backend.plain() else conv)(x, w, *pairs, groups)
     return y if bias is None else y + bias.to(y.dtype)[:, None, None]
+
+
+def convolution(
+    x: Tensor, w: Tensor, stride, padding, transposed, output_padding, groups
+) -> Tensor:
+    """PyTorch's own, in any memory layout."""
+    return torch.ops.aten.convolution(
+        x, w, None, stride, padding, [1, 1], transposed, output_padding, groups
+    )
 
 
 @torch.library.custom_op("largegan::conv", mutates_args=())
@@ -40,17 +50,13 @@ def conv(
     groups: int,
 ) -> Tensor:
     """A convolution or a transposed one; channels_last if x or w is."""
-    y = torch.ops.aten.convolution(
-        x, w, None, stride, padding, [1, 1], transposed, output_padding, groups
-    )
+    y = convolution(x, w, stride, padding, transposed, output_padding, groups)
     return y.contiguous(memory_format=layout(x, w))
 
 
 @conv.register_fake
 def _(x, w, stride, padding, transposed, output_padding, groups):
-    y = torch.ops.aten.convolution(
-        x, w, None, stride, padding, [1, 1], transposed, output_padding, groups
-    )
+    y = convolution(x, w, stride, padding, transposed, output_padding, groups)
     return torch.empty_like(y, memory_format=layout(x, w))
 
 

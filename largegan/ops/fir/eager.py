@@ -1,6 +1,7 @@
 """FIR resampling in PyTorch's operations, without inserting zeros: a depthwise convolution.
 
-What the operators compute where there is no kernel; it has no gradients that anybody uses.
+What the operators compute where there is no kernel, and what exporters see. Training does not
+use its gradients.
 """
 
 from functools import lru_cache
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.ops.fir.filter import Filter
+from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import layout
 
 MOST_AT_ONCE = 36  # taps; longer filters go along one direction after the other
@@ -38,20 +40,23 @@ def _one_pass(x: Tensor, f: Filter) -> Tensor:
     """A depthwise convolution, strided or transposed: neither multiplies inserted zeros."""
     ux, uy, dx, dy = f.factors
     up = ux * uy > 1
-    kernel = _kernel(f.fx, f.fy, f.size, f.flip != up, f.gain, x.dtype, x.device)
+    of = _kernel if backend.plain() else _kept_kernel  # a graph's constants are that graph's
+    kernel = of(f.fx, f.fy, f.size, f.flip != up, f.gain, x.dtype, x.device)
     kernel = kernel.expand(x.shape[1], 1, -1, -1)
     if up:
         return _expanded(x, kernel, (uy, ux), f.pads, (dy, dx), f.output_size(*x.shape[2:]))
     return _reduced(x, kernel, (dy, dx), f.pads)
 
 
-@lru_cache(maxsize=256)
 def _kernel(fx, fy, size, flip, gain, dtype, device) -> Tensor:
-    """`[1, 1, height, width]`, to correlate with. Kept: a copy to a GPU would wait for it."""
+    """`[1, 1, height, width]`, to correlate with."""
     x = torch.tensor(fx, dtype=torch.float64)
     f = (torch.tensor(fy, dtype=torch.float64)[:, None] * x if fy else x).reshape(size[1], size[0])
     f = f if flip else f.flip(0, 1)
     return (f * gain)[None, None].to(device, dtype)
+
+
+_kept_kernel = lru_cache(maxsize=256)(_kernel)  # a copy to a GPU would wait for it
 
 
 def _reduced(x, kernel, stride, pads) -> Tensor:

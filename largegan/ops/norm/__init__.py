@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from largegan.ops.norm.operators import norm_act
+from largegan.ops.norm import operators, reference
 from largegan.ops.norm.reference import gain_and_bias, slope
+from largegan.ops.runtime import backend
 
 __all__ = ["batch_norm_act", "instance_norm_act"]
 
@@ -25,7 +26,7 @@ def batch_norm_act(
     running averages: no gradient goes through them. Raises ValueError for another `act` or other
     shapes.
     """
-    return norm_act(x, *gain_and_bias(x, gamma, beta), False, eps, slope(act, alpha))
+    return _chosen()(x, *gain_and_bias(x, gamma, beta), False, eps, slope(act, alpha))
 
 
 def instance_norm_act(
@@ -41,4 +42,9 @@ def instance_norm_act(
 
     The result of `batch_norm_act`, with the statistics of each image and channel by itself.
     """
-    return norm_act(x, *gain_and_bias(x, gamma, beta), True, eps, slope(act, alpha))[0]
+    return _chosen()(x, *gain_and_bias(x, gamma, beta), True, eps, slope(act, alpha))[0]
+
+
+def _chosen():
+    """One operator, or what it is made of."""
+    return reference.norm_act if backend.plain() else operators.norm_act

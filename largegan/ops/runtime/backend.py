@@ -3,6 +3,9 @@
 `LARGEGAN_OPS`, as it is when the package is imported, chooses: `auto` (default) takes kernels where
 they can be had and says once why not, `require` makes that an error, `eager` takes PyTorch's
 operations. Tensors that are on no NVIDIA GPU take those under every choice.
+
+All of these are operators of this package, in whose inside no graph looks. An exporter needs what
+every program knows: `using("plain")` leaves the operators out.
 """
 
 import os
@@ -17,8 +20,8 @@ from torch import Tensor
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.ops.runtime.plan import Plan
 
-Mode = Literal["require", "auto", "eager"]
-MODES = ("require", "auto", "eager")
+Mode = Literal["require", "auto", "eager", "plain"]
+MODES = ("require", "auto", "eager")  # that the environment may ask for
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # Read once: a compiled graph must not depend on the environment of its every call.
@@ -49,7 +52,7 @@ def mode() -> Mode:
 
 @contextmanager
 def using(value: Mode) -> Iterator[None]:
-    """Within it, `value` instead of what the environment says: for comparisons."""
+    """Within it, `value` instead of what the environment says: for comparisons and exporters."""
     global _chosen
     before, _chosen = _chosen, value
     try:
@@ -74,10 +77,15 @@ def redirected(launcher: Callable[[Plan], None]) -> Iterator[None]:
 
 def usable(x: Tensor) -> bool:
     """Whether an op on `x` should try its kernel: on an NVIDIA GPU, in 32 or 16 bits, not empty."""
-    if mode() == "eager":  # asked first: a word that is none must not pass where there is no GPU
+    if mode() in ("eager", "plain"):  # asked first: a word that is none must not pass
         return False
     here = _redirection is not None or (x.is_cuda and torch.version.hip is None)
     return here and x.dtype in DTYPES and x.numel() > 0
+
+
+def plain() -> bool:
+    """Whether ops are to be made of PyTorch's own operators: see `using`."""
+    return _chosen == "plain"
 
 
 def launch(plan: Plan, device: torch.device) -> bool:

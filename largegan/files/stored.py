@@ -137,8 +137,12 @@ class StoredArray:
     def numel(self) -> int:
         return prod(self.shape)
 
+    def array(self) -> np.ndarray:
+        """As an array, which looks at the bytes where they lie."""
+        flat = np.frombuffer(self.data, self.dtype)
+        return flat.reshape(self.shape, order="F" if self.fortran else "C")
+
     def load(self) -> Tensor:
         """As a tensor, in memory of its own."""
-        flat = np.frombuffer(self.data, self.dtype)
-        array = flat.reshape(self.shape, order="F" if self.fortran else "C")
-        return torch.from_numpy(np.array(array, self.dtype.newbyteorder("="), order="C"))
+        kind = self.dtype.newbyteorder("=")
+        return torch.from_numpy(np.array(self.array(), kind, order="C"))

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from largegan.errors import DataError
-from largegan.interop.stored import DTYPES, Storage, StoredArray, StoredTensor
+from largegan.files.stored import DTYPES, Storage, StoredArray, StoredTensor
 
 MOST_INSTRUCTIONS = 2_000_000
 MOST_CONTAINERS = 1_000_000
@@ -279,8 +279,8 @@ def known(name: Name) -> Name:
     """Raises `DataError` for a name that neither makes something of ours nor is inert."""
     if (name.module, name.name) not in CALLS and not is_inert(name):
         raise DataError(
-            f"calls {str(name)[:120]!r}, which no checkpoint that can be imported needs: it may be "
-            "hostile, and nothing of it was executed"
+            f"calls {str(name)[:120]!r}, which no checkpoint or set of images that can be read "
+            "needs: it may be hostile, and nothing of it was executed"
         )
     return name
 
@@ -410,6 +410,8 @@ def finished(value: Any) -> Any:
     """An array that has been told all it needs."""
     if isinstance(value, _Mark) and value.kind == "array":
         _, shape, dtype, fortran, content = value.state
+        if isinstance(content, str):  # bytes, as Python 2 wrote them
+            content = content.encode("latin-1")
         if not isinstance(content, bytes):
             raise DataError("holds an array of something else than numbers")
         return StoredArray(content, numpy_dtype(dtype), tuple(shape), bool(fortran))

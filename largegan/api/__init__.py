@@ -1,0 +1,1 @@
+"""The Python interface: what `largegan.load` returns, and pictures in and out of it."""

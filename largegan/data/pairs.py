@@ -1,0 +1,136 @@
+"""Pairs of images: two folders with the same names, or both side by side in one picture."""
+
+import dataclasses
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from largegan.data.account import Account
+from largegan.data.formats import open_originals
+from largegan.data.originals import Originals, Request
+from largegan.data.parts import DOMAINS, part_of
+from largegan.data.tree import files_below, images_among
+from largegan.errors import ConfigError, DataError
+from largegan.files import photos
+from largegan.files.output import shown
+from largegan.files.photos import BadImage
+
+
+def domain_folders(source: Path, split: str | None = None) -> tuple[Path, Path] | None:
+    """The folders of both domains, CycleGAN's trainA and trainB among them; None: there are none.
+
+    Raises ConfigError for a split that is not there.
+    """
+    there = {
+        names: part
+        for names, part in DOMAINS.items()
+        if all((source / name).is_dir() for name in names)
+    }
+    if not there:
+        return None
+    wanted = split or "train"
+    for names, part in there.items():
+        if part in (None, wanted):
+            a, b = (_part_within(source / name, split) for name in names)
+            return a, b
+    found = ", ".join(f"{a} and {b}" for a, b in there)
+    raise ConfigError(f"{shown(source)} has no domains of the split {wanted}; it has {found}")
+
+
+def trained_domains(source: Path, split: str | None = None) -> tuple[Path, Path] | None:
+    """The folders of CycleGAN's layout, which says so itself; a and b alone may be two classes."""
+    folders = domain_folders(source, split) if source.is_dir() else None
+    plain = folders is None or tuple(p.name for p in folders) in (("a", "b"), ("A", "B"))
+    return None if plain else folders
+
+
+def _part_within(folder: Path, split: str | None) -> Path:
+    """`A/train` where A holds parts and one is wanted, else A."""
+    parts = [p for p in folder.iterdir() if p.is_dir() and part_of(p.name) == (split or "train")]
+    return parts[0] if parts else folder
+
+
+def open_pairs(source: Path, request: Request) -> Originals:
+    """Pairs of a source: of its halves, or of its two folders. Raises DataError, ConfigError."""
+    if request.side_by_side is not None:
+        _ask_about_parts(source, request)
+        whole = open_originals(source, dataclasses.replace(request, labels="none"))
+        return _halved(whole, left=request.side_by_side == "left")
+    return _of_folders(source, request)
+
+
+def _ask_about_parts(source: Path, request: Request) -> None:
+    """Facades have the folders train, val and test: all of them are not meant by no word."""
+    inside = source.iterdir() if source.is_dir() else ()
+    parts = sorted(p.name for p in inside if p.is_dir() and part_of(p.name))
+    if len(parts) > 1 and request.split is None:
+        raise ConfigError(
+            f"{shown(source)} holds {' and '.join(parts)}; choose one with --split "
+            f"{part_of(parts[-1])} (data.split), or say --split all"
+        )
+
+
+def _halved(whole: Originals, *, left: bool) -> Originals:
+    """Each picture cut in the middle; `left`: image a is the left half."""
+
+    def load(i: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels = _pixels(whole.load(i))
+        middle, odd = divmod(pixels.shape[1], 2)
+        if odd or not middle:
+            raise BadImage(f"is {pixels.shape[1]} pixels wide, which cannot be halved")
+        halves = pixels[:, :middle], pixels[:, middle:]
+        return halves if left else halves[::-1]
+
+    return dataclasses.replace(whole, load=load, labels=None, class_names=[])
+
+
+def _pixels(loaded: bytes | np.ndarray | tuple) -> np.ndarray:
+    """[H, W, C] of an image, upright, with its alpha."""
+    if isinstance(loaded, tuple):
+        raise BadImage("is a pair already")
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    photo = photos.read(loaded)
+    if photo.alpha is None:
+        return photo.pixels
+    colors = photo.pixels if photo.pixels.shape[2] == 3 else np.repeat(photo.pixels, 3, 2)
+    return np.concatenate([colors, photo.alpha[..., None]], 2)
+
+
+def _of_folders(source: Path, request: Request) -> Originals:
+    """Pairs by the names of their files.
+
+    Names are compared without their endings: ``a/house.jpg`` goes with ``b/house.png``. Raises
+    DataError for an image without its other half.
+    """
+    folders = domain_folders(source, request.split)
+    if folders is None:
+        raise DataError(
+            f"{source}/a or {source}/b does not exist; pairs are images of the same name in "
+            f"{source.name}/a and {source.name}/b, or halves of a picture (--side-by-side)"
+        )
+    account = Account()
+    a, b = (_side(folder, account) for folder in folders)
+    lone = next(iter(sorted(a.keys() ^ b.keys())), None)
+    if lone is not None:
+        here, there = folders if lone in a else folders[::-1]
+        raise DataError(f"{shown(lone)} is in {here}, but not in {there}; add or remove it")
+    if not a:
+        raise DataError(f"{folders[0]} and {folders[1]} hold no image")
+    names = list(a)
+    return Originals(
+        names,
+        lambda i: (a[names[i]].read_bytes(), b[names[i]].read_bytes()),
+        account=account,
+    )
+
+
+def _side(folder: Path, account: Account) -> dict[str, Path]:
+    """Images of one domain by their names without endings."""
+    ours = Account()
+    files = images_among(files_below(folder, ours), ours)
+    account.join(ours, f"{folder.name}/")
+    side = {PurePosixPath(name).with_suffix("").as_posix(): folder / name for name in files}
+    if len(side) < len(files):
+        raise DataError(f"two images of {folder} differ in their endings only; rename one")
+    return side

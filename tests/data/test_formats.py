@@ -1,0 +1,238 @@
+"""What people have, written by its usual writer: counts, labels and pixels are equal."""
+
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from largegan.data import apart, open_data
+from largegan.data.apart import Findings, spilled
+from largegan.data.formats import FORMATS, format_of, open_originals
+from largegan.data.originals import Item, Request
+from largegan.errors import DataError, UserError
+from tests.data import writers
+from tests.data.writers import COUNT, GREY, IMAGES, LABELS, SOURCES
+
+
+def expected(name: str, classes: list[str] | None) -> dict[bytes, int]:
+    images = np.repeat(GREY[..., None], 3, 3) if name == "mnist" else IMAGES
+    labels = LABELS if classes is not None else [0] * COUNT
+    return {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+
+
+def content(out: Path) -> dict[bytes, int]:
+    micro = open_data(out).read(np.arange(open_data(out).info.count))
+    images = micro["image"].permute(0, 2, 3, 1)
+    return {
+        image.numpy().tobytes(): int(label)
+        for image, label in zip(images, micro["label"], strict=True)
+    }
+
+
+def test_every_format_has_a_case():
+    assert {row[0] for row in SOURCES.values()} == set(FORMATS)
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_a_format_is_recognized_and_packed(tool, tmp_path: Path, case: str) -> None:
+    name, write, words, classes = SOURCES[case]
+    source = write(tmp_path / "source")
+    assert format_of(source) == name
+    code, said, err = tool("pack", source, tmp_path / "out", "--format", "png", *words)
+    assert code == 0, err
+    assert f"{COUNT} images" in said
+    assert content(tmp_path / "out") == expected(name, classes)
+    info = open_data(tmp_path / "out").info
+    assert info.num_classes == (0 if classes is None else 3)
+    assert list(info.class_names) == (classes or [])
+
+
+SPLITS = {  # (writer, split): how many images, and a word of what is left out
+    ("cifar", "test"): (lambda p: writers.cifar10(p), 2),
+    ("cifar", "all"): (lambda p: writers.cifar10(p), COUNT + 2),
+    ("mnist", "test"): (lambda p: writers.mnist(p, packed=True), COUNT),
+    ("mnist", "all"): (lambda p: writers.mnist(p, packed=True), 2 * COUNT),
+    ("parquet", "test"): (lambda p: writers.parquet(p, shards=2), 2),
+    ("hdf5", "test"): (lambda p: writers.hdf5(p, x_train=IMAGES, x_test=IMAGES[:5]), 5),
+    ("folder", "val"): (writers.imagenet, 1),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS, ids=str)
+def test_a_split_is_taken_and_the_rest_is_said(tmp_path: Path, case: tuple[str, str]) -> None:
+    write, count = SPLITS[case]
+    request = Request(split=case[1], labels="none", scratch=tmp_path)
+    found = open_originals(write(tmp_path / "source"), request)
+    assert len(found.names) == count
+    assert (found.account.count == 0) == (case[1] == "all")
+
+
+def test_the_test_part_is_left_out_and_said(tool, tmp_path: Path) -> None:
+    source = writers.mnist(tmp_path / "mnist", packed=False)
+    _, said, err = tool("pack", source, tmp_path / "out")
+    assert "the part test (the split is train) (t10k-images-idx3-ubyte)" in err
+    assert "1 left out" in said
+    code, _, err = tool("pack", source, tmp_path / "none", "--split", "val")
+    assert code == 2 and "no part 'val'; it has test and train" in err
+
+
+def test_domains_in_a_zip_are_no_classes(tool, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "horse2zebra.zip", "w") as archive:
+        for name in ("trainA", "trainB", "testA", "testB"):
+            archive.writestr(f"horse2zebra/{name}/a.png", writers.FILES[0])
+    code, _, err = tool("pack", tmp_path / "horse2zebra.zip", tmp_path / "out")
+    assert code == 2 and "two domains for translation and no classes; unpack it" in err
+
+
+def test_parts_in_folders_are_asked_about(tool, tmp_path: Path) -> None:
+    code, _, err = tool("pack", writers.imagenet(tmp_path / "s"), tmp_path / "out")
+    assert code == 2 and "--split train" in err
+
+
+def test_cyclegans_layout_becomes_two_domains(tool, tmp_path: Path) -> None:
+    for name, first in (("trainA", 0), ("trainB", 4), ("testA", 8), ("testB", 9)):
+        (tmp_path / "zebras" / name).mkdir(parents=True)
+        for i in range(first, first + 4):
+            (tmp_path / "zebras" / name / f"{i}.png").write_bytes(writers.FILES[i % COUNT])
+    code, said, err = tool("pack", tmp_path / "zebras", tmp_path / "out", "--format", "png")
+    assert code == 0, err
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        str(tmp_path / "out" / name) for name in "ab"
+    ]
+    for name, first in (("a", 0), ("b", 4)):
+        wanted = {IMAGES[i].tobytes() for i in range(first, first + 4)}
+        assert set(content(tmp_path / "out" / name)) == wanted
+    code, said, _ = tool("pack", tmp_path / "zebras", tmp_path / "test", "--split", "test")
+    assert code == 0 and said.count("4 images") == 2
+    (tmp_path / "zebras/trainB/bad.png").write_bytes(b"")
+    assert tool("pack", tmp_path / "zebras", tmp_path / "none")[0] == 3
+    assert not (tmp_path / "none").exists()
+
+
+NEEDED = {"lmdb": writers.lsun, "h5py": SOURCES["hdf5 nhwc"][1], "pyarrow": writers.parquet}
+
+
+@pytest.mark.parametrize("package", NEEDED)
+def test_a_package_that_is_missing_is_a_sentence(tool, tmp_path, monkeypatch, package) -> None:
+    source = NEEDED[package](tmp_path / "source")
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = tool("pack", source, tmp_path / "out")
+    assert code == 2 and f"not installed; pip install {package}" in err
+
+
+BINARY = ["lsun", "hdf5 nhwc", "cifar-10", "cifar-100 coarse", "mnist", "mnist gzipped", "parquet"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("case", BINARY)
+def test_damage_is_a_sentence(tmp_path: Path, case: str, seed: int) -> None:
+    """Truncated, or some bytes changed: read to the end, or a DataError; nothing else."""
+    source = SOURCES[case][1](tmp_path / "source")
+    files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
+    random = np.random.default_rng(seed)
+    for path in files:
+        data = bytearray(path.read_bytes())
+        if seed < 2:
+            data = data[: int(len(data) * random.uniform(0.1, 0.95))]
+        else:
+            for place in random.integers(0, len(data), 8 * seed):
+                data[place] = random.integers(0, 256)
+        path.write_bytes(bytes(data))
+    try:
+        found = open_originals(source, Request(scratch=tmp_path))
+        assert all(found.load(i) is not None for i in range(len(found.names)))
+    except UserError as fault:
+        assert "\n" not in str(fault)
+
+
+def test_a_reader_that_crashes_is_a_sentence(tmp_path: Path) -> None:
+    def crash(findings: Findings):
+        import os
+        import signal
+
+        yield Item("a", b"x")
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(DataError, match=r"x\.mdb is damaged: the library .* \(exit code -11\)"):
+        spilled(tmp_path / "x.mdb", crash, Request(scratch=tmp_path))
+
+
+def test_a_reader_that_never_ends_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    def spin(findings: Findings):
+        yield Item("a", b"x")
+        while True:
+            pass
+
+    monkeypatch.setattr(apart, "LEAST_SECONDS", 1)
+    with pytest.raises(DataError, match=r"x\.mdb is damaged: the library .* come to an end"):
+        spilled(tmp_path / "x.mdb", spin, Request(scratch=tmp_path))
+
+
+def test_a_reader_that_repeats_itself_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    def repeat(findings: Findings):
+        while True:
+            yield Item("a", bytes(1000))
+
+    monkeypatch.setattr(apart, "SUSPECT", 5000)
+    with pytest.raises(DataError, match="a is past the 5000 bytes that its file could hold"):
+        spilled(tmp_path / "x.mdb", repeat, Request(scratch=tmp_path))
+
+
+def test_a_reader_that_wants_all_memory_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    def hoard(findings: Findings):
+        yield Item("a", bytes(1 << 30))
+
+    monkeypatch.setattr(apart, "MEMORY", 1 << 28)
+    with pytest.raises(DataError, match="needs more memory than there is"):
+        spilled(tmp_path / "x.mdb", hoard, Request(scratch=tmp_path))
+
+
+def test_a_batch_of_cifar_is_not_executed(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    source = writers.cifar10(tmp_path / "cifar")
+    (source / "data_batch_2").write_bytes(pickle.dumps({"data": Hostile(), "labels": []}))
+    with pytest.raises(DataError, match=r"data_batch_2 calls .*print.* nothing of it was executed"):
+        open_originals(source, Request(scratch=tmp_path))
+
+
+def test_hdf5_that_claims_more_than_it_stores(tmp_path: Path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("images", (1 << 20, 64, 64, 3), np.uint8, chunks=(1, 64, 64, 3))
+    with pytest.raises(DataError, match=r"claims 12884901888 bytes and stores 0"):
+        open_originals(tmp_path / "x.h5", Request(scratch=tmp_path))
+
+
+def test_several_sets_of_one_kind_are_asked_about(tmp_path: Path) -> None:
+    source = writers.hdf5(tmp_path / "x.h5", a=IMAGES, b=IMAGES)
+    with pytest.raises(DataError, match="several datasets of images; it holds a, b"):
+        open_originals(source, Request(scratch=tmp_path))
+    source = writers.mnist(tmp_path / "emnist", packed=False)
+    for name in ("emnist-letters-train", "emnist-digits-train"):
+        (source / "train-images-idx3-ubyte").rename(source / f"{name}-images-idx3-ubyte")
+        writers.mnist(tmp_path / name, packed=False)
+        (tmp_path / name / "train-images-idx3-ubyte").rename(source / "train-images-idx3-ubyte")
+    (source / "train-images-idx3-ubyte").unlink()
+    with pytest.raises(UserError, match="several sets"):
+        open_originals(source, Request(scratch=tmp_path))
+
+
+def test_captions_are_no_classes(tmp_path: Path) -> None:
+    """Texts that differ from image to image are left out, and counted."""
+    members = [
+        (f"{i:03d}.{ending}", data)
+        for i in range(COUNT)
+        for ending, data in (("jpg", writers.FILES[i]), ("txt", f"picture number {i}".encode()))
+    ]
+    found = open_originals(
+        writers.write_tar(tmp_path / "x.tar", members), Request(scratch=tmp_path)
+    )
+    assert found.labels is None
+    assert "12 texts, which are captions" in next(found.account.sentences())
