@@ -31,6 +31,7 @@ from largegan.data import open_data
 from largegan.data.decode import decode_into, image_shape
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation, size_of, upright_rgb
+from largegan.data.reading import Reading
 from largegan.data.remote import open_shard
 from largegan.data.streaming import read_shard
 from largegan.data.verify import verify
@@ -165,7 +166,7 @@ def read_tar(data: bytes, place: Place, random: Random) -> None:
     if choice == 0:
         verify(str(place.mine))
     elif choice == 1:
-        source = open_data(place.mine, on_error=random.choice(("skip", "raise")))
+        source = open_data(place.mine, Reading(on_error=random.choice(("skip", "raise"))))
         source.read(np.arange(source.info.count))
     elif choice == 2:
         list(read_shard(str(place.mine / "a.tar")))
