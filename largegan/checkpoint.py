@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,21 +55,31 @@ def save(folder: Path, nimg: int, content: Checkpoint) -> Path:
         return target
     partial = folder / f".partial-{nimg:09d}-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        _write_files(partial, content)
-        shutil.rmtree(target, ignore_errors=True)  # an incomplete one from a killed run
-        partial.rename(target)
-        sync(folder)
-        _write_marker(target)
+        with _gone_if_it_fails(partial, target):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _write_files(partial, content)
+            shutil.rmtree(target, ignore_errors=True)  # an incomplete one from a killed run
+            partial.rename(target)
+            sync(folder)
+            _write_marker(target)
     except OSError as fault:
-        shutil.rmtree(partial, ignore_errors=True)
         raise EnvironmentFault(_disk_sentence(target, fault)) from fault
     except SafetensorError as fault:  # its writer wraps the operating system's error
-        shutil.rmtree(partial, ignore_errors=True)
         raise EnvironmentFault(f"cannot write {target}: {fault}; free space and resume") from fault
     return target
+
+
+@contextlib.contextmanager
+def _gone_if_it_fails(*folders: Path) -> Iterator[None]:
+    """Around the writing of a checkpoint that was not there: of a part of one nothing stays."""
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def load(path: Path) -> Checkpoint:
@@ -83,7 +94,7 @@ def load(path: Path) -> Checkpoint:
     )
 
 
-class Spec(msgspec.Struct):
+class Spec(msgspec.Struct, forbid_unknown_fields=True):
     """A `DataSpec` in a file."""
 
     channels: Annotated[int, Meta(ge=1, le=1 << 12)]
@@ -92,7 +103,7 @@ class Spec(msgspec.Struct):
     num_classes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
     channels_b: Annotated[int, Meta(ge=0, le=1 << 12)] = 0
     condition_dim: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
-    latent_scale: Annotated[float, Meta(ge=0)] = 0.0
+    latent_scale: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 Shard = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
@@ -122,6 +133,13 @@ class BadSteps(msgspec.Struct):
     in_a_row: dict[str, Count] = {}
 
 
+class Sums(msgspec.Struct):
+    """What happened since the last line of metrics.jsonl."""
+
+    sums: dict[str, float]
+    counts: dict[str, Positive]
+
+
 class HealthSums(msgspec.Struct):
     """Signals since the last line of the log, by phase: sums, and how often."""
 
@@ -146,6 +164,7 @@ class Resumable(State, kw_only=True):
     data: dict[str, Any]
     bad_steps: BadSteps
     micro_batch_size: Positive
+    tally: Sums | None = None  # checkpoints of before have none
     health: HealthSums = msgspec.field(default_factory=HealthSums)
 
 
@@ -164,6 +183,8 @@ def check_resumable(path: Path, state: dict) -> dict:
     where = str(path / STATE)
     found = checked(check_state(path, state), Resumable, where=where, **about)
     checked(found.data, Positions if "a" in found.data else Position, where=where, **about)
+    if found.tally and found.tally.sums.keys() != found.tally.counts.keys():
+        raise DataError(f"{where} counts other numbers than it sums; {OLDER}")
     return state
 
 

@@ -14,38 +14,61 @@ from typing import TYPE_CHECKING, Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
 from largegan.files import output
-from largegan.files.output import reason, shown
+from largegan.files.output import shown
+from largegan.files.reading import name_warnings
 from largegan.files.stopping import Stopped, stops
+from largegan.files.words import Number, Parser, to_name, to_path, to_source
 
 if TYPE_CHECKING:
     import torch
 
 LARGEST_SEED = (1 << 63) - 1  # of torch's generators
 MOST_SEEDS = 10_000_000
+MOST_CELLS = 10_000  # of a sheet
 
 
 OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their one help text
-    "checkpoint": {"type": Path, "help": "RUN, RUN/checkpoints/NNNNNNNNN or a published model"},
+    "checkpoint": {
+        "type": to_path,
+        "help": "RUN, RUN/checkpoints/NNNNNNNNN or a published model",
+    },
     "--backbone": {
+        "type": to_name,
         "default": "inception",
         "help": "feature network: inception, efficientnet_lite0 or a timm model",
     },
-    "--batch": {"type": int, "default": 64, "help": "images computed at once (default: 64)"},
+    "--batch": {
+        "type": Number("Batch"),
+        "default": 64,
+        "help": "images computed at once (default: 64)",
+    },
     "--classes": {
+        "type": to_source,
         "metavar": "A,B",
         "help": "a checkpoint's classes, by number or name, such as 0,3,cat",
     },
-    "--device": {"help": "cpu, cuda, cuda:1, ... (default: a GPU if there is one)"},
-    "--json": {"type": Path, "metavar": "FILE", "help": "write the scores and how they were made"},
+    "--device": {
+        "type": to_name,
+        "help": "cpu, cuda, cuda:1, ... (default: a GPU if there is one)",
+    },
+    "--json": {
+        "type": to_path,
+        "metavar": "FILE",
+        "help": "write the scores and how they were made",
+    },
     "--neighbours": {
-        "type": int,
+        "type": Number("Neighbors"),
         "default": 5,
         "help": "k of precision, recall, density, coverage (default: 5; NVIDIA's papers: 3)",
     },
     "--overwrite": {"action": "store_true", "help": "replace files that exist"},
-    "--seed": {"type": int, "default": 0, "help": "first seed of a checkpoint's images"},
+    "--seed": {
+        "type": Number("Seed"),
+        "default": 0,
+        "help": "first seed of a checkpoint's images",
+    },
     "--standing": {
-        "type": int,
+        "type": Number("WholeNumber"),
         "default": 0,
         "metavar": "N",
         "help": "batch norm with the statistics of N batches of samples, as BigGAN's paper, "
@@ -57,13 +80,13 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
         "help": "where --truncation pulls w: to the mean of all, or of the class (default: mean)",
     },
     "--truncation": {
-        "type": float,
+        "type": Number("Truncation"),
         "metavar": "T",
         "help": "typical, less varied images, the more so the smaller T: scales z, or draws values "
         "beyond T again (biggan), or pulls w to its mean (stylegan)",
     },
     "--weights-dir": {
-        "type": Path,
+        "type": to_path,
         "metavar": "FOLDER",
         "help": "look for a feature network's weights here first",
     },
@@ -72,26 +95,13 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
 
 def new_parser(command: str, about: str | None) -> argparse.ArgumentParser:
     """The parser of `largegan COMMAND`; `about` is the docstring of its module."""
-    return argparse.ArgumentParser(
-        prog=f"largegan {command}",
-        description=about,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    return Parser(prog=f"largegan {command}", description=about)
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Adds rows of `OPTIONS`."""
     for name in names:
         parser.add_argument(name, **OPTIONS[name])
-
-
-def require_at_least(least: int, arguments: argparse.Namespace, *names: str) -> None:
-    """Raises ConfigError for the first of these arguments that is given and below `least`."""
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            option = name.replace("_", "-")
-            raise ConfigError(f"--{option} is {value}; it must be at least {least}")
 
 
 def color(text: str) -> tuple[int, int, int]:
@@ -107,33 +117,32 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
     So does being stopped by a signal (128 + its number). Nothing unfinished stays behind.
     """
+    name_warnings()
     try:
         with stops():
             return work() or 0
     except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        say_fault(error)
         return error.exit_code
     except BrokenPipeError:  # whoever read what we say has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as fault:  # of a path that nothing looked at more closely
-        where = f"{shown(fault.filename)}: " if fault.filename else ""
-        print(f"error: {where}{reason(fault)}; check the path and the disk", file=sys.stderr)
-        return EnvironmentFault.exit_code
-    except MemoryError:
-        print("error: there is not enough memory for this; ask for less at once", file=sys.stderr)
+    except (OSError, MemoryError) as fault:
+        say_fault(output.of_the_machine(fault))
         return EnvironmentFault.exit_code
     except Stopped as asked:
-        print(f"error: stopped by {asked.name}; what was unfinished is gone", file=sys.stderr)
+        say_fault(f"stopped by {asked.name}; what was unfinished is gone")
         return asked.exit_code
     finally:
         output.clean_up()
 
 
-def one_line(text: str) -> str:
-    """A sentence as it may be shown: on one line, what cannot be printed escaped."""
-    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def say_fault(fault: object) -> None:
+    """The sentence, on a line of its own below all bars."""
+    bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(bars, "_instances", ())):
+        bar.close()
+    print(f"error: {fault}", file=sys.stderr)
 
 
 def choose_device(name: str | None, default: "torch.device | None" = None) -> "torch.device":
@@ -204,38 +213,21 @@ def read_window(text: str) -> tuple[float, float]:
     return low, high
 
 
-def read_colour(text: str) -> tuple[int, int, int]:
-    """ "255,0,0" -> (255, 0, 0), for argparse."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a colour such as 255,255,255")
-    return numbers
-
-
-def check_seed(seed: int, what: str = "--seed") -> int:
+def check_seed(seed: int, what: str) -> None:
     """Raises ConfigError for what is no seed of torch's generators."""
     if not 0 <= seed <= LARGEST_SEED:
         raise ConfigError(f"{what} is {seed}; seeds lie between 0 and {LARGEST_SEED}")
-    return seed
 
 
 def read_grid(text: str) -> tuple[int, int]:
     """ "4x10" -> (4, 10): rows, columns."""
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
-    if not found:
-        raise ConfigError(f"--grid {text} is not rows x columns, such as 4x10")
+    found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", text.lower())
+    if not found or int(found[1]) * int(found[2]) > MOST_CELLS:
+        raise ConfigError(
+            f"--grid {shown(text, 60)} is not rows x columns, such as 4x10, of at most "
+            f"{MOST_CELLS} pictures"
+        )
     return int(found[1]), int(found[2])
-
-
-def read_thresholds(text: str | None) -> tuple[float, ...]:
-    """ "0.3,1" -> (0.3, 1.0)."""
-    try:
-        return tuple(float(word) for word in text.split(",")) if text else ()
-    except ValueError as fault:
-        raise ConfigError(f"cannot read --thresholds {text}; write 0.3,0.7,1") from fault
 
 
 def with_progress(items: Iterable, total: int, *, what: str = "drawing") -> Iterable:

@@ -45,6 +45,17 @@ Threads = whole("Threads", 1, 4096)
 Workers = whole("Workers", 0, 256)
 Rows = whole("Rows", 1, 128)
 Scale = whole("Scale", 1, 64)
+Reduction = whole("Reduction", 2, 64)
+Drawn = Batch  # images by seed
+Steps = whole("Steps", 2, 4096)  # of a way, its ends included
+Searched = Shards = Classes  # steps of a search
+Frames = whole("Frames", 1, 10**4)
+Neighbors = Chunks = FramesPerSecond = whole("Neighbors", 1, 1000)
+Turns = whole("Turns", -1000, 1000)
+Shown = Threads  # pictures on a sheet
+Quality = whole("Quality", 1, 100)
+Port = whole("Port", 1, 65535)
+Capability = whole("Capability", 10, 999)  # of a GPU, times ten
 
 LearningRate = real("LearningRate", 0, 1e3, above=True)
 Beta = real("Beta", 0, 1, below=True)
@@ -54,8 +65,12 @@ PositiveWeight = real("PositiveWeight", 0, 1e9, above=True)
 Halflife = real("Halflife", 0, 1e15)
 PixelValue = real("PixelValue", -1e9, 1e9)  # as an image stores it
 Seconds = real("Seconds", 1, 1e7)
+Truncation = Radius = real("Truncation", -100, 100)
+AverageWidth = real("AverageWidth", 0, 1, above=True)
+LatentScale = real("LatentScale", 0, 1e6, above=True)
+Megabytes = real("Megabytes", 0, 1e7, above=True)
 
-Name = restricted_string_type("Name", r"^[^\x00-\x1f\x7f/]{1,200}$")
+Name = restricted_string_type("Name", r"^(?!\.\.?$)[^\x00-\x1f\x7f/]{1,200}$")
 # No list or mapping by mistake; every part of a path is a possible name.
 LIMITS["Place"] = "a path: not empty, no list, no name longer than 255 letters"
 LIMITS["Name"] = "a name of at most 200 letters"

@@ -11,7 +11,8 @@ import sys
 from jsonargparse import Namespace
 
 from largegan.config.parse import parse
-from largegan.errors import UserError
+from largegan.errors import EnvironmentFault, UserError
+from largegan.files.output import of_the_machine
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,6 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as fault:
         print(f"error: {fault}", file=sys.stderr, flush=True)
         return fault.exit_code
+    except (OSError, MemoryError) as fault:
+        print(f"error: {of_the_machine(fault)}", file=sys.stderr, flush=True)
+        return EnvironmentFault.exit_code
     except KeyboardInterrupt:
         print("error: interrupted; continue with --run.resume auto", file=sys.stderr, flush=True)
         return 130

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from largegan.cli import add_options, exit_code, new_parser
+from largegan.files.words import to_name, to_path
 from largegan.metrics import table
 
 
@@ -30,9 +31,11 @@ class Best(NamedTuple):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("best", __doc__)
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run directories")
-    parser.add_argument("--metric", default="fid", help="which score decides (default: fid)")
-    parser.add_argument("--json", type=Path, help="write the table here, too")
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=to_path, help="run directories")
+    parser.add_argument(
+        "--metric", type=to_name, default="fid", help="which score decides (default: fid)"
+    )
+    parser.add_argument("--json", type=to_path, help="write the table here, too")
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
 

@@ -17,24 +17,30 @@ Exit codes: 2 arguments, 3 an image is missing, bad or of another size, 4 weight
 
 import argparse
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from largegan.cli import add_options, exit_code, new_parser, read_window, require_at_least
+from largegan.cli import add_options, exit_code, new_parser, read_window
 from largegan.files.output import shown
+from largegan.files.words import Number, to_name, to_path, to_source
 
 UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("compare", __doc__)
-    parser.add_argument("outputs", help="translations")
-    parser.add_argument("truths", help="what they should be")
+    parser.add_argument("outputs", type=to_source, help="translations")
+    parser.add_argument("truths", type=to_source, help="what they should be")
     add = parser.add_argument
-    add("--inputs", help="what was translated; scored as if it were the translation")
-    add("--scale", type=int, help="how many times larger the outputs are than the inputs")
-    add("--features", metavar="NAME", help="inception or a timm network, with local weights")
-    add("--sheet", type=Path, metavar="FILE", help="some of them side by side, .png or .jpg")
-    add("--sheet-count", type=int, default=24, help="rows of that picture (default: 24)")
+    add(
+        "--inputs", type=to_source, help="what was translated; scored as if it were the translation"
+    )
+    add("--scale", type=Number("Scale"),
+        help="how many times larger the outputs are than the inputs")  # fmt: skip
+    add("--features", type=to_name, metavar="NAME",
+        help="inception or a timm network, with local weights")  # fmt: skip
+    add("--sheet", type=to_path, metavar="FILE", help="some of them side by side, .png or .jpg")
+    add("--sheet-count", type=Number("Shown"), default=24,
+        help="rows of that picture (default: 24)")  # fmt: skip
     add("--window", type=read_window, metavar="LO,HI",
         help="stored values that mean black and white (default: all of their type)")  # fmt: skip
     add_options(parser, "--weights-dir", "--json", "--overwrite")
@@ -49,7 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.sheet and arguments.sheet.suffix.lower() not in PICTURES:
         raise ConfigError(f"--sheet {arguments.sheet} must end in {', '.join(PICTURES)}")
-    require_at_least(1, arguments, "sheet_count", "scale")
 
     reads = (arguments.outputs, arguments.truths, arguments.inputs)
     claims = Outputs(reads, overwrite=arguments.overwrite)
@@ -172,9 +177,11 @@ def load(item, window: tuple[float, float] | None):
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
     from largegan.files import photos
+    from largegan.files.reading import reading
 
     try:
-        photo = photos.read(item.read())
+        with reading(item.name):
+            photo = photos.read(item.read())
         pixels = photos.for_network(photo, 3, (255, 255, 255))
         unit = photos.scale_for(pixels.dtype, window).to_unit(pixels)
     except (BadImage, OSError) as fault:

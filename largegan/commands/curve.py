@@ -13,16 +13,14 @@ Exit codes: 2 arguments, 3 images are damaged, 4 weights or the machine are miss
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from largegan.cli import (
     add_options,
     exit_code,
     new_parser,
-    read_thresholds,
-    require_at_least,
 )
+from largegan.files.words import Number, Numbers, to_path, to_source
 from largegan.metrics import table
 
 METRICS = ["fid", "kid", "prdc"]
@@ -30,12 +28,16 @@ METRICS = ["fid", "kid", "prdc"]
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("curve", __doc__)
-    parser.add_argument("real", help="reference images: folder, zip, npz, shards, bundled:NAME")
-    parser.add_argument("generated", type=Path, help="RUN, a checkpoint, or a folder of a sweep")
-    parser.add_argument("out", type=Path, help="NAME.png; NAME.json is written beside it")
+    parser.add_argument(
+        "real", type=to_source, help="reference images: folder, zip, npz, shards, bundled:NAME"
+    )
+    parser.add_argument("generated", type=to_path, help="RUN, a checkpoint, or a folder of a sweep")
+    parser.add_argument("out", type=to_path, help="NAME.png; NAME.json is written beside it")
     add = parser.add_argument
-    add("--thresholds", metavar="T,T", help="truncations of a checkpoint (default: 0.3,0.7,1,2)")
-    add("--count", type=int, help="images a point (default: 5000 from a checkpoint, else all)")
+    add("--thresholds", type=Numbers("Truncation"), metavar="T,T",
+        help="truncations of a checkpoint (default: 0.3,0.7,1,2)")  # fmt: skip
+    add("--count", type=Number("Drawn"),
+        help="images a point (default: 5000 from a checkpoint, else all)")  # fmt: skip
     add_options(parser, "--standing", "--seed", "--backbone", "--weights-dir", "--neighbours")
     add_options(parser, "--batch", "--overwrite")
     return parser.parse_args(argv)
@@ -65,9 +67,7 @@ def check(arguments: argparse.Namespace) -> None:
     reads = [arguments.real, *parts_of_run(arguments.generated)]
     claims = Outputs(reads, overwrite=arguments.overwrite)
     claims.file(arguments.out)
-    claims.file(arguments.out.with_suffix(".json"), "the file of numbers beside OUT")
-    require_at_least(1, arguments, "count", "batch", "neighbours")
-    require_at_least(0, arguments, "standing")
+    claims.file(arguments.out.with_suffix(".json"), "OUT (its .json)")
 
 
 def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str, Any]]]:
@@ -76,7 +76,7 @@ def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str,
 
     manifest = arguments.generated / "manifest.json"
     if not manifest.is_file():
-        wanted = sorted(set(read_thresholds(arguments.thresholds or "0.3,0.7,1,2")))
+        wanted = sorted(set(arguments.thresholds or (0.3, 0.7, 1.0, 2.0)))
         if len(wanted) < 2:
             raise ConfigError("a curve needs two --thresholds or more, such as 0.3,0.7,1,2")
         drawn = {"count": arguments.count or 5000, "seed": arguments.seed}

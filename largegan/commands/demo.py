@@ -14,17 +14,22 @@ import argparse
 import sys
 
 from largegan.cli import add_options, exit_code, new_parser
+from largegan.files.words import Number, to_name
 
 LOOPBACK = "127.0.0.1"
-MOST_PORT = 65535
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("demo", __doc__)
     add_options(parser, "checkpoint")
     add = parser.add_argument
-    add("--host", default=LOOPBACK, help=f"address to serve on (default: {LOOPBACK}: this machine)")
-    add("--port", type=int, help="(default: the first free one from 7860 on)")
+    add(
+        "--host",
+        type=to_name,
+        default=LOOPBACK,
+        help=f"address to serve on (default: {LOOPBACK}: this machine)",
+    )
+    add("--port", type=Number("Port"), help="(default: the first free one from 7860 on)")
     add_options(parser, "--device")
     return parser.parse_args(argv)
 
@@ -32,10 +37,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     import largegan
-    from largegan.errors import ConfigError
-
-    if arguments.port is not None and not 0 < arguments.port <= MOST_PORT:
-        raise ConfigError(f"--port is {arguments.port}; ports are 1 to {MOST_PORT}")
     from largegan.demo.page import build, serve, wait
 
     page = build(largegan.load(arguments.checkpoint, device=arguments.device))

@@ -20,20 +20,20 @@ from largegan.cli import (
     exit_code,
     new_parser,
     read_seeds,
-    require_at_least,
 )
+from largegan.files.words import Number, to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("directions", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="NAME.png, NAME.jpg or NAME.webp")
+    parser.add_argument("out", type=to_path, help="NAME.png, NAME.jpg or NAME.webp")
     add = parser.add_argument
-    add("--count", type=int, default=8, help="directions (default: 8)")
+    add("--count", type=Number("Neighbors"), default=8, help="directions (default: 8)")
     add("--seeds", default="0-1", help="whose images are moved (default: 0-1)")
     add("--amounts", type=amounts, default=(-2.0, -1.0, 0.0, 1.0, 2.0), metavar="K,K",
         help="standard deviations; write --amounts=-3,0,3 (default: -2,-1,0,1,2)")  # fmt: skip
-    add("--save", type=Path, metavar="FILE", help="write the directions as safetensors")
+    add("--save", type=to_path, metavar="FILE", help="write the directions as safetensors")
     add_options(parser, "--classes", "--truncation", "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -59,7 +59,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix.lower() not in PICTURES:
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in {PICTURES[0]}")
-    require_at_least(1, arguments, "count")
     claims = Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite)
     claims.file(arguments.out)
     if arguments.save:

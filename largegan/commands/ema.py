@@ -17,7 +17,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from largegan.cli import add_options, exit_code, new_parser, require_at_least
+from largegan.cli import add_options, exit_code, new_parser
+from largegan.files.words import Number, Numbers, to_path, to_source
 
 WIDTHS = (0.02, 0.035, 0.05, 0.07, 0.1, 0.13, 0.17, 0.21, 0.25)
 
@@ -25,12 +26,15 @@ WIDTHS = (0.02, 0.035, 0.05, 0.07, 0.1, 0.13, 0.17, 0.21, 0.25)
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("ema", __doc__)
     add = parser.add_argument
-    add("run", type=Path, help="a run directory with snapshots")
-    add("--width", type=float, help="write the average of this width, score nothing")
-    add("--widths", metavar="W,W", help=f"widths to score (default: {','.join(map(str, WIDTHS))})")
-    add("--real", help="reference images (default: the run's own data)")
-    add("--at", type=int, metavar="NIMG", help="a snapshot's images (default: the last)")
-    add("--count", type=int, default=5000, help="images a width (default: 5000)")
+    add("run", type=to_path, help="a run directory with snapshots")
+    add("--width", type=Number("AverageWidth"),
+        help="write the average of this width, score nothing")  # fmt: skip
+    add("--widths", type=Numbers("AverageWidth"), metavar="W,W",
+        help=f"widths to score (default: {','.join(map(str, WIDTHS))})")  # fmt: skip
+    add("--real", type=to_source, help="reference images (default: the run's own data)")
+    add("--at", type=Number("Images"), metavar="NIMG",
+        help="a snapshot's images (default: the last)")  # fmt: skip
+    add("--count", type=Number("Drawn"), default=5000, help="images a width (default: 5000)")
     add_options(parser, "--seed", "--backbone", "--weights-dir", "--batch")
     return parser.parse_args(argv)
 
@@ -61,12 +65,7 @@ def read_widths(arguments: argparse.Namespace) -> list[float]:
 
     if arguments.width is not None and arguments.widths:
         raise ConfigError("--width writes one average and --widths scores several; give one")
-    try:
-        words = (arguments.widths or "").split(",") if arguments.widths else WIDTHS
-        widths = sorted({float(word) for word in words})
-    except ValueError as fault:
-        raise ConfigError(f"cannot read --widths {arguments.widths}; write 0.05,0.1,0.2") from fault
-    require_at_least(1, arguments, "count", "batch")
+    widths = sorted(set(arguments.widths or WIDTHS))
     widths = widths if arguments.width is None else [arguments.width]
     for width in widths:
         exponent(width, "--width" if arguments.width is not None else "--widths")
@@ -96,7 +95,7 @@ def write_checkpoint(base: Path, snapshots, width: float, folder: Path) -> Path:
     from largegan.power_ema import without_powers
 
     content = checkpoint.load(base)
-    averages = snapshots.average(width)
+    averages = {k: v for k, v in snapshots.average(width).items() if k in content.model}
     checkpoint.check_model(base, {**averages, **content.model}, content.model)
     model = without_powers(content.model)
     model |= {name: value.to(model[name].dtype) for name, value in averages.items()}

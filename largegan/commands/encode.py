@@ -17,18 +17,18 @@ from largegan.cli import (
     choose_device,
     exit_code,
     new_parser,
-    require_at_least,
     with_progress,
 )
+from largegan.files.words import Number, to_path, to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("encode", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("images", help="folder, zip, npz or shards")
-    parser.add_argument("out", type=Path, metavar="OUT.npz")
+    parser.add_argument("images", type=to_source, help="folder, zip, npz or shards")
+    parser.add_argument("out", type=to_path, metavar="OUT.npz")
     add = parser.add_argument
-    add("--count", type=int, help="the first so many (default: all)")
+    add("--count", type=Number("Count"), help="the first so many (default: all)")
     add_options(parser, "--batch", "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -39,7 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix != ".npz":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .npz")
-    require_at_least(1, arguments, "count", "batch")
     from largegan.checkpoint import parts_of_run
     from largegan.files.output import Outputs
 

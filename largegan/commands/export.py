@@ -20,9 +20,9 @@ machine, its disk or a missing package.
 """
 
 import argparse
-from pathlib import Path
 
 from largegan.cli import add_options, exit_code, new_parser, some_of
+from largegan.files.words import to_name, to_path
 
 FORMS = ("safetensors", "pt2", "onnx")
 
@@ -30,9 +30,9 @@ FORMS = ("safetensors", "pt2", "onnx")
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("export", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="new folder")
+    parser.add_argument("out", type=to_path, help="new folder")
     add = parser.add_argument
-    add("--direction", help="of a translation, such as b_to_a (default: the first)")
+    add("--direction", type=to_name, help="of a translation, such as b_to_a (default: the first)")
     add("--forms", type=some_of(FORMS), default=FORMS, metavar="A,B",
         help="safetensors, pt2, onnx; the first is always there (default: all)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace what an earlier export left in OUT")

@@ -16,11 +16,11 @@ Exit codes: 2 arguments, 3 images or statistics are damaged, 4 weights or the ma
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from largegan.cli import add_options, choose_device, exit_code, new_parser, require_at_least
+from largegan.cli import add_options, choose_device, exit_code, new_parser
+from largegan.files.words import Number, to_names, to_path, to_source
 from largegan.metrics import table
 
 DEFAULT_METRICS = "fid,kid,prdc"
@@ -28,27 +28,31 @@ DEFAULT_METRICS = "fid,kid,prdc"
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("fid", __doc__)
-    parser.add_argument("real", help="reference: images or statistics")
-    parser.add_argument("generated", nargs="?", help="images, statistics, RUN or a checkpoint")
+    parser.add_argument("real", type=to_source, help="reference: images or statistics")
+    parser.add_argument(
+        "generated", type=to_source, nargs="?", help="images, statistics, RUN or a checkpoint"
+    )
     add = parser.add_argument
     known = "; ".join(f"{name}: {row.about}" for name, row in table.TABLE.items())
-    add("--metrics", metavar="A,B",
+    add("--metrics", type=to_names, metavar="A,B",
         help=f"(default: {DEFAULT_METRICS}, as far as the inputs allow) {known}")  # fmt: skip
-    add("--count", type=int, help="generated images (default: all; 50,000 from a checkpoint)")
+    add("--count", type=Number("Drawn"),
+        help="generated images (default: all; 50,000 from a checkpoint)")  # fmt: skip
     add_options(parser, "--seed", "--truncation", "--classes", "--standing")
     add_options(parser, "--backbone", "--weights-dir")
     add("--resize", choices=("device", "host"), default="device",
         help="host: with Pillow, bit for bit clean-fid's, slower (default: device)")  # fmt: skip
-    add("--chunks", type=int, default=20,
+    add("--chunks", type=Number("Chunks"), default=20,
         help="parts for error bar and limit of FID; 1: neither, quicker (default: 20)")  # fmt: skip
     add_options(parser, "--neighbours", "--batch", "--device", "--json")
-    add("--cpu-threads", type=int, help="per process without a GPU (default: the cores, shared)")
-    add("--compare", type=Path, metavar="FILE", help="an earlier --json, measured alike")
-    add("--statistics", type=Path, metavar="FILE", help="write statistics (.npz, .safetensors)")
+    add("--cpu-threads", type=Number("Threads"),
+        help="per process without a GPU (default: the cores, shared)")  # fmt: skip
+    add("--compare", type=to_path, metavar="FILE", help="an earlier --json, measured alike")
+    add("--statistics", type=to_path, metavar="FILE", help="write statistics (.npz, .safetensors)")
     add("--overwrite", action="store_true", help="replace FILEs that another program made")
     add("--on-error", choices=("raise", "skip"), default="raise",
         help="skip: leave out images that cannot be read, and say so (default: raise)")  # fmt: skip
-    add("--cache", type=Path, help="where reference statistics are kept")
+    add("--cache", type=to_path, help="where reference statistics are kept")
     add("--no-cache", action="store_true", help="neither read nor keep them")
     return parser.parse_args(argv)
 
@@ -78,9 +82,7 @@ def check(arguments: argparse.Namespace) -> list[str]:
 
     if arguments.generated is None and arguments.statistics is None:
         raise ConfigError("give a second set, or --statistics FILE to write those of the first")
-    require_at_least(1, arguments, "count", "batch", "chunks", "neighbours", "cpu_threads")
-    require_at_least(0, arguments, "standing")
-    metrics = [m.strip() for m in (arguments.metrics or DEFAULT_METRICS).split(",")]
+    metrics = arguments.metrics or DEFAULT_METRICS.split(",")
     table.rows(metrics)
     if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
         raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")
@@ -103,6 +105,8 @@ def claim(arguments: argparse.Namespace) -> None:
         claims.file(arguments.statistics, "--statistics", again=True)
     if arguments.json:
         claims.file(arguments.json, "--json", again=True)
+    if arguments.cache and not arguments.no_cache:
+        claims.folder(arguments.cache, "--cache", apart=True)
 
 
 def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[str, Any] | None:
@@ -171,7 +175,13 @@ def reference_of(arguments: argparse.Namespace, extractor, world, needs: set[str
     if is_statistics(Path(arguments.real)):
         return together(world, lambda: scores.side_of_file(Path(arguments.real), extractor))
     images = together(
-        world, lambda: open_image_set(arguments.real, device=world.device, labels="labels" in needs)
+        world,
+        lambda: open_image_set(
+            arguments.real,
+            on_error=arguments.on_error,
+            device=world.device,
+            labels="labels" in needs,
+        ),
     )
     cache = None if arguments.no_cache else arguments.cache or scores.default_cache()
     return scores.reference_side(
@@ -271,18 +281,13 @@ def lines(answer: dict[str, Any]) -> list[str]:
 
 def comparison(path: Path, answer: dict[str, Any]) -> list[str]:
     """How far this is from an earlier score, in standard errors; refused when unlike."""
-    from largegan.errors import DataError
-    from largegan.metrics.protocol import refuse_unlike
+    from largegan.metrics.protocol import read_scores, refuse_unlike
 
-    try:
-        before = json.loads(path.read_text())
-        old, made = before["scores"], before["protocol"]
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"{path} is not what --json writes ({fault}); measure again") from fault
+    old, made = read_scores(path)
     refuse_unlike(made, answer["protocol"], names=(str(path), "this"))
     lines = []
     for name, value in answer["scores"].items():
-        if name not in old or not table.is_score(name.split("/")[0]):
+        if old.get(name) is None or not table.is_score(name.split("/")[0]):
             continue
         change = value - old[name]
         errors = [s.get(table.error_of(name)) for s in (old, answer["scores"])]

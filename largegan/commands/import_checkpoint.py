@@ -15,24 +15,28 @@ anything is refused. Exit codes: 2 arguments, 3 the source is damaged, hostile o
 """
 
 import argparse
-from pathlib import Path
 
-from largegan.cli import exit_code, new_parser, require_at_least
+from largegan.cli import exit_code, new_parser
+from largegan.files.words import Number, to_name, to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("import_checkpoint", __doc__)
-    parser.add_argument("source", type=Path, help="a file or folder of another code's")
-    parser.add_argument("run", type=Path, nargs="?", help="the run directory to write")
+    parser.add_argument("source", type=to_path, help="a file or folder of another code's")
+    parser.add_argument("run", type=to_path, nargs="?", help="the run directory to write")
     add = parser.add_argument
     add("--list", action="store_true", help="say what the source holds, and write nothing")
-    add("--epoch", help="which of a folder's checkpoints: an epoch, or the name of a copy")
-    add("--resolution", type=int, metavar="PIXELS",
+    add(
+        "--epoch",
+        type=to_name,
+        help="which of a folder's checkpoints: an epoch, or the name of a copy",
+    )
+    add("--resolution", type=Number("Side"), metavar="PIXELS",
         help="side of the training images, where the source does not say it")  # fmt: skip
     add("--statistics", choices=("running", "own"), default="running",
         help="what batch norm of a translator uses: the running averages of training (default), "
         "or each image's own, as pix2pix's test.py does without --eval")  # fmt: skip
-    add("--overwrite", action="store_true", help="write into RUN although it exists")
+    add("--overwrite", action="store_true", help="replace an earlier import")
     return parser.parse_args(argv)
 
 
@@ -42,8 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.run is None and not arguments.list:
         raise ConfigError("give RUN, the directory to write, or --list")
-    require_at_least(1, arguments, "resolution")
 
+    from largegan.files.output import Outputs
     from largegan.interop.importing import Wishes, find, write_run
 
     wishes = Wishes(arguments.epoch, arguments.resolution, arguments.statistics)
@@ -52,6 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(line)
     if arguments.list:
         return
+    Outputs([arguments.source]).folder(arguments.run, apart=True)
     path, notes = write_run(found, arguments.run, overwrite=arguments.overwrite)
     for note in notes[len(found.notes) :]:
         print(f"  note: {note}")

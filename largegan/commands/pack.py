@@ -20,21 +20,34 @@ import argparse
 import sys
 from pathlib import Path
 
-from largegan.cli import color, exit_code, new_parser, read_window
+from largegan.cli import color, exit_code, new_parser, read_window, with_progress
+from largegan.files.words import Number, to_name, to_names, to_path, to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("pack", __doc__)
-    parser.add_argument("source", type=Path, help="images in any of these formats")
-    parser.add_argument("out", type=Path, help="new folder for the shards and index.json")
+    parser.add_argument("source", type=to_path, help="images in any of these formats")
+    parser.add_argument("out", type=to_path, help="new folder for the shards and index.json")
     add = parser.add_argument
     add("--resolution", type=size, metavar="R|HxW", help="size in pixels (default: keep theirs)")
-    add("--fit", default="center-crop", help="center-crop (default), stretch or pad")
-    add("--filter", default="lanczos", help="lanczos (default), bicubic, bilinear or box (area)")
-    add("--channels", type=int, default=3, help="3 (default), 1 for grey, 4 to keep alpha")
+    add(
+        "--fit",
+        choices=("center-crop", "stretch", "pad"),
+        default="center-crop",
+        help="center-crop (default), stretch or pad",
+    )
+    add("--filter", choices=("lanczos", "bicubic", "bilinear", "box"), default="lanczos",
+        help="lanczos (default), bicubic, bilinear or box (area)")  # fmt: skip
+    add(
+        "--channels",
+        type=int,
+        choices=(1, 3, 4),
+        default=3,
+        help="3 (default), 1 for grey, 4 to keep alpha",
+    )
     add("--background", type=color, default=(255, 255, 255), metavar="R,G,B",
         help="color behind transparent pixels and padding (default: white)")  # fmt: skip
-    add("--format", default=None, help="jpg (default) or png (default with --channels 4)")
+    add("--format", choices=("jpg", "png"), help="jpg (default) or png (default with --channels 4)")
     add("--window", type=read_window, metavar="LO,HI", help="stored values that become black and "
         "white, for images of more than 8 bits (default: all their type can hold)")  # fmt: skip
     add(
@@ -44,36 +57,40 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=8,
         help="bits that are stored: 8 (default), or 16 as PNG",
     )
-    add("--quality", type=int, default=95, help="JPEG quality (default: 95)")
+    add("--quality", type=Number("Quality"), default=95, help="JPEG quality (default: 95)")
     add("--domain", choices=["a", "b"], help="write to OUT/a or OUT/b: one of two domains")
     add("--paired", action="store_true", help="pack SOURCE/a and SOURCE/b as pairs")
     add("--side-by-side", choices=("left", "right"), help="pack pairs that lie side by side in one "
         "picture; the half named is image a, the source")  # fmt: skip
-    add("--channels-b", type=int, help="channels of b in pairs (default: as --channels)")
-    add("--latents", type=float, metavar="SCALE", help="pack latents, seen times SCALE")
-    add("--labels", default="auto", help="auto (default), folder, file or none")
-    add("--label-field", metavar="NAME", help="which label, where images have several: "
-        "coarse_labels, a column, a key of .json")  # fmt: skip
+    add("--channels-b", type=int, choices=(1, 3, 4),
+        help="channels of b in pairs (default: as --channels)")  # fmt: skip
+    add("--latents", type=Number("LatentScale"), metavar="SCALE",
+        help="pack latents, seen times SCALE")  # fmt: skip
+    add("--labels", type=to_source, default="auto", help="auto (default), folder, file or none")
+    add("--label-field", type=to_name, metavar="NAME", help="which label, where images have "
+        "several: coarse_labels, a column, a key of .json")  # fmt: skip
     add("--split", choices=("train", "val", "test", "all"),
         help="of a set with such parts (default: train, where the format knows them)")  # fmt: skip
     add("--label-vectors", action="store_true",
         help="labels are numbers, or lists of as many for each image, and no classes")  # fmt: skip
-    add("--class-names", type=lambda text: text.split(","), help="A,B,C in the order of labels")
+    add("--class-names", type=to_names, help="A,B,C in the order of labels")
     add("--compact-labels", action="store_true", help="renumber so that no class is empty")
-    add("--seed", type=int, default=0, help="of the random order (default: 0)")
-    add("--shard-size", type=float, default=256, metavar="MB", help="per shard (default: 256)")
-    add("--shard-count", type=int, help="number of shards, instead of their size")
+    add("--seed", type=Number("Seed"), default=0, help="of the random order (default: 0)")
+    add("--shard-size", type=Number("Megabytes"), default=256, metavar="MB",
+        help="per shard (default: 256)")  # fmt: skip
+    add("--shard-count", type=Number("Shards"), help="number of shards, instead of their size")
     add("--name", default="shard", help="shards are called NAME-000000.tar (default: shard)")
-    add("--on-error", default="raise", help="raise (default) or skip an image that is bad")
-    add("--threads", type=int, default=2, help="images encoded at once (default: 2)")
+    add("--on-error", choices=("raise", "skip"), default="raise",
+        help="raise (default) or skip an image that is bad")  # fmt: skip
+    add("--threads", type=Number("Threads"), default=2, help="images encoded at once (default: 2)")
     return parser.parse_args(argv)
 
 
 def size(text: str) -> tuple[int, int]:
     """ "64" or "48x64" (height x width)."""
-    numbers = [int(part) for part in text.lower().split("x")]
-    if len(numbers) > 2 or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64 or 48x64")
+    numbers = [Number("Side")(part) for part in text.lower().split("x")[:3]]
+    if len(numbers) > 2:
+        raise argparse.ArgumentTypeError(f"is {text!r}, no size such as 64 or 48x64")
     return numbers[0], numbers[-1]
 
 
@@ -132,13 +149,14 @@ def request(arguments: argparse.Namespace):
 
 def run(arguments: argparse.Namespace) -> None:
     from largegan.data.pairs import trained_domains
-    from largegan.files.output import claim_new_folder, new_folder
+    from largegan.files.output import Outputs, claim_new_folder, new_folder
 
     check(arguments)
+    out = arguments.out / arguments.domain if arguments.domain else arguments.out
+    Outputs([arguments.source]).folder(out, apart=True)
     plain = not (arguments.domain or arguments.paired or arguments.side_by_side)
     folders = trained_domains(arguments.source, arguments.split) if plain else None
     if folders is None:
-        out = arguments.out / arguments.domain if arguments.domain else arguments.out
         pack_one(arguments, arguments.source, out, shown_as=out)
         return
     claim_new_folder(arguments.out)
@@ -150,8 +168,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def pack_one(arguments: argparse.Namespace, source: Path, out: Path, *, shown_as: Path) -> None:
     """Packs one set, and gives the account of it."""
-    from tqdm import tqdm
-
     from largegan.data.pack import pack
 
     pairs = arguments.paired or arguments.side_by_side
@@ -165,9 +181,9 @@ def pack_one(arguments: argparse.Namespace, source: Path, out: Path, *, shown_as
         request=request(arguments),
         name=arguments.name,
         on_error=arguments.on_error,
-        threads=max(1, arguments.threads),
+        threads=arguments.threads,
         channels_b=(arguments.channels_b or arguments.channels) if pairs else None,
-        progress=lambda items, total: tqdm(items, total=total, unit="img", desc="packing"),
+        progress=lambda items, total: with_progress(items, total, what="packing"),
     )
     for sentence in packed.skipped:
         print(f"skipped: {sentence}", file=sys.stderr)

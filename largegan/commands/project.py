@@ -16,12 +16,12 @@ from pathlib import Path
 
 from largegan.cli import (
     add_options,
-    check_seed,
     choose_device,
     exit_code,
     new_parser,
     with_progress,
 )
+from largegan.files.words import Number, to_name, to_path, to_source
 
 SHOWN = 6  # pictures of the search in comparison.png
 
@@ -29,16 +29,16 @@ SHOWN = 6  # pictures of the search in comparison.png
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("project", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("picture", type=Path, help="an image file")
-    parser.add_argument("out", type=Path, help="a folder")
+    parser.add_argument("picture", type=to_path, help="an image file")
+    parser.add_argument("out", type=to_path, help="a folder")
     add = parser.add_argument
-    add("--features", default="efficientnet_lite0", metavar="NAME",
+    add("--features", type=to_name, default="efficientnet_lite0", metavar="NAME",
         help="a timm model, or pixels (default: efficientnet_lite0)")  # fmt: skip
-    add("--steps", type=int, default=500, help="of the search (default: 500)")
-    add("--lr", type=float, default=0.1, help="learning rate (default: 0.1)")
+    add("--steps", type=Number("Searched"), default=500, help="of the search (default: 500)")
+    add("--lr", type=Number("LearningRate"), default=0.1, help="learning rate (default: 0.1)")
     add("--extended", action="store_true", help="one w per layer: closer, less natural")
-    add("--class", dest="label", help="number or name of the class to stay in")
-    add("--seed", type=int, default=0, help="of the search's noise (default: 0)")
+    add("--class", type=to_source, dest="label", help="number or name of the class to stay in")
+    add("--seed", type=Number("Seed"), default=0, help="of the search's noise (default: 0)")
     add_options(parser, "--weights-dir", "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -55,14 +55,12 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.sampler import open_sampler
     from largegan.viz.inversion import project
 
-    if arguments.steps < 1 or not 0 < arguments.lr < float("inf"):
-        raise ConfigError("--steps must be at least 1 and --lr above 0")
-    check_seed(arguments.seed)
     names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
     claims = Outputs(
         [*parts_of_run(arguments.checkpoint), arguments.picture], overwrite=arguments.overwrite
     )
     claims.folder(arguments.out)
+    Outputs(parts_of_run(arguments.checkpoint)).folder(arguments.out, apart=True)
     claims.inside(arguments.out, names)
     device = choose_device(arguments.device)
     sampler = open_sampler(arguments.checkpoint, device, classes=arguments.label)
@@ -108,10 +106,12 @@ def read_picture(path: Path, spec):
     from largegan.files.archives import LARGEST_MEMBER
     from largegan.files.documents import read_bounded
     from largegan.files.photos import BadImage
+    from largegan.files.reading import reading
 
     how = Preparation((spec.height, spec.width), channels=spec.channels, format="png")
     try:
-        pixels = how.pixels(read_bounded(path, LARGEST_MEMBER, "choose another"))
+        with reading(str(path)):
+            pixels = how.pixels(read_bounded(path, LARGEST_MEMBER, "choose another"))
     except FileNotFoundError:
         raise ConfigError(f"there is no picture {path}") from None
     except BadImage as fault:

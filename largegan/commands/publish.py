@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from largegan.cli import add_options, exit_code, new_parser, some_of
+from largegan.files.words import to_name, to_path
 
 FORMS = ("onnx", "pt2")
 SHOWN = 32  # images on the picture of a generator
@@ -31,15 +32,15 @@ PAIRS = 8  # on that of a translator
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("publish", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="new folder")
+    parser.add_argument("out", type=to_path, help="new folder")
     add = parser.add_argument
     add("--forms", type=some_of(FORMS), default=(), metavar="A,B", help="onnx, pt2 (default: none)")
-    add("--name", help="what it will be called on a hub, OWNER/NAME")
-    add("--license", help="of the model, such as apache-2.0 or cc-by-4.0")
-    add("--dataset", help="what it was trained on, by its name on a hub")
-    add("--scores", type=Path, action="append", default=[], metavar="FILE",
+    add("--name", type=to_name, help="what it will be called on a hub, OWNER/NAME")
+    add("--license", type=to_name, help="of the model, such as apache-2.0 or cc-by-4.0")
+    add("--dataset", type=to_name, help="what it was trained on, by its name on a hub")
+    add("--scores", type=to_path, action="append", default=[], metavar="FILE",
         help="what `largegan fid --json` wrote; may be given several times")  # fmt: skip
-    add("--images", type=Path, metavar="FOLDER", help="images that a translation is shown on")
+    add("--images", type=to_path, metavar="FOLDER", help="images that a translation is shown on")
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
 

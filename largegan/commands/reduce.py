@@ -12,15 +12,20 @@ import argparse
 import sys
 from pathlib import Path, PurePosixPath
 
-from largegan.cli import add_options, exit_code, new_parser, require_at_least
+from largegan.cli import add_options, exit_code, new_parser
+from largegan.files.words import Number, to_path, to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("reduce", __doc__)
-    parser.add_argument("source", metavar="IN", help="folder, .zip, .txt list, shards or image")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the small images")
-    parser.add_argument("--scale", type=int, default=4, help="how much smaller (default: 4)")
-    parser.add_argument("--truths", type=Path, help="folder for the originals, cut to fit")
+    parser.add_argument(
+        "source", type=to_source, metavar="IN", help="folder, .zip, .txt list, shards or image"
+    )
+    parser.add_argument("out", metavar="OUT", type=to_path, help="folder for the small images")
+    parser.add_argument(
+        "--scale", type=Number("Reduction"), default=4, help="how much smaller (default: 4)"
+    )
+    parser.add_argument("--truths", type=to_path, help="folder for the originals, cut to fit")
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
 
@@ -34,7 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.files.output import Outputs
     from largegan.translation.sources import find_items
 
-    require_at_least(2, arguments, "scale")
     if arguments.truths and arguments.truths.resolve() == arguments.out.resolve():
         raise ConfigError(f"OUT and --truths are both {arguments.out}; they hold the same names")
     claims = Outputs([arguments.source], overwrite=arguments.overwrite)
@@ -48,9 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if twice:
         raise ConfigError(f"two images of {arguments.source} would both become {twice}; rename one")
-    for folder in filter(None, (arguments.out, arguments.truths)):
+    folders = list(filter(None, (arguments.out, arguments.truths)))
+    for folder in folders:
         claims.folder(folder)
         claims.inside(folder, names)
+    if len({(folder / name).resolve() for folder in folders for name in names}) < len(
+        folders
+    ) * len(names):
+        raise ConfigError("OUT and --truths would hold the same files; give one of them elsewhere")
     for sentence in account.sentences():
         print(f"note: {sentence}", file=sys.stderr)
     for item in tqdm(items, unit="img", desc="reducing", disable=None):
@@ -85,9 +94,11 @@ def load(item):
     from largegan.data.decode import BadImage
     from largegan.errors import DataError
     from largegan.files import photos
+    from largegan.files.reading import reading
 
     try:
-        pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
+        with reading(item.name):
+            pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
     except (BadImage, OSError) as fault:
         raise DataError(f"{item.name} {fault}") from fault
     if pixels.dtype != np.uint8:

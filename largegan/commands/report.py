@@ -13,16 +13,17 @@ import argparse
 from pathlib import Path
 
 from largegan.cli import add_options, exit_code, new_parser
+from largegan.files.words import to_path
 
 NAME = "report.html"
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("report", __doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("runs", type=to_path, nargs="+", metavar="RUN")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=to_path,
         metavar="FILE",
         help="NAME.html (default: RUN/report.html, or report.html here for several)",
     )

@@ -13,21 +13,25 @@ run is going on.
 import argparse
 from pathlib import Path
 
-from largegan.cli import exit_code, new_parser, require_at_least
+from largegan.cli import exit_code, new_parser
+from largegan.files.words import Number, to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("rollback", __doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run", type=to_path, metavar="RUN", help="a run directory")
     parser.add_argument(
-        "--to", type=int, required=True, metavar="NIMG", help="images at the checkpoint"
+        "--to",
+        type=Number("ImagesOrNone"),
+        required=True,
+        metavar="NIMG",
+        help="images at the checkpoint",
     )
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    require_at_least(0, arguments, "to")
     from largegan.errors import ConfigError
     from largegan.run.directory import is_run
     from largegan.run.lock import RunLock

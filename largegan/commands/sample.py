@@ -29,17 +29,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from largegan.cli import (
+    MOST_CELLS,
     add_options,
     choose_device,
     exit_code,
     new_parser,
     read_grid,
     read_seeds,
-    read_thresholds,
-    require_at_least,
     with_progress,
 )
 from largegan.files.output import MARK, Outputs, write_text
+from largegan.files.words import Number, Numbers, to_name, to_path, to_source
 
 if TYPE_CHECKING:
     from largegan.sampler import Sampler
@@ -50,14 +50,19 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("sample", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="NAME.png, NAME.jpg, NAME.webp or a folder")
+    parser.add_argument("out", type=to_path, help="NAME.png, NAME.jpg, NAME.webp or a folder")
     add = parser.add_argument
-    add("--count", type=int, help="seeds 0 to COUNT-1 (default: 64, or what the grid holds)")
+    add(
+        "--count",
+        type=Number("Drawn"),
+        help="seeds 0 to COUNT-1 (default: 64, or what the grid holds)",
+    )
     add("--seeds", help="which ones instead, such as 0-15,42")
     add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
     add("--files", action="store_true", help="single files, whatever OUT is called")
     add_options(parser, "--classes", "--truncation", "--toward", "--standing")
-    add("--thresholds", metavar="T,T", help="several truncations: a row or a folder each")
+    add("--thresholds", type=Numbers("Truncation"), default=(), metavar="T,T",
+        help="several truncations: a row or a folder each")  # fmt: skip
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--class-rows", action="store_true",
         help="a row per class, the same latent in each column (default: 8 seeds)")  # fmt: skip
@@ -66,11 +71,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     modes.add_argument("--arithmetic", nargs="+", metavar="A-B+C",
         help="a row each: a, b, c and what a - b + c gives; A, B, C are seeds, or several with "
         "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
-    modes.add_argument("--sheet", metavar="NAME", help=sheet_help())
+    modes.add_argument("--sheet", type=to_name, metavar="NAME", help=sheet_help())
     add("--layers", help="of style mixing, such as 0-3 (default: the first half)")
-    add("--images", metavar="PATH", help="real images, of the network's size: a folder, zip, npz "
-        "or shards, such as photos or photos[100:116]")  # fmt: skip
-    add("--steps", type=int, default=8, help="images in a row of interpolation (default: 8)")
+    add("--images", type=to_source, metavar="PATH",
+        help="real images, of the network's size: a folder, zip, npz or shards, such as photos or "
+        "photos[100:116]")  # fmt: skip
+    add("--steps", type=Number("Steps"), default=8,
+        help="images in a row of interpolation (default: 8)")  # fmt: skip
     add("--path", choices=("auto", "linear", "spherical"), default="auto",
         help="how --interpolate goes; auto: an arc for normal z, a line for uniform z")  # fmt: skip
     add("--format", choices=("png", "jpg", "webp"), default="png",
@@ -104,7 +111,8 @@ def run(arguments: argparse.Namespace) -> None:
         toward=arguments.toward,
     )
     seeds = seeds_of(arguments)
-    thresholds = read_thresholds(arguments.thresholds)
+    check_size(arguments, seeds)
+    thresholds = arguments.thresholds
     own = sampler.recipe.picture(seeded(seeds[0], sampler.device))
     if own is not None:
         refuse_modes(arguments)
@@ -158,21 +166,30 @@ def check(arguments: argparse.Namespace) -> None:
     wanted = [name for name, given in sheet_only.items() if given]
     if wanted and is_folder(arguments):
         raise ConfigError(f"{wanted[0]} makes one sheet; give an OUT such as sheet.png")
-    require_at_least(1, arguments, "count", "batch")
-    require_at_least(0, arguments, "standing")
     check_sheet(arguments)
     if arguments.images and not (arguments.sheet and SHEETS[arguments.sheet].images):
         about = [name for name, row in SHEETS.items() if row.images]
         raise ConfigError(f"--images is for --sheet {' or '.join(about)}")
-    if arguments.steps < 2:
-        raise ConfigError(f"--steps is {arguments.steps}; a way has at least its 2 ends")
     if arguments.count is not None and arguments.seeds is not None:
         raise ConfigError("--count and --seeds both say which images to draw; give one of them")
     claims = outputs_of(arguments)
     if is_folder(arguments):
-        claims.folder(arguments.out)
+        claims.folder(arguments.out, apart=True)
     else:
         claims.file(arguments.out)
+
+
+def check_size(arguments: argparse.Namespace, seeds: list[int]) -> None:
+    """A sheet is one picture in memory. Raises ConfigError for too many cells."""
+    from largegan.errors import ConfigError
+
+    cells = len(seeds) * max(1, len(arguments.thresholds))
+    cells *= arguments.steps if sheet_name(arguments) else 1
+    if cells > MOST_CELLS and not is_folder(arguments):
+        raise ConfigError(
+            f"{cells:,} pictures are too many for a sheet, which has at most {MOST_CELLS:,}; give "
+            "fewer seeds, or a folder as OUT"
+        )
 
 
 def outputs_of(arguments: argparse.Namespace) -> Outputs:
@@ -189,6 +206,8 @@ def check_sheet(arguments: argparse.Namespace) -> None:
     if arguments.sheet and arguments.sheet not in SHEETS:
         known = ", ".join(SHEETS)
         raise ConfigError(f"there is no sheet {arguments.sheet!r}; give one of {known}")
+    if arguments.thresholds and not (is_folder(arguments) or arguments.sheet == "truncation"):
+        raise ConfigError("--thresholds are for --sheet truncation, or for a folder of sweeps")
     if arguments.thresholds and arguments.truncation is not None:
         raise ConfigError(
             "--thresholds and --truncation both say how to truncate; give one of them"
@@ -252,7 +271,7 @@ def read_sum(text: str) -> tuple[list[int], list[int], list[int]]:
         raise ConfigError(
             f"cannot read {text!r}; write A-B+C with seeds, such as 3-8+5 or 1,2-3,4+5,6"
         )
-    a, b, c = ([int(seed) for seed in found[i].split(",")] for i in (1, 2, 3))
+    a, b, c = (read_seeds(found[i]) for i in (1, 2, 3))
     return a, b, c
 
 

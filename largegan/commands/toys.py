@@ -7,26 +7,29 @@ checkpoints. Exit codes: 2 arguments, 3 a checkpoint is damaged.
 """
 
 import argparse
-from pathlib import Path
 
-from largegan.cli import add_options, exit_code, new_parser, refuse_existing
+from largegan.cli import add_options, exit_code, new_parser
+from largegan.files.words import to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("toys", __doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("out", type=Path, help="NAME.png")
+    parser.add_argument("runs", type=to_path, nargs="+", metavar="RUN")
+    parser.add_argument("out", type=to_path, help="NAME.png")
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
+    from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
+    from largegan.files.output import Outputs
 
     if arguments.out.suffix != ".png":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .png")
-    refuse_existing([arguments.out], overwrite=arguments.overwrite)
+    reads = [part for run in arguments.runs for part in parts_of_run(run)]
+    Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)
 
     import torch
 

@@ -36,8 +36,8 @@ from largegan.cli import (
     exit_code,
     new_parser,
     read_window,
-    require_at_least,
 )
+from largegan.files.words import Number, to_name, to_path, to_source
 
 if TYPE_CHECKING:
     from largegan.files.output import Outputs
@@ -45,16 +45,24 @@ if TYPE_CHECKING:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("translate", __doc__)
-    parser.add_argument("checkpoint", type=Path, help="RUN, RUN/checkpoints/NNNNNNNNN or exported")
-    parser.add_argument("source", metavar="IN", help="folder, .zip, .txt list, shards or image")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the translations")
+    parser.add_argument(
+        "checkpoint", type=to_path, help="RUN, RUN/checkpoints/NNNNNNNNN or exported"
+    )
+    parser.add_argument(
+        "source", type=to_source, metavar="IN", help="folder, .zip, .txt list, shards or image"
+    )
+    parser.add_argument("out", metavar="OUT", type=to_path, help="folder for the translations")
     add = parser.add_argument
-    add("--direction", help="such as a_to_b or b_to_a (default: the checkpoint's first)")
+    add(
+        "--direction",
+        type=to_name,
+        help="such as a_to_b or b_to_a (default: the checkpoint's first)",
+    )
     add("--norm-stats", choices=("auto", "full", "thumbnail", "exact", "tile"), default="auto",
         help="how large images are translated; see above (default: auto)")  # fmt: skip
-    add("--tile", type=int, default=512, metavar="PIXELS",
+    add("--tile", type=Number("Side"), default=512, metavar="PIXELS",
         help="side of a tile, without the halo that it is read with (default: 512)")  # fmt: skip
-    add("--thumbnail", type=int, default=512, metavar="PIXELS",
+    add("--thumbnail", type=Number("Side"), default=512, metavar="PIXELS",
         help="longer side of the image that statistics are taken from (default: 512)")  # fmt: skip
     add("--window", type=read_window, metavar="LO,HI",
         help="stored values that mean black and white, for instance of CT; what is outside is "
@@ -63,11 +71,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="color behind transparent pixels while translating (default: white)")  # fmt: skip
     add("--ext", choices=("keep", "png", "jpg", "tif", "webp"), default="keep",
         help="format of the translations (default: that of the image)")  # fmt: skip
-    add("--batch-size", type=int, default=1, help="images of one size at once (default: 1)")
+    add("--batch-size", type=Number("Batch"), default=1,
+        help="images of one size at once (default: 1)")  # fmt: skip
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: fp32)")
-    add("--threads", type=int, default=2, help="for decoding and encoding (default: 2)")
-    add("--sheet", type=Path, metavar="FILE", help="before and after as one picture, .png or .jpg")
-    add("--sheet-count", type=int, default=16, help="images on the sheet (default: 16)")
+    add("--threads", type=Number("Threads"), default=2,
+        help="for decoding and encoding (default: 2)")  # fmt: skip
+    add(
+        "--sheet",
+        type=to_path,
+        metavar="FILE",
+        help="before and after as one picture, .png or .jpg",
+    )
+    add("--sheet-count", type=Number("Shown"), default=16,
+        help="images on the sheet (default: 16)")  # fmt: skip
     add_options(parser, "--device", "--overwrite")
     return parser.parse_args(argv)
 
@@ -76,7 +92,6 @@ def check(arguments: argparse.Namespace) -> None:
     """Refuses what cannot be done before anything heavy is loaded."""
     from largegan.errors import ConfigError
 
-    require_at_least(1, arguments, "tile", "thumbnail", "batch_size", "threads", "sheet_count")
     if arguments.out.is_file() or arguments.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif"):
         raise ConfigError(f"OUT is a folder, and {arguments.out} looks like a file; name a folder")
     source = Path(arguments.source)
@@ -102,6 +117,18 @@ def claim(arguments: argparse.Namespace) -> "Outputs":
             raise ConfigError(f"--sheet {arguments.sheet} must end in {', '.join(PICTURES)}")
         claims.file(arguments.sheet, "--sheet", again=True)
     return claims
+
+
+def refuse_own(arguments: argparse.Namespace, outputs) -> None:
+    """A sheet must not take the place of a translation, nor of their list. Raises ConfigError."""
+    from largegan.errors import ConfigError
+    from largegan.translation.manifest import NAME
+
+    if arguments.sheet is None:
+        return
+    place = arguments.sheet.parent.resolve() / arguments.sheet.name
+    if place in {arguments.out.resolve() / name for name in (*outputs, NAME)}:
+        raise ConfigError(f"--sheet is {arguments.sheet}, a translation's name; choose another")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -138,6 +165,7 @@ def translate(arguments: argparse.Namespace, world) -> int:
     claims.protect(item.path for item in items if item.path)
     outputs = outputs_of(items, how.ext)
     keep_inside(arguments.out, outputs)
+    refuse_own(arguments, outputs)
     if world.rank == 0:
         for sentence in account.sentences():
             print(f"note: {sentence}", file=sys.stderr)

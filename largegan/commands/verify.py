@@ -6,12 +6,15 @@ anything is bad.
 
 import argparse
 
-from largegan.cli import exit_code, new_parser
+from largegan.cli import exit_code, new_parser, with_progress
+from largegan.files.words import to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("verify", __doc__)
-    parser.add_argument("shards", help="folder, .tar, index.json, pattern or bundled:NAME")
+    parser.add_argument(
+        "shards", type=to_source, help="folder, .tar, index.json, pattern or bundled:NAME"
+    )
     parser.add_argument(
         "--write-index", action="store_true", help="write a new index beside sound shards"
     )
@@ -19,15 +22,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from largegan.data.verify import verify, write_index_of
     from largegan.errors import DataError
 
     report = verify(
         arguments.shards,
         use_index=not arguments.write_index,
-        progress=lambda items, total: tqdm(items, total=total, unit="img", desc="verifying"),
+        progress=lambda items, total: with_progress(items, total, what="verifying"),
     )
     for fault in report.faults:
         print(f"bad: {fault}")

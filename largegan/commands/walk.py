@@ -15,34 +15,37 @@ Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 """
 
 import argparse
-from pathlib import Path
 
 from largegan.cli import (
     add_options,
+    check_seed,
     choose_device,
     exit_code,
     new_parser,
     read_grid,
     read_seeds,
-    require_at_least,
     with_progress,
 )
+from largegan.files.words import Number, to_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = new_parser("walk", __doc__)
     add_options(parser, "checkpoint")
-    parser.add_argument("out", type=Path, help="NAME.gif or NAME.mp4")
+    parser.add_argument("out", type=to_path, help="NAME.gif or NAME.mp4")
     add = parser.add_argument
     add("--seeds", default="0-3", help="where the walk turns, such as 0-3,42 (default: 0-3)")
     add("--grid", metavar="RxC", default="1x1", help="several walkers; the next ones take the "
         "seeds that follow")  # fmt: skip
-    add("--frames", type=int, default=24, help="pictures from one seed to the next (default: 24)")
-    add("--fps", type=int, default=24, help="pictures per second (default: 24)")
-    add("--turns", type=int, default=0, metavar="N", help="the picture turns so often, "
+    add("--frames", type=Number("Frames"), default=24,
+        help="pictures from one seed to the next (default: 24)")  # fmt: skip
+    add("--fps", type=Number("FramesPerSecond"), default=24,
+        help="pictures per second (default: 24)")  # fmt: skip
+    add("--turns", type=Number("Turns"), default=0, metavar="N", help="the picture turns so often, "
         "counterclockwise; below 0 clockwise (default: 0)")  # fmt: skip
-    add("--shift", type=float, default=0.0, metavar="R", help="the picture goes around a circle of "
-        "this radius, as a part of its shorter side (default: 0)")  # fmt: skip
+    add("--shift", type=Number("Radius"), default=0.0, metavar="R",
+        help="the picture goes around a circle of this radius, as a part of its shorter side "
+        "(default: 0)")  # fmt: skip
     add_options(
         parser, "--classes", "--truncation", "--toward", "--batch", "--device", "--overwrite"
     )
@@ -58,12 +61,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_film(arguments.out)
     Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
-    require_at_least(1, arguments, "frames", "fps", "batch")
-    seeds = read_seeds(arguments.seeds)
+    seeds, grid = read_seeds(arguments.seeds), read_grid(arguments.grid)
     if arguments.toward == "class" and arguments.truncation is None:
         raise ConfigError("--toward class needs a --truncation, such as 0.7")
     if len(seeds) < 2:
         raise ConfigError(f"--seeds {arguments.seeds} is one place; a walk needs two or more")
+    check_seed(max(seeds) + (grid[0] * grid[1] - 1) * span(seeds), "the last seed of --grid")
     from largegan.sampler import check_movable, has_images, open_sampler
 
     sampler = open_sampler(
@@ -77,11 +80,16 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError("this recipe draws numbers, not images; `largegan sample` shows them")
     if arguments.turns or arguments.shift:
         check_movable(sampler.recipe)
-    pictures = frames(sampler, seeds, read_grid(arguments.grid), arguments)
+    pictures = frames(sampler, seeds, grid, arguments)
     write_film(arguments.out, pictures, fps=arguments.fps)
     size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
     seconds = len(pictures) / arguments.fps
     print(f"{arguments.out}: {len(pictures)} pictures of {size} pixels, {seconds:.1f} s")
+
+
+def span(seeds: list[int]) -> int:
+    """From one walker's seeds to the next one's."""
+    return max(seeds) - min(seeds) + 1
 
 
 def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse.Namespace) -> list:
@@ -96,8 +104,7 @@ def frames(sampler, seeds: list[int], grid: tuple[int, int], arguments: argparse
         count = len(seeds) * arguments.frames
         transforms = camera(count, turns=arguments.turns, radius=arguments.shift)
     rows, columns = grid
-    offset = max(seeds) - min(seeds) + 1
-    walkers = [[s + i * offset for s in seeds] for i in range(rows * columns)]
+    walkers = [[s + i * span(seeds) for s in seeds] for i in range(rows * columns)]
     images = torch.stack(
         [
             path_images(

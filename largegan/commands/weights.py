@@ -12,9 +12,9 @@ Exit codes: 2 arguments, 3 a file is not the published one, 4 it cannot be had.
 """
 
 import argparse
-from pathlib import Path
 
 from largegan.cli import exit_code, new_parser
+from largegan.files.words import to_name, to_path, to_source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -26,12 +26,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         ("verify", "check the sha256 of what is here"),
     ):
         command = commands.add_parser(name, help=about)
-        command.add_argument("--dir", type=Path, help="folder of weights")
+        command.add_argument("--dir", type=to_path, help="folder of weights")
         if name != "list":
             amount = "+" if name == "fetch" else "*"
-            command.add_argument("names", nargs=amount, metavar="NAME", help="see list")
+            command.add_argument(
+                "names", type=to_name, nargs=amount, metavar="NAME", help="see list"
+            )
         if name == "fetch":
-            command.add_argument("--source", help="address or file to take it from")
+            command.add_argument("--source", type=to_source, help="address or file to take it from")
     return parser.parse_args(argv)
 
 

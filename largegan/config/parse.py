@@ -25,7 +25,7 @@ from jsonargparse import (
 from largegan.config.changes import after_rollback
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, without_secrets
 from largegan.files.output import shown
 from largegan.metrics import table
 from largegan.ranges import LIMITS, plain
@@ -73,7 +73,10 @@ def parse(argv: list[str]) -> Namespace:
     except (TypeError, ValueError, yaml.YAMLError, OSError) as fault:
         raise ConfigError(f"cannot read the configuration: {one_line(str(fault))}") from fault
     for group in (*GROUPS, "recipe"):
-        settle(getattr(config, group))
+        settings = getattr(config, group)
+        if not isinstance(settings, Namespace):
+            raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
+        settle(settings)
     check(config)
     return config
 
@@ -276,12 +279,15 @@ def recipe_options(config: Namespace) -> dict:
 
 
 def resolved_yaml(config: Namespace) -> str:
-    """The whole configuration as a file that starts the same run again."""
+    """The whole configuration as a file that starts the same run again.
+
+    But for passwords and tokens in addresses, which nobody writes down.
+    """
     return yaml.safe_dump(as_dict(config), sort_keys=False)
 
 
 def as_dict(config: Namespace) -> dict:
-    """Plain nested dictionaries, without the list of config files."""
+    """Plain nested dictionaries, without the list of config files and without passwords."""
     content = {"recipe": {"name": config.recipe.name, **recipe_options(config)}}
     for group in GROUPS:
         content[group] = nested(getattr(config, group))
@@ -291,9 +297,14 @@ def as_dict(config: Namespace) -> dict:
 def nested(settings: Namespace) -> dict:
     """Plain dictionaries of a group, at any depth."""
     return {
-        key: nested(value) if isinstance(value, Namespace) else value
+        key: nested(value) if isinstance(value, Namespace) else for_others(value)
         for key, value in vars(settings).items()
     }
+
+
+def for_others(value: object) -> object:
+    """A setting as it may be kept where others read it."""
+    return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
 def out_of_range(message: str) -> str | None:
@@ -303,12 +314,13 @@ def out_of_range(message: str) -> str | None:
         return None
     key, kind, why = found.groups()
     given = re.search(r"Given value(?: type: <class '[\w.]+'>)?: (.*)", message)
-    value = given[1] if given else why.partition(" does not conform")[0]
+    value = given[1] if given else re.split(r"\s*does not (?:conform|match)", why)[0]
     if no_text := re.match(r"expected string or bytes-like object, got '(\w+)'", value):
         value = f"a {no_text[1]}"
     if "invalid literal" in why or "could not convert" in why:
         value = why.rpartition(": ")[2]
-    return f"{key} is {shortened(value)}; it must be {LIMITS[kind]}"
+    shown_value = shortened(value) if value.strip() else "empty"
+    return f"{key} is {shown_value}; it must be {LIMITS[kind]}"
 
 
 def shortened(text: str, most: int = 80) -> str:

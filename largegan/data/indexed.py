@@ -21,6 +21,7 @@ from largegan.files.output import shown
 from largegan.files.photos import BadImage
 
 OPEN_SHARDS = 64  # each memory map holds a file descriptor
+TRIES = 10  # to open a shard that others may remove
 REPLACEMENTS = 1000  # candidates tried for one bad sample before giving up
 
 
@@ -150,18 +151,24 @@ class IndexedSource:
     def _map(self, shard: int) -> mmap.mmap:
         found = self._maps.get(shard)
         if found is None:
+            found = self._maps[shard] = self._new_map(shard)
+            if len(self._maps) > OPEN_SHARDS:
+                self._maps.popitem(last=False)
+        return found
+
+    def _new_map(self, shard: int) -> mmap.mmap:
+        for attempt in range(TRIES):
             path = self._locate(shard)
             try:
                 with path.open("rb") as file:
-                    found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except FileNotFoundError as error:  # another job made room in a cache
+                if attempt == TRIES - 1:
+                    raise DataError(f"shard {path} is gone; check the folder") from error
             except (OSError, ValueError) as error:
                 raise DataError(
                     f"shard {path} cannot be opened ({error}); check the file and its permissions"
                 ) from error
-            self._maps[shard] = found
-            if len(self._maps) > OPEN_SHARDS:
-                self._maps.popitem(last=False)
-        return found
 
     def __getstate__(self) -> dict:
         # Maps do not travel to workers that are spawned.

@@ -11,6 +11,7 @@ from largegan.data.prepare import Preparation, size_of
 from largegan.errors import DataError
 from largegan.files import photos
 from largegan.files.photos import BadImage
+from largegan.files.reading import reading
 
 LOOKED_AT = 64  # images, evenly spread
 DARK = 1 << 14  # of 65536: what never reaches this is not meant to be seen so dark
@@ -44,6 +45,11 @@ class Facts:
         return notes
 
 
+def is_deep(image: bytes | np.ndarray) -> bool:
+    """Whether an image has more than 8 bits; raises BadImage."""
+    return photos.is_deep(image) if isinstance(image, bytes) else image.dtype != np.uint8
+
+
 def look_ahead(originals: Originals, preparation: Preparation, *, on_error: str) -> Facts:
     """Sizes and depths of some images, or of all where the most common size has to be known.
 
@@ -61,8 +67,9 @@ def look_ahead(originals: Originals, preparation: Preparation, *, on_error: str)
         try:
             loaded = originals.load(i)
             for image in loaded if isinstance(loaded, tuple) else (loaded,):
-                size = size_of(image)
-                if photos.is_deep(image) if isinstance(image, bytes) else image.dtype != np.uint8:
+                with reading(None):  # warnings are said when it is encoded
+                    size, deep = size_of(image), is_deep(image)
+                if deep:
                     facts.deep += 1
                     brightest = max(brightest, _top(image) if facts.deep <= LOOKED_AT else 0)
             sizes[size] += 1

@@ -29,6 +29,7 @@ from largegan.data.scan import file_sha256, scan_shard
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import claim_new_folder, new_folder, shown
 from largegan.files.photos import BadImage
+from largegan.files.reading import reading
 
 BATCH_PER_THREAD = 16  # encoded images in memory while packing
 SCRATCH = ".scratch"  # within the unfinished folder, which nobody else sees
@@ -195,7 +196,8 @@ def _encode_all(
     def encode(i: int) -> tuple[str, int | None, object]:
         label = originals.labels[i] if originals.labels is not None else None
         try:
-            return originals.names[i], label, _encode(originals.load(i), how)
+            with reading(originals.names[i]):
+                return originals.names[i], label, _encode(originals.load(i), how)
         except (BadImage, OSError, DataError) as error:
             return originals.names[i], label, error
 

@@ -2,14 +2,17 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
-from largegan.data.cache import cached
+from largegan.data.cache import cached, open_cached
 from largegan.data.decode import BadImage, image_shape
 from largegan.data.index import (
     CONDITIONS,
     INDEX_NAME,
+    REMEDY,
     DataInfo,
     Index,
     entries_name,
@@ -20,30 +23,42 @@ from largegan.data.index import (
 )
 from largegan.data.policy import SkipPolicy
 from largegan.data.reading import Reading
-from largegan.data.remote import fetch_bytes, local_path, open_stream, scheme_of
+from largegan.data.remote import (
+    beside,
+    fetch_bytes,
+    local_path,
+    name_of,
+    open_stream,
+    scheme_of,
+)
 from largegan.data.scan import Sample
 from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
 from largegan.errors import ConfigError, DataError
+from largegan.files.arrays import LONGEST_HEADER
+from largegan.files.documents import LARGEST, read_bounded
+from largegan.files.output import shown
+
+LARGEST_ROW = 5 * 8  # bytes of a sample in the entries
 
 
 @dataclasses.dataclass
 class Published:
-    """An index (its entries not fetched yet) and the URL of the folder it lies in."""
+    """An index (its entries not fetched yet) and its URL, beside which its shards lie."""
 
-    base: str
+    url: str
     index: Index
 
     def urls(self) -> list[str]:
-        return [f"{self.base}/{shard.name}" for shard in self.index.shards]
+        return [beside(self.url, shard.name) for shard in self.index.shards]
 
-    def select(self, urls: list[str]) -> "Published":
+    def select(self, names: list[str]) -> "Published":
         """The part that concerns some shards; raises KeyError for one that is not listed."""
-        listed = dict(zip(self.urls(), self.index.shards, strict=True))
-        shards = tuple(listed[url] for url in urls)
+        listed = {shard.name: shard for shard in self.index.shards}
+        shards = tuple(listed[name] for name in names)
         # The label counts are those of the whole, and do not hold for a part.
         counts = self.index.label_counts if len(shards) == len(listed) else ()
         return Published(
-            self.base, dataclasses.replace(self.index, shards=shards, label_counts=counts)
+            self.url, dataclasses.replace(self.index, shards=shards, label_counts=counts)
         )
 
 
@@ -59,7 +74,7 @@ class CachedShards:
         return cached(
             url,
             self.cache_dir,
-            opener=lambda: open_stream(url),
+            opener=lambda: open_stream(url, most=entry.bytes),
             size=entry.bytes,
             sha256=entry.sha256,
         )
@@ -70,25 +85,32 @@ def published_index(shards: list[str]) -> Published | None:
     first = shards[0]
     if scheme_of(first) == "pipe":
         return None
-    base = first.rpartition("/")[0]
-    given = first.endswith(".json")
-    url = first if given else f"{base}/{INDEX_NAME}"
+    given = first.partition("?")[0].endswith(".json")
+    url = first if given else beside(first, INDEX_NAME)
     try:
         index = parse_index(_small_file(url), where=url)
-    except (DataError, OSError):
+    except DataError:
         if given:
             raise
         return None
+    published = Published(url, index)
+    if given:
+        return published
+    if any(beside(shard, INDEX_NAME) != url for shard in shards):  # of several folders, or tokens
+        return None
     try:
-        return Published(base, index) if given else Published(base, index).select(shards)
+        return published.select([name_of(shard) for shard in shards])
     except KeyError:
         return None
 
 
 def _small_file(url: str) -> bytes:
-    if scheme_of(url) in ("", "file"):
-        return local_path(url).read_bytes()
-    return fetch_bytes(url)
+    if scheme_of(url) not in ("", "file"):
+        return fetch_bytes(url, most=LARGEST)
+    try:
+        return read_bounded(local_path(url), LARGEST, REMEDY)
+    except FileNotFoundError as fault:
+        raise DataError(f"there is no {shown(url)}; check the path") from fault
 
 
 def cached_shards(
@@ -107,23 +129,23 @@ def cached_shards(
         )
     entries = []
     for shard in published.index.shards:
-        url = f"{published.base}/{entries_name(shard.name)}"
-        path = cached(url, cache_dir, opener=lambda url=url: open_stream(url))
-        with path.open("rb") as file:
-            size = path.stat().st_size
+        url = beside(published.url, entries_name(shard.name))
+        most = LONGEST_HEADER + shard.count * LARGEST_ROW
+        with open_cached(url, cache_dir, opener=partial(open_stream, url, most=most)) as file:
+            size = os.fstat(file.fileno()).st_size
             entries.append(parse_entries(file, size, name=url, shard=shard))
     index = with_entries(_with_conditions(published, cache_dir), entries)
-    return index, CachedShards(Published(published.base, index), cache_dir)
+    return index, CachedShards(Published(published.url, index), cache_dir)
 
 
 def _with_conditions(published: Published, cache_dir: str) -> Index:
     """The index with the vectors that labels stand for, if they do."""
     if published.index.conditions is None:
         return published.index
-    url = f"{published.base}/{CONDITIONS}"
-    path = cached(url, cache_dir, opener=lambda: open_stream(url))
-    with path.open("rb") as file:
-        return with_conditions(published.index, file, path.stat().st_size, name=url)
+    url = beside(published.url, CONDITIONS)
+    with open_cached(url, cache_dir, opener=partial(open_stream, url)) as file:
+        size = os.fstat(file.fileno()).st_size
+        return with_conditions(published.index, file, size, name=url)
 
 
 def streamed_source(

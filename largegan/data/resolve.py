@@ -2,6 +2,8 @@
 
 import glob
 import importlib.resources
+import math
+import re
 from pathlib import Path
 
 from largegan.data.index import INDEX_NAME
@@ -30,13 +32,32 @@ def expand(path: str) -> list[str]:
     return [found for name in names for found in _expand_local(local_path(name), path)]
 
 
+MOST_SHARDS = 1_000_000  # of one pattern
+
+
 def _expand_braces(path: str) -> list[str]:
     from braceexpand import UnbalancedBracesError, braceexpand
 
+    if _count_at_most(path) > MOST_SHARDS:
+        raise ConfigError(f"the pattern {path} stands for too many shards; give fewer of them")
     try:
         return list(braceexpand(path))
     except UnbalancedBracesError as error:
         raise ConfigError(f"the pattern {path} has unbalanced braces; close them") from error
+
+
+def _count_at_most(pattern: str) -> int:
+    """How many names a pattern with braces stands for, or more where braces are nested."""
+    inner = re.findall(r"\{([^{}]*)\}", pattern)
+    outer = re.sub(r"\{[^{}]*\}", "", pattern)
+    nested = outer.count(",") if "{" in outer else 0
+    return math.prod(map(_choices, inner)) * 2**nested
+
+
+def _choices(inside: str) -> int:
+    """Of one pair of braces."""
+    found = re.fullmatch(r"(-?\d{1,4000})\.\.(-?\d{1,4000})(?:\.\.-?\d{1,4000})?", inside)
+    return abs(int(found[2]) - int(found[1])) + 1 if found else inside.count(",") + 1
 
 
 def _expand_local(path: Path, pattern: str) -> list[str]:

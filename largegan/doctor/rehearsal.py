@@ -23,7 +23,7 @@ def check_trackers(visit: Visit) -> Iterator[Finding]:
     """Whether their packages are here. No run is begun in them."""
     if not visit.config or not (names := visit.config.log.trackers):
         return
-    from largegan.run.log import missing_trackers
+    from largegan.run.trackers import missing_trackers
 
     missing = missing_trackers(names)
     if missing:

@@ -29,6 +29,7 @@ from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
+from largegan.files.reading import reading
 from largegan.published import is_published
 from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
@@ -83,7 +84,8 @@ class Files:
 
     def _image(self, number: int) -> Tensor:
         try:
-            pixels = upright_rgb(self._load(number))
+            with reading(self.originals.names[number]):
+                pixels = upright_rgb(self._load(number))
         except BadImage as error:
             raise self._fault(number, error) from error
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)

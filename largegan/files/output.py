@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from largegan.errors import ConfigError, EnvironmentFault
+from largegan.errors import ConfigError, EnvironmentFault, printable
 
 MARK = "largegan"  # files that tools make say who made them, within their first bytes
 MARK_WITHIN = 1 << 16  # bytes
@@ -136,15 +136,18 @@ def place_of(source: str | Path) -> Path:
     path = Path(source)
     if isinstance(source, str) and not path.exists():
         path = Path(re.sub(r"\[[^\]]*\]$", "", source))
-    return path.expanduser()
+    return Path(os.path.expanduser(path))
 
 
 def keep_inside(folder: Path, names: Iterable[str]) -> None:
     """Refuses names, and links, that lead out of a folder. Raises ConfigError."""
-    parents = set()
+    names, parents = list(names), set()
     for name in names:
         check_name(name)
         parents.add((folder / name).parent)
+    both = parents & {folder / name for name in names}
+    if both:
+        raise ConfigError(f"{min(both)} would be a file and a folder at once; rename one of them")
     real = folder.resolve()
     for parent in parents:
         if not parent.resolve().is_relative_to(real):
@@ -367,8 +370,7 @@ def faults(path: Path, remedy: str = ROOM) -> Iterator[None]:
 
 def shown(path: object, longest: int = 150) -> str:
     """A path for a sentence: one line, what cannot be printed escaped, the middle left out."""
-    text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    text = printable(str(path))
     return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"
 
 
@@ -382,6 +384,14 @@ def reason(fault: OSError) -> str:
         errno.ENOTDIR: "a file stands where a folder should",
     }
     return known.get(fault.errno or 0, fault.strerror or str(fault))
+
+
+def of_the_machine(fault: OSError | MemoryError) -> EnvironmentFault:
+    """The sentence for a fault that nothing looked at more closely."""
+    if isinstance(fault, MemoryError):
+        return EnvironmentFault("there is not enough memory for this; ask for less at once")
+    where = f"{shown(fault.filename)}: " if fault.filename else ""
+    return EnvironmentFault(f"{where}{reason(fault)}; check the path and the disk")
 
 
 def clean_up() -> None:

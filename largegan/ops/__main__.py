@@ -15,23 +15,23 @@ operations; 4 there is a GPU and kernels cannot be used or compute something els
 not compile, or LARGEGAN_OPS asks for what is not here.
 """
 
-import argparse
 import sys
 
+from largegan.files.words import Number, Parser
 from largegan.ops.doctor import report
 from largegan.ops.table import markdown
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m largegan.ops",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m largegan.ops", description=__doc__)
     parser.add_argument("command", choices=["doctor", "table"])
     parser.add_argument(
-        "--gpu", type=int, default=90, metavar="NN", help="compute capability, times ten"
+        "--gpu",
+        type=Number("Capability"),
+        default=90,
+        metavar="NN",
+        help="compute capability, times ten",
     )
     arguments = parser.parse_args(argv)
     if arguments.command == "table":

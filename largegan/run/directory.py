@@ -1,10 +1,13 @@
 """The run directory: refused when taken, resumed when asked, self-explaining when found later."""
 
+import contextlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -13,11 +16,12 @@ from jsonargparse import Namespace
 
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
-from largegan.errors import ConfigError, EnvironmentFault
-from largegan.files.output import check_folder, reason, write_text
+from largegan.errors import ConfigError, DataError, EnvironmentFault, without_secrets
+from largegan.files.output import Outputs, check_folder, reason, write_text
 from largegan.run import branches
 from largegan.run.branches import LOGS
 from largegan.run.lock import RunLock
+from largegan.run.trackers import WANDB
 
 RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
 
@@ -40,6 +44,7 @@ def decide_start(
             "--run.dir"
         )
     refuse_strangers(folder)
+    refuse_data(folder, config.data)
     check_folder(folder)
     notes: list[str] = []
     if lock:
@@ -95,6 +100,39 @@ def refuse_strangers(folder: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def withdrawn_if_nothing_came(folder: Path, trained: Callable[[], bool]) -> Iterator[None]:
+    """Around a run: one that is new, and ends for a user's error before it trained, leaves nothing.
+
+    Then the same start, mended, is not refused because there is a run already.
+    """
+    fresh = not is_run(folder)
+    ours = [name for name in (*WRITTEN, WANDB) if not (folder / name).exists()]
+    try:
+        yield
+    except (ConfigError, DataError, EnvironmentFault):
+        for name in ours if fresh and not trained() else ():
+            remove(folder / name)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all in it, if it is there and can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def refuse_data(folder: Path, data: Namespace) -> None:
+    """A run writes nothing into what it reads. Raises ConfigError."""
+    named = [path for path in (data.path, data.path_b) if path]
+    paths = [path for path in named for path in ([path] if isinstance(path, str) else path)]
+    local = [path for path in paths if ":" not in path and Path(path).is_dir()]
+    Outputs(local).folder(folder, "run.dir", apart=True)
+
+
 def fresh_name(config: Namespace) -> Path:
     """runs/RECIPE-001, -002, ...: the first that does not exist."""
     number = 1
@@ -127,7 +165,9 @@ def forget_after(path: Path, nimg: int) -> None:
     """Drops lines of a log that a killed run wrote beyond the checkpoint it resumes from."""
     if not path.exists():
         return
-    write_text(path, "".join(f"{line}\n" for line in branches.lines_until(path, nimg)))
+    # Of a run that begins again from zero nothing stays: it says all of it again.
+    kept = branches.lines_until(path, nimg) if nimg else []
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def differences(saved: dict, config: Namespace) -> list[str]:
@@ -155,7 +195,7 @@ def environment(world: int, device: str) -> dict:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "argv": sys.argv,
+        "argv": [without_secrets(word) for word in sys.argv],
         "versions": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),

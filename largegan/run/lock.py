@@ -13,12 +13,33 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Annotated
 
-from largegan.errors import EnvironmentFault
+import msgspec
+
+from largegan.errors import DataError, EnvironmentFault
+from largegan.files.documents import LARGEST, parse_document, read_bounded
 
 NAME = ".lock"
 BEAT_S = 5.0  # the holder moves the time stamp this often
 PATIENCE_S = 20.0  # a stamp that stands still for so long belongs to a process that is gone
+
+
+class Holder(msgspec.Struct):
+    """Who holds a lock; see `identity`."""
+
+    token: Annotated[str, msgspec.Meta(pattern=r"^\w{1,64}\Z")]  # it becomes a part of a name
+    host: str
+    pid: int | None
+    started: str | None
+    boot: str | None
+    pids: str | None
+    job: str | None
+    start: int
+
+
+# Of a lock that says nothing: a disk was full, or a machine lost its power.
+NOBODY = Holder("nobody", "an unknown machine", None, None, None, None, None, 0)
 
 
 class RunLock:
@@ -28,6 +49,7 @@ class RunLock:
         self.beat_s, self.patience_s = beat_s, patience_s
         self.token = secrets.token_hex(8)
         self.path: Path | None = None
+        self.made: list[Path] = []  # folders that were not there before
         self._over = threading.Event()
 
     def acquire(self, folder: Path) -> None:
@@ -40,6 +62,7 @@ class RunLock:
         if self.path == path:
             return  # this process has it: a run that goes on from an older checkpoint
         mine = {"token": self.token, **identity()}
+        self.made = [f for f in (folder, *folder.parents) if not f.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             take(path, mine, self.patience_s)
@@ -49,6 +72,7 @@ class RunLock:
                 "it, stop it, or choose another --run.dir"
             ) from None
         except OSError as fault:
+            self._remove_empty()
             raise EnvironmentFault(
                 f"cannot write run directory {folder}: {fault.strerror or fault}; choose a "
                 "writable --run.dir with free space"
@@ -71,7 +95,7 @@ class RunLock:
             )
 
     def release(self) -> None:
-        """Gives the directory back, and removes it if nothing was ever written there."""
+        """Gives the directory back, and removes what was made for it if nothing is there."""
         self._over.set()
         if self.path is None:
             return
@@ -79,8 +103,13 @@ class RunLock:
         if holder and holder["token"] == self.token:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-                self.path.parent.rmdir()  # refuses unless it is empty
+            self._remove_empty()
         self.path = None
+
+    def _remove_empty(self) -> None:
+        with contextlib.suppress(OSError):
+            for folder in self.made:
+                folder.rmdir()  # refuses unless it is empty
 
     def _beat(self) -> None:
         while not self._over.wait(self.beat_s):
@@ -155,9 +184,13 @@ def describe(holder: dict) -> str:
 def read(path: Path) -> dict | None:
     """What a lock says; None when there is none (its holder has just finished)."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        data = read_bounded(path, LARGEST, "remove it")
+        holder = parse_document(data, Holder, where=str(path), what="is no lock", remedy="remove")
+    except FileNotFoundError:
         return None
+    except DataError:
+        holder = NOBODY
+    return msgspec.to_builtins(holder)
 
 
 def _create(path: Path, content: dict) -> bool:

@@ -1,18 +1,18 @@
 """What a run says: metrics.jsonl always, a progress bar on a terminal, trackers when asked."""
 
 import json
+import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from largegan.errors import EnvironmentFault
 from largegan.parallel.engine import Engine
+from largegan.run.trackers import Trackers
 from largegan.trainer import Tally, Trainer
 
 
@@ -46,6 +46,27 @@ def summarize(trainer: Trainer, seconds: float, images: int) -> dict[str, float]
     }
 
 
+def tally_state(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """Sums and counts since the last line, for a checkpoint: JSON, the same on every rank.
+
+    With them a run that was killed and goes on writes the lines of one that was not. Called on all
+    ranks.
+    """
+    tally, engine = trainer.tally, trainer.engine
+    names = sorted(tally.sums)
+    sums = [float(tally.sums[name]) for name in names]
+    if engine.world > 1 and names:
+        sums = engine.mean(torch.tensor(sums).to(engine.device)).tolist()
+    kept = {name: total for name, total in zip(names, sums, strict=True) if math.isfinite(total)}
+    return {"sums": kept, "counts": {name: tally.counts[name] for name in kept}}
+
+
+def restored_tally(state: dict[str, dict[str, float]] | None) -> Tally:
+    """What `tally_state` gave; empty for checkpoints that have none."""
+    state = state or {"sums": {}, "counts": {}}
+    return Tally(dict(state["sums"]), {name: int(n) for name, n in state["counts"].items()})
+
+
 def memory_gib(device: torch.device) -> float:
     """Peak memory of this process: of its GPU since the last call, or resident without one."""
     if device.type == "cuda":
@@ -62,7 +83,7 @@ class Logger:
     """Rank 0's voice. Other ranks build one too and call it alike; it then says nothing."""
 
     def __init__(
-        self, folder: Path, engine: Engine, *, total_nimg: int, nimg: int, trackers: "Trackers"
+        self, folder: Path, engine: Engine, *, total_nimg: int, nimg: int, trackers: Trackers
     ):
         self.folder, self.speaks, self.trackers = folder, engine.rank == 0, trackers
         self.started = self.last_time = time.perf_counter()
@@ -168,69 +189,3 @@ def clock(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds // 3600}h{seconds // 60 % 60:02d}m"
     return f"{seconds // 60}m{seconds % 60:02d}s"
-
-
-class Trackers:
-    """Accelerate's trackers, with what they need: flat settings, and images each in its own shape.
-
-    TensorBoard refuses nested settings and wants `[N, C, H, W]` arrays; wandb wants a list of
-    pictures; several trackers take no images at all, and get none.
-    """
-
-    def __init__(self, names: list[str], folder: Path, *, project: str, settings: dict):
-        self.accelerator = None
-        if not names:
-            return
-        from accelerate import Accelerator
-
-        cpu = not torch.cuda.is_available()
-        try:
-            self.accelerator = Accelerator(log_with=names, project_dir=folder, cpu=cpu)
-            plain = {k: plain_setting(v) for k, v in settings.items()}
-            self.accelerator.init_trackers(project, config=plain)
-        except (ImportError, ValueError) as fault:
-            raise EnvironmentFault(
-                f"log.trackers {names} cannot start: {fault}; install it or leave it out"
-            ) from fault
-        missing = set(names) - {t.name for t in self.accelerator.trackers}
-        if missing and self.accelerator.is_main_process:
-            raise EnvironmentFault(
-                f"log.trackers names {', '.join(sorted(missing))}, which is not installed; "
-                "install it or leave it out"
-            )
-
-    def log(self, values: dict[str, float], nimg: int) -> None:
-        if self.accelerator is not None:
-            self.accelerator.log(values, step=nimg)
-
-    def picture(self, name: str, picture: Tensor, nimg: int) -> None:
-        """Shows one uint8 picture `[C, H, W]` in every tracker that takes images."""
-        if self.accelerator is None:
-            return
-        for tracker in self.accelerator.trackers:
-            if tracker.name == "tensorboard":
-                tracker.log_images({name: picture[None].numpy()}, step=nimg)
-            elif tracker.name in ("wandb", "trackio", "comet_ml", "swanlab"):
-                from PIL import Image
-
-                array = picture.permute(1, 2, 0).numpy()
-                tracker.log_images({name: [Image.fromarray(array)]}, step=nimg)
-
-    def close(self) -> None:
-        if self.accelerator is not None:
-            self.accelerator.end_training()
-
-
-def missing_trackers(names: list[str]) -> set[str]:
-    """Those of Accelerate's trackers whose packages are not installed; nothing is begun in any."""
-    from accelerate.tracking import filter_trackers
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own word for what is returned here
-        found = filter_trackers(list(names), logging_dir=".")
-    return set(names) - {str(getattr(name, "value", name)) for name in found}
-
-
-def plain_setting(value: object) -> object:
-    """TensorBoard takes only numbers, booleans and text."""
-    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -23,12 +23,13 @@ from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
 from largegan.run.data import share_counts
 from largegan.run.lock import RunLock
-from largegan.run.log import Logger, Trackers
+from largegan.run.log import Logger, tally_state
 from largegan.run.reactions import react
 from largegan.run.reporter import Reporter
 from largegan.run.rollback import RolledBack
 from largegan.run.saver import Saver
 from largegan.run.start import build_run
+from largegan.run.trackers import Trackers
 from largegan.sampler import Sampler, seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture
@@ -57,6 +58,15 @@ class Session:
 
         Returns the configuration of a session that has to follow, after a rollback.
         """
+        begun = self.trainer.at.nimg
+        with directory.withdrawn_if_nothing_came(
+            self.folder, lambda: self.trainer.at.nimg > begun or self.world.rank != 0
+        ):
+            self.begin()
+            return self.train(stop)
+
+    def begin(self) -> None:
+        """What people find of this start: its directory, its trackers, its logs."""
         settings, trainer = self.config.train, self.trainer
         at, device = trainer.at, str(self.world.device)
         agree(
@@ -86,6 +96,10 @@ class Session:
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
         self.checkups.resume(self.folder)
         self.introduce()
+
+    def train(self, stop: StopRequest) -> Namespace | None:
+        """See `run`."""
+        settings, trainer = self.config.train, self.trainer
         try:
             self.prepare_scores()
             self.loop(stop)
@@ -200,6 +214,7 @@ class Session:
             "config": as_dict(self.config),
             "spec": vars(self.spec),
             "class_names": list(self.source.info.class_names or []),
+            "tally": tally_state(self.trainer),
             "label_counts": list(self.source.info.label_counts),
             "micro_batch_size": self.trainer.batch_size // self.trainer.micro_batches,
             "processes": self.world.size,

@@ -68,7 +68,10 @@ def write(run: Path, nimg: int, recipe: nn.Module) -> None:
         for i, power in enumerate(average.powers):
             for key, value in power.net.named_parameters():
                 tensors[f"{name}/{i}/{key}"] = small(value.detach())
-        tensors |= {f"{name}/{key}": value for key, value in average.powers[0].net.named_buffers()}
+        net = average.powers[0].net
+        kept = net.state_dict().items()  # without buffers of the moment, which no checkpoint has
+        known = dict(net.named_parameters())
+        tensors |= {f"{name}/{key}": value for key, value in kept if key not in known}
     tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
     # One entry: safetensors writes several in any order, and equal runs leave equal files.
     widths = {"widths": json.dumps([power.width for power in averages_of(recipe)[0][1].powers])}

@@ -35,6 +35,7 @@ from largegan.run.data import (
 )
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
+from largegan.run.log import restored_tally
 from largegan.trainer import Trainer, micro_batch_size
 
 
@@ -265,6 +266,7 @@ def build_trainer(
     )
     if saved:
         trainer.load_state_dict(saved)
+        trainer.tally = restored_tally(saved.get("tally"))
         say(engine.rank, *stream.notes)
     return trainer
 

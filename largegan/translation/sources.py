@@ -1,5 +1,6 @@
 """Where images come from: a folder, a list of files, a zip, tar shards or one file; by name."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def find_items(
 
     Raises ConfigError where nothing is, DataError where nothing can be read.
     """
-    path, account = Path(source).expanduser(), account or Account()
+    path, account = Path(os.path.expanduser(source)), account or Account()
     ending = path.suffix.lower()
     if path.is_dir():
         items = _from_folder(path, out, account)
@@ -81,19 +82,28 @@ def _from_list(listing: Path) -> list[Item]:
     lines = [line.strip() for line in text.splitlines()]
     if "\0" in text:
         raise DataError(f"{listing} is no list: it holds bytes of 0; give a path a line")
-    given = [Path(line).expanduser() for line in lines if line and not line.startswith("#")]
+    given = [Path(os.path.expanduser(line)) for line in lines if line and not line.startswith("#")]
     found = []
     for path in given:
         beside = listing.parent / path
-        if not beside.is_file() and not path.is_file():
+        there = beside if is_there(beside) else path
+        if not is_there(there):
             raise DataError(
                 f"{listing} names {shown(path)}, which does not exist; correct the list"
             )
-        found.append((beside if beside.is_file() else path).resolve())
+        found.append(there.resolve())
     names = [path.as_posix() for path in given]
     if any(path.is_absolute() or ".." in path.parts for path in given):
         names = _below_common_folder(found)
     return [_of_file(path, name) for path, name in zip(found, names, strict=True)]
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is; one of an impossible name is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _below_common_folder(paths: list[Path]) -> list[str]:

@@ -18,6 +18,7 @@ from largegan.errors import ConfigError, EnvironmentFault
 from largegan.files import photos
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage, Photo, Scale
+from largegan.files.reading import reading
 from largegan.translation import images, memory
 from largegan.translation.manifest import Manifest
 from largegan.translation.sources import Item
@@ -179,7 +180,8 @@ class Job:
         """Reads and prepares one image; raises BadImage with its name."""
         try:
             photo = photos.map_tiff(item.path) if item.path else None
-            photo = photo or photos.read(item.read())
+            with reading(item.name):
+                photo = photo or photos.read(item.read())
             dtype = photo.pixels.dtype
             images.check_format(PurePosixPath(out).suffix.lower(), dtype)
             scale = photos.scale_for(dtype, self.how.window)

@@ -106,7 +106,7 @@ def web(tmp_path: Path):
     _Handler.requested = []
     handler = functools.partial(_Handler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield folder, f"http://127.0.0.1:{server.server_port}", _Handler.requested
     server.shutdown()
     server.server_close()

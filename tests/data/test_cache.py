@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from largegan.data.cache import cache_name, cached
+from largegan.data.cache import cache_name, cached, open_cached
 from largegan.data.remote import open_stream
-from largegan.errors import DataError, EnvironmentFault
+from largegan.errors import ConfigError, DataError, EnvironmentFault
 
 
 def fetch(url: str, folder: Path, **settings: object) -> Path:
@@ -40,7 +40,7 @@ def test_query_strings_are_part_of_the_name() -> None:
 def test_wrong_size_or_checksum_is_refused(web, tmp_path: Path) -> None:
     folder, address, _ = web
     (folder / "a.tar").write_bytes(b"x" * 100)
-    with pytest.raises(DataError, match="has 100 bytes, but its index says 90"):
+    with pytest.raises(DataError, match="has more than 90 bytes, but its index says 90"):
         fetch(f"{address}/a.tar", tmp_path / "cache", size=90)
     with pytest.raises(DataError, match="sha256"):
         fetch(f"{address}/a.tar", tmp_path / "cache", sha256="0" * 64)
@@ -108,3 +108,68 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="cannot be written") as caught:
         fetch("http://127.0.0.1:9/a.tar", tmp_path / "file" / "cache")
     assert caught.value.exit_code == 4
+
+
+def _read_all(folder: Path, seed: int) -> None:
+    """Reads ten files in turn from a cache that has room for three."""
+    for turn in range(60):
+        name = (turn * seed) % 10
+
+        @contextlib.contextmanager
+        def opener(name=name):
+            yield io.BytesIO(b"%d" % name * 100)
+
+        url = f"http://host/{name}.tar"
+        with open_cached(url, folder, opener=opener, size=100, limit_bytes=300) as file:
+            assert file.read() == b"%d" % name * 100
+
+
+def test_jobs_that_make_room_for_themselves_do_not_harm_each_other(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_read_all, args=(tmp_path, seed)) for seed in (1, 3, 7)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 3
+    assert not list(tmp_path.glob(".*"))
+    assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= 500  # as each saw the folder
+
+
+def test_what_a_killed_download_left_goes(tmp_path: Path) -> None:
+    left = tmp_path / f".{cache_name('http://host/a.tar')}.tmp.1"
+    left.write_bytes(b"half")
+    _fetch_slowly(tmp_path, tmp_path / "log")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "..", "", "a%00b", "ü.tar", "a b\n"])
+def test_names_of_any_kind_can_be_kept(tmp_path: Path, name: str) -> None:
+    @contextlib.contextmanager
+    def opener():
+        yield io.BytesIO(b"data")
+
+    assert cached(f"http://host/{name}", tmp_path, opener=opener).parent == tmp_path
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("limit", ["many", "-1", "1e9", "9" * 30])
+def test_a_limit_that_is_no_number(tmp_path: Path, monkeypatch, limit: str) -> None:
+    monkeypatch.setenv("LARGEGAN_CACHE_BYTES", limit)
+    with pytest.raises(ConfigError, match="LARGEGAN_CACHE_BYTES is"):
+        fetch("http://127.0.0.1:9/a.tar", tmp_path)
+
+
+def test_an_endless_source_is_cut(tmp_path: Path) -> None:
+    class Endless(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            return bytes(size)
+
+    with pytest.raises(DataError, match="has more than 1000 bytes, but its index says 1000"):
+        cached(
+            "http://host/a.tar",
+            tmp_path,
+            opener=lambda: contextlib.nullcontext(Endless()),
+            size=1000,
+        )
+    assert [p.suffix for p in tmp_path.iterdir()] == [".lock"]

@@ -290,3 +290,13 @@ def test_a_failing_command_is_told_from_a_damaged_shard(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", members(15))
     with pytest.raises(DataError, match=r"failed \(exit status 4\)"):
         open_data(f"pipe:head -c 100 {path}; exit 4", Reading(allow_pipe=True, num_classes=3))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["s-{0..99999999999}.tar", "s-{0..999}{0..999}{0..9}.tar", "{a,b}" * 40, "{x,y{a}}" * 40],
+)
+def test_patterns_that_stand_for_too_much(pattern: str) -> None:
+    for path in (pattern, f"http://host/{pattern}"):
+        with pytest.raises(ConfigError, match="too many shards"):
+            open_data(path)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from largegan import checkpoint
-from largegan.config.parse import parse
+from largegan.config.parse import as_dict, parse
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.run import directory
 from tests.test_checkpoint import content
@@ -100,3 +100,42 @@ def test_an_unwritable_directory_is_one_sentence(tmp_path):
 def test_environment_is_recorded(finished):
     facts = json.loads((finished / "env.json").read_text())
     assert facts["versions"]["torch"] and facts["processes"] == 1
+
+
+def test_passwords_are_not_written_down(tmp_path, monkeypatch):
+    secret = "https://anna:s3cret@host/shards/index.json?token=s3cret&v=1"
+    words = ["--recipe.name", "gan", "--run.dir", str(tmp_path / "run"), "--data.path", secret]
+    monkeypatch.setattr(directory.sys, "argv", ["largegan", *words])
+    chosen = parse(words)
+    directory.describe_run(tmp_path / "run", chosen, nimg=0, world=1, device="cpu")
+    directory.describe_run(tmp_path / "run", config(tmp_path), nimg=0, world=1, device="cpu")
+    for path in (tmp_path / "run").rglob("*.*"):
+        assert "s3cret" not in path.read_text(), path
+    assert "https://***@host/shards/index.json?token=***" in (tmp_path / "run/env.json").read_text()
+    assert "s3cret" not in str(directory.differences(as_dict(chosen), config(tmp_path)))
+    assert chosen.data.path == secret
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_start_that_fails_leaves_nothing(tmp_path, trained):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "slurm.out").write_text("mine")
+    (run / "wandb").mkdir()
+    with (
+        pytest.raises(EnvironmentFault),
+        directory.withdrawn_if_nothing_came(run, lambda: trained),
+    ):
+        directory.describe_run(run, config(run), nimg=0, world=1, device="cpu")
+        raise EnvironmentFault("no key")
+    left = {path.name for path in run.iterdir()}
+    assert ("config.yaml" in left) == trained and {"slurm.out", "wandb"} <= left
+
+
+def test_a_run_that_fails_later_is_kept(finished):
+    with (
+        pytest.raises(EnvironmentFault),
+        directory.withdrawn_if_nothing_came(finished, lambda: False),
+    ):
+        raise EnvironmentFault("no key")
+    assert (finished / "config.yaml").exists()

@@ -170,3 +170,22 @@ def test_file_systems_without_hard_links(lock, tmp_path, monkeypatch):
     lock().acquire(tmp_path)
     with pytest.raises(EnvironmentFault, match="written by another run"):
         lock().acquire(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "nul", '{"token": "../../x"}', "\0" * 100])
+def test_a_lock_that_says_nothing_is_taken_over_in_time(lock, tmp_path, text):
+    """A full disk, or a cut power line, may leave an empty one."""
+    (tmp_path / NAME).write_text(text)
+    begun = time.monotonic()
+    lock(patience_s=0.3).acquire(tmp_path)
+    assert 0.3 <= time.monotonic() - begun < 5
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_only_folders_that_were_made_go_away(lock, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for path in ("mine", "deep/er/run"):
+        one = lock()
+        one.acquire(tmp_path / path)
+        one.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

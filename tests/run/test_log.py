@@ -1,13 +1,16 @@
 """What a run says, and to whom."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from largegan import checkpoint, train
 from largegan.errors import EnvironmentFault
-from largegan.run.log import Logger, Trackers, clock, plain_setting, summarize
+from largegan.run.log import Logger, clock, summarize
+from largegan.run.trackers import Trackers, plain_setting
 from tests.recipes.common import iterate, make_recipe, make_trainer
 
 
@@ -99,3 +102,48 @@ def test_skipped_samples_are_counted_over_all_ranks(monkeypatch):
     monkeypatch.setattr(trainer.engine, "world", 4)
     monkeypatch.setattr(trainer.engine, "mean", lambda x: torch.cat([x[:-1], x[-1:] + others]))
     assert summarize(trainer, 1.0, 8)["data/skipped_samples"] == 12
+
+
+def words_of(run, total_nimg: int = 32) -> list[str]:
+    """A tiny run whose checkpoints lie between its log lines."""
+    sizes = "--recipe.channels=4 --recipe.z_dim=4 --train.batch_size=4 --train.sample_rows=2"
+    every = "--train.log_every_nimg=16 --train.save_every_nimg=12 --train.keep_last=9"
+    rest = f"--data.workers=0 --train.cpu_threads=1 --train.total_nimg={total_nimg}"
+    where = f"--recipe.name=dcgan --run.dir={run} --run.resume=auto"
+    return f"{where} {sizes} {every} {rest}".split()
+
+
+def lines_of(run) -> list[dict]:
+    """What metrics.jsonl says, without what a clock or the machine says."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    clocks = ("time/", "speed/", "memory/")
+    return [{k: v for k, v in line.items() if not k.startswith(clocks)} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "run"
+    assert train.main(words_of(run)) == 0
+    return run
+
+
+@pytest.mark.parametrize("left", ["000000012", None])
+def test_a_run_that_was_killed_writes_the_lines_of_one_that_was_not(finished, tmp_path, left):
+    """It goes on from the checkpoint that is left, or from zero."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    for path in (run / "checkpoints").iterdir():
+        if path.name != left:
+            shutil.rmtree(path)
+    assert train.main(words_of(run)) == 0
+    assert lines_of(run) == lines_of(finished)
+    assert [line["nimg"] for line in lines_of(run) if "step" in line] == [16, 32]
+
+
+def test_checkpoints_of_before_have_no_tally(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    path = run / "checkpoints" / "000000032"
+    content = checkpoint.load(path)
+    assert content.state.pop("tally")["sums"] == {}
+    shutil.rmtree(path)
+    checkpoint.save(run / "checkpoints", 32, content)
+    assert train.main(words_of(run, 36)) == 0

@@ -1,0 +1,401 @@
+"""The web from outside: the bytes behind an address, whatever its server does.
+
+A connection that breaks is taken up where it broke; one that stays away asks to be requeued. What
+a server says is bounded before it is believed: heads, redirects, lengths, and how long it is waited
+for. User and password stand in the address or in ~/.netrc, and go to that host alone.
+"""
+
+import base64
+import contextlib
+import http.client
+import io
+import netrc
+import random
+import ssl
+import time
+import urllib.error
+import urllib.request
+from email.message import Message
+from http import HTTPStatus
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+
+from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault
+from largegan.files.output import shown
+
+HTTP = ("http", "https")
+FIRST_TRIES, TRIES = 4, 8  # of a host that has never answered, and of one that has
+FIRST_TIMEOUT_S, TIMEOUT_S = 10, 30
+WAIT_S, LONGEST_WAIT_S = 0.5, 30  # before the second try; it doubles from try to try
+LONGEST_HEAD = 1 << 16  # bytes before the body, all answers of one connection together
+LONGEST_READ = 1 << 18  # bytes read to bring one piece of the body
+MOST_REDIRECTS = 5
+LARGEST_BODY = 1 << 44  # bytes, where the caller knows no better
+PROGRESS = 1 << 14  # bytes after which broken connections are forgiven
+SLOW_S, LEAST_RATE = 60, 100  # seconds of waiting, bytes a second
+REDIRECTS = (301, 302, 303, 307, 308)
+LATER = (408, 425, 429)  # refusals that pass, besides those of 500 and more
+_answered: set[str] = set()  # hosts that have answered this process
+_chance = random.SystemRandom()  # jitter must not move the generators of a training
+
+
+def open_web(url: str, *, most: int | None = None) -> BinaryIO:
+    """The bytes behind an address, as a stream; `most` is the largest length that makes sense.
+
+    Raises, here or while it is read: ConfigError for what is no address, DataError for what the
+    server refuses or makes no sense, EnvironmentFault where the network may be back later.
+    """
+    file = io.BufferedReader(WebFile(url, most=most), 1 << 16)
+    file.peek(1)  # what cannot be opened is said here
+    return file
+
+
+class WebFile(io.RawIOBase):
+    """The bytes behind an address; where a connection breaks, another one goes on."""
+
+    def __init__(self, url: str, *, most: int | None = None):
+        self.url, self.most = checked_address(url), most or LARGEST_BODY
+        self.at = 0  # bytes read so far
+        self.end: int | None = None  # as the server says
+        self.tag: str | None = None  # of this version of the file
+        self.response: http.client.HTTPResponse | None = None
+        self.failures, self.since_failure = 0, 0  # broken connections, bytes since the last
+        self.waited, self.came = 0.0, 0  # seconds and bytes, to find out what hardly moves
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while True:
+            try:
+                count = self._read_on(memoryview(buffer))
+            except urllib.error.HTTPError as refusal:
+                failure, pause = self._refused(refusal), _asked_to_wait(refusal.headers)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                failure, pause = _passing(self.url, error), 0.0
+            else:
+                return count
+            self._hang_up()
+            self._try_again(failure, pause)
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    def _read_on(self, buffer: memoryview) -> int:
+        if self.end is not None and self.at >= self.end:
+            return 0
+        first = self.response is None
+        if first:
+            self.response = self._connect()
+        begun = time.monotonic()
+        data = self._next(len(buffer))
+        self._account(time.monotonic() - begun, len(data))
+        buffer[: len(data)] = data
+        if not data and self.end is not None and self.at < self.end:
+            raise ConnectionError(f"the connection ended {self.end - self.at} bytes early")
+        return len(data)
+
+    def _next(self, size: int) -> bytes:
+        """What has come, at most `size` bytes of what was announced."""
+        size = size if self.end is None else min(size, self.end - self.at)
+        self.response.patience.begin(self._timeout())
+        return self.response.read1(size)
+
+    def _account(self, seconds: float, count: int) -> None:
+        self.at += count
+        self.since_failure += count
+        self.waited, self.came = self.waited + seconds, self.came + count
+        if self.at > self.most:
+            raise DataError(f"{self.url} sends more than {self.most} bytes; check the address")
+        if self.since_failure >= PROGRESS:
+            self.failures = 0
+        if self.waited > SLOW_S:
+            if self.came < self.waited * LEAST_RATE:
+                raise EnvironmentFault(
+                    f"{self.url} sends less than {LEAST_RATE} bytes a second; check the network"
+                )
+            self.waited, self.came = 0.0, 0
+
+    def _try_again(self, failure: object, pause: float) -> None:
+        """Waits before the next connection. Raises EnvironmentFault when it is enough."""
+        self.failures, self.since_failure = self.failures + 1, 0
+        most = TRIES if self._host() in _answered else FIRST_TRIES
+        if self.failures >= most:
+            raise EnvironmentFault(
+                f"{self.url} does not answer after {self.failures} tries ({shown(failure)}), "
+                f"{self.at} bytes into it; check the address and the network, and continue with "
+                "--run.resume auto"
+            )
+        longer = min(WAIT_S * 2 ** (self.failures - 1), LONGEST_WAIT_S)
+        time.sleep(max(pause, longer * _chance.uniform(0.5, 1.5)))
+
+    def _timeout(self) -> float:
+        return TIMEOUT_S if self._host() in _answered else FIRST_TIMEOUT_S
+
+    def _host(self) -> str:
+        return urlsplit(self.url).netloc
+
+    def _connect(self) -> http.client.HTTPResponse:
+        """A response whose next byte is the one we need."""
+        address = self.url
+        for _ in range(MOST_REDIRECTS + 1):
+            try:
+                response = self._ask(address)
+            except urllib.error.HTTPError as answer:
+                if answer.code not in REDIRECTS:
+                    raise
+                answer.close()
+                address = self._redirected(address, answer.headers.get("Location"))
+                continue
+            with _closing_on_fault(response):
+                self._begin(response)
+            _answered.add(self._host())
+            return response
+        raise DataError(
+            f"{self.url} is redirected more than {MOST_REDIRECTS} times; check the address"
+        )
+
+    def _ask(self, address: str) -> http.client.HTTPResponse:
+        bare, credentials = _split(address)
+        asked = urllib.request.Request(bare, headers={"User-Agent": "largegan"})
+        if credentials and _same_host(address, self.url):
+            code = base64.b64encode(credentials.encode()).decode()
+            asked.add_unredirected_header("Authorization", f"Basic {code}")
+        if self.at:
+            asked.add_header("Range", f"bytes={self.at}-")
+        return _opener().open(asked, timeout=self._timeout())
+
+    def _redirected(self, address: str, location: str | None) -> str:
+        """Where a server sends us, if we go there. Raises DataError."""
+        try:
+            return checked_address(urljoin(address, location or "no://where"))
+        except (ValueError, ConfigError) as fault:
+            raise DataError(
+                f"{self.url} is redirected to {shown(location or 'nowhere')}, which is not "
+                "followed; check the address"
+            ) from fault
+
+    def _begin(self, response: http.client.HTTPResponse) -> None:
+        """Makes sense of an answer's head, and steps over what was read already."""
+        begins, end = _extent(response, self.at)
+        if begins not in (0, self.at):
+            raise ConnectionError(f"asked for byte {self.at}, it sends byte {begins}")
+        if end is not None and end > self.most:
+            raise DataError(f"{self.url} claims {end} bytes, more than {self.most}; check it")
+        tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        if self.at and (_differ(end, self.end) or _differ(tag, self.tag)):
+            raise DataError(
+                f"{self.url} has changed on the server while it was read; start again, and "
+                "publish other data under another name"
+            )
+        self.end, self.tag = self.end or end, self.tag or tag
+        left = self.at - begins
+        while left:
+            response.patience.begin(self._timeout())
+            step = response.read1(min(left, 1 << 20))
+            if not step:
+                raise ConnectionError(f"the connection ended {left} bytes before the new ones")
+            left -= len(step)
+
+    def _refused(self, refusal: urllib.error.HTTPError) -> str:
+        """Why to try again later. Raises DataError for an answer that will not change."""
+        refusal.close()
+        said = f"the server says {refusal.code} {shown(refusal.reason or '', 60)}".rstrip()
+        if refusal.code in LATER or refusal.code >= 500:
+            return said
+        remedy = {
+            401: "give user and password in ~/.netrc",
+            403: "check the address, and whether its token has run out",
+            416: "it has fewer bytes than it announced; publish it again",
+        }.get(refusal.code, "check the address")
+        raise DataError(f"{self.url} cannot be fetched: {said}; {remedy}")
+
+    def _hang_up(self) -> None:
+        if self.response is not None:
+            with contextlib.suppress(OSError):
+                self.response.close()
+        self.response = None
+
+
+def _extent(response: http.client.HTTPResponse, asked: int) -> tuple[int, int | None]:
+    """The first byte of an answer, and the length of the whole file, if it says so."""
+    length = None if response.chunked else response.headers.get("Content-Length")
+    if response.status == HTTPStatus.OK:
+        return 0, None if length is None else _number(length)
+    if response.status != HTTPStatus.PARTIAL_CONTENT or not asked:
+        raise ConnectionError(f"the server says {response.status}, which was not asked for")
+    stated = response.headers.get("Content-Range")
+    if stated is None:  # it believes that this goes without saying
+        return asked, None if length is None else asked + _number(length)
+    part, _, total = stated.strip().removeprefix("bytes").partition("/")
+    return _number(part.partition("-")[0]), None if total == "*" else _number(total)
+
+
+def _differ(new: object, old: object) -> bool:
+    """Of what a server may leave out."""
+    return new is not None and old is not None and new != old
+
+
+def _number(text: str) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ConnectionError(f"the server states a length of {shown(text, 30)!r}")
+    return int(text)
+
+
+def _passing(url: str, error: Exception) -> object:
+    """Why to try again. Raises EnvironmentFault for what waiting does not mend."""
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        raise EnvironmentFault(
+            f"{url} has a certificate that cannot be trusted ({cause.verify_message}); check the "
+            "address, the clock, and the certificates of this machine"
+        ) from error
+    return cause if str(cause) else type(cause).__name__
+
+
+def _asked_to_wait(headers: Message) -> float:
+    """Seconds that a server wants to be left alone, as far as we heed it."""
+    stated = headers.get("Retry-After", "")
+    return min(float(stated), LONGEST_WAIT_S) if stated.isascii() and stated.isdigit() else 0.0
+
+
+@contextlib.contextmanager
+def _closing_on_fault(response: http.client.HTTPResponse):
+    try:
+        yield
+    except BaseException:
+        response.close()
+        raise
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def checked_address(url: str) -> str:
+    """An address as it may be sent: ASCII, with a host. Raises ConfigError."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").encode("idna").decode(), parts.port
+        if parts.scheme not in HTTP or not host or " " in host or not host.isprintable():
+            raise ValueError("it names no host")
+    except ValueError as fault:  # UnicodeError, of hosts, is one
+        raise ConfigError(f"{url} is no address ({shown(fault, 60)}); check it") from fault
+    if HIDDEN in parts.netloc or HIDDEN in parts.query:
+        raise ConfigError(
+            f"{url} has {HIDDEN} where a password or token was left out; give the whole address"
+        )
+    safe = "/%:@!$&'()*+,;=~-._[]"
+    path, query = quote(parts.path, safe=safe), quote(parts.query, safe=safe + "?")
+    return urlunsplit((parts.scheme, parts.netloc, path or "/", query, ""))
+
+
+def beside(url: str, name: str) -> str:
+    """The address of a file in the same folder, with the same user and token."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=parts.path.rpartition("/")[0] + "/" + quote(name)))
+
+
+def _split(address: str) -> tuple[str, str | None]:
+    """An address without user and password, and "user:password" for it, if anybody said."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    host = host if host.isascii() else host.encode("idna").decode()
+    bare = urlunsplit(parts._replace(netloc=host))
+    if parts.username is not None:
+        return bare, f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeError):
+        user, _, password = netrc.netrc().hosts.get(parts.hostname or "", ("", "", ""))
+        return bare, f"{user}:{password}" if user else None
+    return bare, None
+
+
+def _same_host(address: str, other: str) -> bool:
+    a, b = urlsplit(address), urlsplit(other)
+    return (a.scheme, a.hostname, a.port) == (b.scheme, b.hostname, b.port)
+
+
+# ---------------------------------------------------------------- connections
+
+
+class Patience(io.RawIOBase):
+    """The bytes of a socket: so many before the body, each read for so long and no longer."""
+
+    def __init__(self, sock):
+        self.sock, self.raw = sock, sock.makefile("rb", buffering=0)
+        self.allowed = LONGEST_HEAD
+        self.until = time.monotonic() + (sock.gettimeout() or TIMEOUT_S)
+
+    def begin(self, seconds: float) -> None:
+        """The head is over: the next read of the body begins."""
+        self.allowed, self.until = LONGEST_READ, time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it takes too long")
+        if self.allowed <= 0:
+            raise ConnectionError("it says too much before the body, or between its parts")
+        self.sock.settimeout(left)
+        count = self.raw.readinto(buffer)
+        self.allowed -= count or 0
+        return count
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class Answer(http.client.HTTPResponse):
+    """A response whose socket is read with patience, which ends."""
+
+    def __init__(self, sock, *args, **options):
+        super().__init__(_Wrapped(sock), *args, **options)
+        self.patience = self.fp.raw
+
+
+class _Wrapped:
+    """What a response wants of a socket."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(Patience(self.sock), 1 << 16)
+
+
+class _Plain(http.client.HTTPConnection):
+    response_class = Answer
+
+
+class _Secure(http.client.HTTPSConnection):
+    response_class = Answer
+
+
+class _PlainHandler(urllib.request.HTTPHandler):
+    def http_open(self, asked):
+        return self.do_open(_Plain, asked)
+
+
+class _SecureHandler(urllib.request.HTTPSHandler):
+    def https_open(self, asked):
+        return self.do_open(_Secure, asked, context=self._context)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Proxies as the environment says; no redirects, no files, no other protocols."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _PlainHandler(),
+        _SecureHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
