@@ -192,13 +192,18 @@ def test_by_hand(whole, tmp_path, capsys):
             "has no checkpoint at 65 images; its checkpoints are at: 32, 64, 96, 128",
             2,
         ),
-        (["--to", "-1"], "--to is -1", 2),
         (["--to", "128"], "is the newest checkpoint already: nothing to do", 0),
     ],
 )
 def test_by_hand_bad_words_are_one_sentence(options, says, code, whole, capsys):
     assert largegan(["rollback", str(whole), *options]) == code
     assert says in "".join(capsys.readouterr())
+
+
+def test_by_hand_a_number_of_images_is_one(whole, capsys):
+    with pytest.raises(SystemExit) as left:
+        largegan(["rollback", str(whole), "--to", "-1"])
+    assert left.value.code == 2 and "--to is '-1'" in capsys.readouterr().err
 
 
 def test_by_hand_damage_and_strangers(whole, tmp_path, capsys):
