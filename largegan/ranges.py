@@ -65,6 +65,7 @@ PositiveWeight = real("PositiveWeight", 0, 1e9, above=True)
 Halflife = real("Halflife", 0, 1e15)
 PixelValue = real("PixelValue", -1e9, 1e9)  # as an image stores it
 Seconds = real("Seconds", 1, 1e7)
+Minutes = real("Minutes", 0.01, 1e6)
 Truncation = Radius = real("Truncation", -100, 100)
 AverageWidth = real("AverageWidth", 0, 1, above=True)
 LatentScale = real("LatentScale", 0, 1e6, above=True)

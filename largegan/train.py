@@ -11,7 +11,7 @@ import sys
 from jsonargparse import Namespace
 
 from largegan.config.parse import parse
-from largegan.errors import EnvironmentFault, UserError
+from largegan.errors import EnvironmentFault, Requeue, UserError
 from largegan.files.output import of_the_machine
 
 
@@ -28,6 +28,9 @@ def main(argv: list[str] | None = None) -> int:
             announce(config)
         else:
             train(config)
+    except Requeue as end:  # which is no error
+        print(end, file=sys.stderr, flush=True)
+        return end.exit_code
     except UserError as fault:
         print(f"error: {fault}", file=sys.stderr, flush=True)
         return fault.exit_code

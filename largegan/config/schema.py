@@ -12,6 +12,7 @@ from largegan.ranges import (
     Count,
     Fraction,
     Images,
+    Minutes,
     Name,
     PixelValue,
     Place,
@@ -149,6 +150,14 @@ class TrainConfig:
     """Images between lines of metrics.jsonl."""
     sample_every_nimg: Images = 50_000
     """Images between sample grids."""
+    log_every_minutes: Minutes | None = 1.0
+    """Minutes between lines of text, besides those of metrics.jsonl; null: only with these."""
+    sample_every_minutes: Minutes | None = 10.0
+    """Minutes after which a picture comes at the latest; null: by images alone."""
+    save_every_minutes: Minutes | None = 30.0
+    """Minutes after which a checkpoint comes at the latest; null: by images alone."""
+    max_seconds: Seconds | None = None
+    """Seconds after which a start saves, draws and ends well (exit code 0). Left out: never."""
     sample_rows: Rows = 8
     """Rows and columns of a sample grid."""
     snapshot_every_nimg: Images | None = None

@@ -2,10 +2,6 @@
 
 import os
 import signal
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from largegan.parallel.engine import Engine
 
 ASKED_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -30,15 +26,6 @@ class StopRequest:
                 raise KeyboardInterrupt
             os.write(2, b"\nstopping after this iteration, and saving; Ctrl-C again: at once\n")
         self.heard = True
-
-    def agreed(self, engine: "Engine") -> bool:
-        """Whether any rank was asked to stop. All ranks call this after each iteration."""
-        if engine.world == 1:
-            return self.heard
-        import torch
-
-        flag = torch.tensor([float(self.heard)], device=engine.device)
-        return bool(engine.mean(flag) > 0)
 
     def close(self) -> None:
         """Gives the signals back to whom they belonged."""

@@ -68,11 +68,9 @@ def restored_tally(state: dict[str, dict[str, float]] | None) -> Tally:
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak memory of this process: of its GPU since the last call, or resident without one."""
+    """Peak memory of this process: of its GPU since it was reset, or resident without one."""
     if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device) / 2**30
-        torch.cuda.reset_peak_memory_stats(device)
-        return peak
+        return torch.cuda.max_memory_allocated(device) / 2**30
     import resource
 
     scale = 1 if sys.platform == "darwin" else 1024
@@ -123,6 +121,8 @@ class Logger:
         values |= signals
         values["time/elapsed_s"] = now - self.started
         self.last_time, self.last_nimg = now, trainer.at.nimg
+        if trainer.engine.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.engine.device)
         if self.speaks:
             self.append("metrics.jsonl", values)
             for event in trainer.events:
@@ -132,6 +132,23 @@ class Logger:
             self._show(values)
         trainer.events.clear()
         return values
+
+    def glance(self, trainer: Trainer) -> None:
+        """A line of text between those of metrics.jsonl: this process's numbers, which stay."""
+        if not self.speaks:
+            return
+        seconds, images = time.perf_counter() - self.last_time, trainer.at.nimg - self.last_nimg
+        self._show(
+            {
+                "nimg": trainer.at.nimg,
+                **trainer.tally.means(),
+                "speed/s_per_kimg": seconds / max(images, 1) * 1000,
+                "speed/img_per_s": images / max(seconds, 1e-9),
+                "speed/data_wait": trainer.tally.seconds.get("data", 0.0) / max(seconds, 1e-9),
+                "memory/gib": memory_gib(trainer.engine.device),
+                "time/elapsed_s": time.perf_counter() - self.started,
+            }
+        )
 
     def append(self, name: str, values: dict) -> None:
         """Adds one JSON line. Raises `EnvironmentFault` when the disk refuses."""

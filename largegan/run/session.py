@@ -21,6 +21,7 @@ from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
+from largegan.run.clock import Clock
 from largegan.run.data import share_counts
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, tally_state
@@ -46,6 +47,15 @@ class Session:
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
         self.source, self.framing, self.spec = start.source, start.framing, start.spec
         self.checkups = Checkups(config, start, world)
+        train = config.train
+        self.clock = Clock(
+            {
+                "report": train.log_every_minutes,
+                "picture": train.sample_every_minutes,
+                "checkpoint": train.save_every_minutes,
+            },
+            train.max_seconds,
+        )
         self.saver = Saver(
             self.folder / "checkpoints",
             lock,
@@ -138,34 +148,48 @@ class Session:
         react(self, self.checkups.still_there())
         for at in trainer.run(settings.total_nimg):
             self.logger.progress(at.nimg)
+            by_clock = self.clock.due(stop, self.engine)
             done = at.nimg >= settings.total_nimg
+            ends = not done and bool(by_clock & {"asked", "end"})
             line: dict[str, float] = {}
             if done or self.due(settings.log_every_nimg):
                 line |= self.logger.tick(trainer, self.checkups.signals())
+                self.clock.happened("report")
+            elif "report" in by_clock or ends:
+                self.logger.glance(trainer)
+                self.clock.happened("report")
             if self.checkups.look_due(done):
                 line |= self.look()
             drawn = done or self.due(settings.sample_every_nimg)
-            if drawn:
-                self.show()
+            if drawn or "picture" in by_clock or ends:
+                self.show(measure=drawn)
+                self.clock.happened("picture")
             if self.snapshot_due(done):
                 self.snapshot()
             scored = self.evaluate(done)
             react(self, [n for n in self.diagnose(line | scored) if n.state == "begins"])
             if self.reporter and not done and (drawn or scored):
                 self.logger.pause(self.reporter.offer())
-            asked = not done and stop.agreed(self.engine)
-            if done or asked or scored or self.due(settings.save_every_nimg):
+            if done or ends or scored or self.save_due(by_clock):
                 self.save()
+                self.clock.happened("checkpoint")
             if scored and self.stalled():
                 return
-            if asked:
-                agree(self.world, self.saver.wait)
-                raise Requeue(
-                    f"asked to stop by a signal: saved at {at.nimg} images; continue with "
-                    "--run.resume auto"
-                )
+            if ends:
+                return self.end_early(by_clock)
         agree(self.world, self.saver.wait)
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
+
+    def save_due(self, by_clock: set[str]) -> bool:
+        return "checkpoint" in by_clock or self.due(self.config.train.save_every_nimg)
+
+    def end_early(self, by_clock: set[str]) -> None:
+        """Waits until everything is on the disk, and says why this was the end. Raises Requeue."""
+        agree(self.world, self.saver.wait)
+        saved = f"saved at {self.trainer.at.nimg} images; continue with --run.resume auto"
+        if "asked" in by_clock:
+            raise Requeue(f"asked to stop by a signal: {saved}")
+        self.logger.say(f"{self.config.train.max_seconds:g} seconds are over: {saved}")
 
     def stalled(self) -> bool:
         """Whether the score has not improved for as long as `train.stop` says; then that is said.
@@ -305,11 +329,16 @@ class Session:
         line = history.best(self.folder, self.config.evaluate.best)
         return None if line is None else line["nimg"]
 
-    def show(self, *, reals: bool = False) -> None:
-        """Writes the picture people watch, on rank 0; others lend their parts of the weights."""
+    def show(self, *, reals: bool = False, measure: bool = True) -> None:
+        """Writes the picture people watch, on rank 0; others lend their parts of the weights.
+
+        `measure` also logs what the recipe measures of itself, which is due by images alone.
+        """
         with self.engine.whole():
             if self.world.rank == 0:
                 self.draw_samples(reals)
+                if measure:
+                    self.log_measures()
 
     def draw_samples(self, reals: bool) -> None:
         """Fixed latents, averaged weights."""
@@ -324,7 +353,13 @@ class Session:
         if picture is not None:
             self.write(f"fakes-{at.nimg:09d}.png", picture)
             self.trackers.picture("samples", picture, at.nimg)
-        measured = recipe.measure(seeded(seed, self.world.device))
+        if reals and images:
+            self.write("reals.png", training_grid.real_picture(images, rows))
+
+    def log_measures(self) -> None:
+        """What the recipe measures of itself, with noise of its own."""
+        recipe, at = self.trainer.recipe, self.trainer.at
+        measured = recipe.measure(seeded(self.config.train.seed, self.world.device))
         if measured:
             self.logger.append("metrics.jsonl", {"nimg": at.nimg, **measured})
             self.trackers.log(measured, at.nimg)
@@ -336,8 +371,6 @@ class Session:
             ]
             if shown:
                 self.logger.say("  ".join(shown))
-        if reals and images:
-            self.write("reals.png", training_grid.real_picture(images, rows))
 
     def real_images(self) -> dict[str, Tensor] | None:
         """The same training images every time, as networks get them; None for other data."""

@@ -1,0 +1,60 @@
+"""What is due by the clock, beside what is due by images: people wait in minutes.
+
+Nothing here changes what is trained or logged: by the clock a run says a line, draws and saves.
+So a run that was stopped and went on has the bytes of one that was not.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from largegan.parallel.engine import Engine
+from largegan.parallel.signals import StopRequest
+
+NAMES = ("asked", "report", "picture", "checkpoint", "end")
+
+
+class Clock:
+    """Rank 0's clock, which counts for all, and the signals, which count whoever gets one.
+
+    Args:
+        minutes: between lines ("report"), pictures and checkpoints; None: not by the clock.
+        max_seconds: after which a start ends; None: never.
+    """
+
+    def __init__(
+        self,
+        minutes: Mapping[str, float | None],
+        max_seconds: float | None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ):
+        self.now, self.begun = now, now()
+        self.seconds = {name: m * 60 for name, m in minutes.items() if m is not None}
+        self.last = dict.fromkeys(self.seconds, self.begun)
+        self.max_seconds = max_seconds
+        self.first = True
+
+    def due(self, stop: StopRequest, engine: Engine) -> set[str]:
+        """Some of `NAMES`, the same on all ranks, which ask together after each iteration.
+
+        The first iteration of a start is always reported.
+        """
+        flags = [float(stop.heard), *(engine.rank == 0 and self._due(name) for name in NAMES[1:])]
+        if engine.world > 1:
+            flags = engine.mean(torch.tensor(flags, device=engine.device)).tolist()
+        self.first = False
+        return {name for name, flag in zip(NAMES, flags, strict=True) if flag > 0}
+
+    def happened(self, *names: str) -> None:
+        """Somebody has seen, or kept, something: the next is due one interval later."""
+        self.last |= {name: self.now() for name in names if name in self.last}
+
+    def _due(self, name: str) -> bool:
+        now = self.now()
+        if name == "end":
+            return self.max_seconds is not None and now - self.begun >= self.max_seconds
+        if name == "report" and self.first:
+            return True
+        return name in self.last and now - self.last[name] >= self.seconds[name]
