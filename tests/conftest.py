@@ -12,10 +12,27 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import pytest
 import torch
 
+from largegan.evaluation import host_memory
 
-@pytest.fixture(autouse=True, scope="session")
+
+@pytest.fixture(autouse=True)
 def one_thread():
+    torch.set_num_threads(1)  # again for each test: commands that run within one take more
+
+
+@pytest.fixture(autouse=True)
+def memory_is_given_back(monkeypatch):
+    """Commands that score run within the tests, and would keep what they freed until the end."""
+    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda: True)
+
+
+def stay_with_one_thread() -> None:
+    """In a process that a test forks: its threads are not there, and OpenMP would wait for them."""
     torch.set_num_threads(1)
+    torch.set_num_threads = lambda count: None
+
+
+os.register_at_fork(after_in_child=stay_with_one_thread)
 
 
 @pytest.fixture(scope="session")

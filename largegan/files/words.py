@@ -45,8 +45,13 @@ class Number:
             return ranges.plain(kind(text))
         except (ValueError, TypeError, OverflowError) as fault:
             raise argparse.ArgumentTypeError(
-                f"is '{shown(text, 60)}'; it must be {ranges.LIMITS[kind.__name__]}"
+                f"is {said(text)}; it must be {ranges.LIMITS[kind.__name__]}"
             ) from fault
+
+
+def said(text: str) -> str:
+    """What somebody gave for a number: as it is where it looks like one."""
+    return text if re.fullmatch(r"[-+.\w]{1,20}", text) else f"'{shown(text, 60)}'"
 
 
 class Numbers:

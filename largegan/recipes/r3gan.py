@@ -108,6 +108,7 @@ class R3GAN(NoiseToImage):
 
     vectors = True
     run_state = ("conditions.table",)
+    drawn_by = ("G_ema", "conditions")
 
     def __init__(self, data: DataSpec, options: R3GANOptions):
         """

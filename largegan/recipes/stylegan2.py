@@ -119,6 +119,7 @@ class StyleGAN2(Recipe):
     vectors = True
 
     run_state = ("augment.p", "augment.signs", "conditions.table")
+    drawn_by = ("G_ema", "conditions")
 
     def __init__(self, data: DataSpec, options: StyleGAN2Options):
         """

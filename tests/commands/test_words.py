@@ -83,14 +83,14 @@ def possible(value: object) -> bool:
 @pytest.mark.parametrize(
     "words,says",
     [
-        (["fid", "a", "b", "--batch", "0"], "--batch is '0'; it must be a whole number of at"),
-        (["walk", "a", "b.gif", "--fps", "nan"], "--fps is 'nan'; it must be a whole number"),
+        (["fid", "a", "b", "--batch", "0"], "--batch is 0; it must be a whole number of at"),
+        (["walk", "a", "b.gif", "--fps", "nan"], "--fps is nan; it must be a whole number"),
         (["pack", "", "out"], "source is ''; it must be a path, not empty"),
         (["sample", "a", ""], "out is ''; it must be a path, not empty"),
         (["pack", "a", "b", "--fit", "x" * 300], "--fit: invalid choice"),
         (["sample", "a"], "the following arguments are required: out"),
         (["weights", "fetch", "\x1b"], r"NAME is '\x1b'; it must be a name"),
-        (["project", "a", "b", "c", "--lr", "-1"], "--lr is '-1'; it must be above 0"),
+        (["project", "a", "b", "c", "--lr", "-1"], "--lr is -1; it must be above 0"),
     ],
 )  # fmt: skip
 def test_sentences(words, says, capsys):

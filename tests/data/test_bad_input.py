@@ -390,7 +390,7 @@ PACK_CASES: dict[str, tuple[Callable[[Path], object], list[str], int, list[str]]
         ["exists already"],
     ),
     "alpha in jpeg": (_two, ["--channels", "4", "--format", "jpg"], 2, ["no alpha channel"]),
-    "unknown fit": (_two, ["--fit", "squeeze"], 2, ["fit squeeze", "center-crop"]),
+    "unknown fit": (_two, ["--fit", "squeeze"], 2, ["--fit", "'squeeze'", "center-crop"]),
     "unknown label choice": (_two, ["--labels", "maybe"], 2, ["'maybe'"]),
     "odd name": (_two, ["--name", "a.b"], 2, ["a dot or a slash"]),
     "too few class names": (_two, ["--class-names", "one"], 2, ["1 class names", "go up to 1"]),

@@ -10,6 +10,7 @@ import largegan
 from largegan import commands
 from largegan.demo.acts import Draws, Translates
 from largegan.errors import ConfigError, UserError
+from tests.ending import code_of
 from tests.product.runs import trained
 
 
@@ -88,7 +89,8 @@ def test_a_toy_shows_its_picture(draws):
 )
 def test_what_cannot_be_served_is_a_sentence(words, code, says, runs_of_recipes, capsys):
     run = str(trained("dcgan", runs_of_recipes))
-    assert commands.main(["demo", *(run if word == "RUN" else word for word in words)]) == code
+    words = [run if word == "RUN" else word for word in words]
+    assert code_of(commands.main, ["demo", *words]) == code
     said = capsys.readouterr().err
     assert says in said and said.startswith("error: ")
 

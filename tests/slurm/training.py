@@ -54,8 +54,10 @@ def without_slurm(run: Path, world: int, *extra: str) -> Path:
 
 
 def losses(run: Path) -> list[dict]:
+    """What every line about steps says; those about samples are not of steps."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in x.items() if k == "nimg" or k.endswith(TERMS)} for x in lines]
+    steps = [line for line in lines if "step" in line]
+    return [{k: v for k, v in x.items() if k == "nimg" or k.endswith(TERMS)} for x in steps]
 
 
 def same_bytes(run: Path, other: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.ending import code_of
 from tests.tools.test_sample import load_tool
 
 compare = load_tool(Path(__file__).parents[2] / "tools" / "compare.py")
@@ -25,7 +26,7 @@ def folders(tmp_path) -> Path:
 
 
 def call(capsys, *arguments) -> tuple[int, str]:
-    code = compare.main([str(a) for a in arguments])
+    code = code_of(compare.main, [str(a) for a in arguments])
     said = capsys.readouterr()
     return code, said.err + said.out
 
@@ -130,6 +131,6 @@ def test_reduce_makes_what_is_scored(enlargements, capsys):
         assert np.abs(np.asarray(low, int) - pillows)[2:-2, 2:-2].max() <= 1
     assert reduce.main(words) == 2 and "exists" in capsys.readouterr().err
     assert reduce.main([*words, "--overwrite"]) == 0
-    assert reduce.main([*words[:3], "1"]) == 2
+    assert code_of(reduce.main, [*words[:3], "1"]) == 2
     Image.new("RGB", (3, 3)).save(source / "b.png")
     assert reduce.main([*words, "--overwrite"]) == 3

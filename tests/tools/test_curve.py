@@ -7,6 +7,7 @@ import pytest
 
 from largegan import train
 from largegan.metrics import features
+from tests.ending import code_of
 from tests.evaluation.images import picture, save, tiny_extractor
 from tests.tools.test_sample import load_tool
 
@@ -91,7 +92,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     (tmp_path / "drawn" / "manifest.json").write_text('{"sets": []}')
     places = {"photos": photos, "run": run_folder, "c.png": tmp_path / "c.png"}
     words = [str(places.get(w, tmp_path / w if w[0].isalpha() else w)) for w in words]
-    assert curve.main(words) == 2
+    assert code_of(curve.main, words) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
 

@@ -13,6 +13,7 @@ from largegan.metrics.moments import gaussian_of
 from largegan.metrics.side import Settings, Side
 from largegan.recipe import DataSpec
 from largegan.restore import restore
+from tests.ending import code_of
 from tests.recipes.common import TINY
 from tests.tools.test_sample import load_tool
 from tests.translation import checkpoints
@@ -41,7 +42,7 @@ def photos(tmp_path) -> Path:
 
 
 def call(capsys, tool, *words) -> tuple[int, str]:
-    code = tool.main([str(word) for word in words])
+    code = code_of(tool.main, [str(word) for word in words])
     said = capsys.readouterr()
     return code, said.err + said.out
 

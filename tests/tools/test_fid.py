@@ -21,6 +21,7 @@ from largegan.metrics.frechet import frechet_of_features
 from largegan.metrics.side import Settings
 from largegan.metrics.statistics import Statistics, read_statistics, write_statistics
 from largegan.parallel.launch import World
+from tests.ending import code_of
 from tests.evaluation.images import picture, save, tiny_extractor
 from tests.parallel.launching import run_ranks
 from tests.tools.test_sample import load_tool
@@ -69,7 +70,7 @@ def tool(capsys):
     """tool(*words) -> (exit code, what it said), with the small network."""
 
     def call(*words: object) -> tuple[int, str]:
-        code = fid.main([*map(str, words), "--backbone", "tiny", "--cpu-threads", "1"])
+        code = code_of(fid.main, [*map(str, words), "--backbone", "tiny", "--cpu-threads", "1"])
         said = capsys.readouterr()
         return code, said.out + said.err
 

@@ -16,6 +16,7 @@ from PIL import Image
 from largegan import checkpoint, train
 from largegan import sampler as drawing
 from largegan.viz import paths
+from tests.ending import code_of
 
 TOOL = Path(__file__).parents[2] / "tools" / "sample.py"
 TINY = {
@@ -50,7 +51,7 @@ def draw(runs, tmp_path, capsys):
     """draw(recipe, OUT, *options) -> (exit code, what it said); OUT is below tmp_path."""
 
     def run(recipe: str, out: str, *options: str) -> tuple[int, str]:
-        code = sample.main([str(runs / recipe), str(tmp_path / out), *options])
+        code = code_of(sample.main, [str(runs / recipe), str(tmp_path / out), *options])
         said = capsys.readouterr()
         return code, said.err + said.out
 
@@ -242,8 +243,13 @@ def test_existing_files_are_kept_unless_told(draw, tmp_path):
         ("sngan", "a.png", "--truncation 0", "above 0"),
         ("gan", "a.png", "--sheet truncation --thresholds 0.5", "uniform latents"),
         ("sngan", "a.png", "--sheet truncation", "needs --thresholds"),
-        ("sngan", "a.png", "--sheet truncation --thresholds 1;2", "cannot read --thresholds"),
-        ("sngan", "a.png", "--truncation 1 --thresholds 1", "both say how to truncate"),
+        ("sngan", "a.png", "--sheet truncation --thresholds 1;2", "--thresholds is '1;2'"),
+        (
+            "sngan",
+            "a.png",
+            "--sheet truncation --truncation 1 --thresholds 1",
+            "both say how to truncate",
+        ),
         ("sngan", "a.png", "--sheet nothing", "give one of classes, interpolation"),
         ("sngan", "a", "--sheet classes", "such as sheet.png"),
         ("sngan", "a.png", "--sheet class-interpolation", "has no class embeddings"),

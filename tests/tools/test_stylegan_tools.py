@@ -12,6 +12,7 @@ from largegan.recipe import DataSpec
 from largegan.recipes import build
 from largegan.viz import video
 from largegan.viz.inversion import PixelDistance, project, schedule
+from tests.ending import code_of
 from tests.recipes.common import TINY
 from tests.tools.test_sample import load_tool
 
@@ -40,7 +41,7 @@ def picture(tmp_path) -> Path:
 
 
 def answer(tool, *words) -> int:
-    return tool.main([str(word) for word in words])
+    return code_of(tool.main, [str(word) for word in words])
 
 
 def test_style_mixing_shows_sources_and_mixtures(run, tmp_path):
@@ -170,7 +171,7 @@ def test_project_writes_what_it_found(run, picture, tmp_path):
     [
         (["--features", "nonsense"], 2, "no feature network 'nonsense'"),
         (["--features", "resnet18"], 4, "the weights of resnet18 are not here"),
-        (["--steps", "0"], 2, "--steps must be at least 1"),
+        (["--steps", "0"], 2, "--steps is 0"),
         (["--class", "3"], 2, "without classes"),
     ],
 )

@@ -13,6 +13,7 @@ from PIL import Image
 from largegan.interop.export import export
 from largegan.recipe import DataSpec
 from largegan.translation.translator import open_translator
+from tests.ending import code_of
 from tests.parallel.launching import run_ranks
 from tests.recipes.common import TINY as TINY_RECIPES
 from tests.tools.test_sample import load_tool
@@ -45,7 +46,7 @@ def tool(run, photos, tmp_path, capsys):
     """tool(*options) -> (exit code, what it said); photos to tmp_path/out by default."""
 
     def call(*options: str, source: Path = photos, model: Path = run, out: str = "out"):
-        code = translate.main([str(model), str(source), str(tmp_path / out), *options])
+        code = code_of(translate.main, [str(model), str(source), str(tmp_path / out), *options])
         said = capsys.readouterr()
         return code, said.err + said.out
 

@@ -8,7 +8,7 @@ the gradient of the weights, which libraries are fast at.
 import torch
 from torch import Tensor
 
-from largegan.ops.runtime import backend
+from largegan.ops.runtime import choice
 from largegan.ops.runtime.layout import layout
 from largegan.ops.runtime.registering import needed
 
@@ -26,7 +26,7 @@ def convolved(
     """A convolution or a transposed one, under autocast in its type; numbers stand for pairs."""
     x, w = _autocast(x, w)
     pairs = _pair(stride), _pair(padding), transposed, _pair(output_padding)
-    y = (convolution if backend.plain() else conv)(x, w, *pairs, groups)
+    y = (convolution if choice.plain() else conv)(x, w, *pairs, groups)
     return y if bias is None else y + bias.to(y.dtype)[:, None, None]
 
 

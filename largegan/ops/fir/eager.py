@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.ops.fir.filter import Filter
-from largegan.ops.runtime import backend
+from largegan.ops.runtime import choice
 from largegan.ops.runtime.layout import layout
 
 MOST_AT_ONCE = 36  # taps; longer filters go along one direction after the other
@@ -40,7 +40,7 @@ def _one_pass(x: Tensor, f: Filter) -> Tensor:
     """A depthwise convolution, strided or transposed: neither multiplies inserted zeros."""
     ux, uy, dx, dy = f.factors
     up = ux * uy > 1
-    of = _kernel if backend.plain() else _kept_kernel  # a graph's constants are that graph's
+    of = _kernel if choice.plain() else _kept_kernel  # a graph's constants are that graph's
     kernel = of(f.fx, f.fy, f.size, f.flip != up, f.gain, x.dtype, x.device)
     kernel = kernel.expand(x.shape[1], 1, -1, -1)
     if up:

@@ -12,21 +12,21 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError, EnvironmentFault
+from largegan.ops.runtime.choice import Mode, chosen, plain, using
 from largegan.ops.runtime.plan import Plan
 
-Mode = Literal["require", "auto", "eager", "plain"]
+__all__ = ["Mode", "connect", "launch", "mode", "plain", "redirected", "usable", "using"]
+
 MODES = ("require", "auto", "eager")  # that the environment may ask for
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 # Read once: a compiled graph must not depend on the environment of its every call.
 _environment = os.environ.get("LARGEGAN_OPS") or "auto"
-_chosen: Mode | None = None  # by `using`, for all threads: backward passes run on others
 _launcher: Callable[[Plan, torch.device], None] | None = None  # of GPUs: see `connect`
 _redirection: Callable[[Plan], None] | None = None
 _said: set[str] = set()
@@ -43,22 +43,11 @@ def connect(launcher: Callable[[Plan, torch.device], None]) -> None:
 
 def mode() -> Mode:
     """What `LARGEGAN_OPS` says, or `using`."""
-    if _chosen is not None:
-        return _chosen
+    if (by_hand := chosen()) is not None:
+        return by_hand
     if _environment not in MODES:
         raise ConfigError(f"LARGEGAN_OPS is {_environment!r}; set it to one of {', '.join(MODES)}")
     return _environment
-
-
-@contextmanager
-def using(value: Mode) -> Iterator[None]:
-    """Within it, `value` instead of what the environment says: for comparisons and exporters."""
-    global _chosen
-    before, _chosen = _chosen, value
-    try:
-        yield
-    finally:
-        _chosen = before
 
 
 @contextmanager
@@ -81,11 +70,6 @@ def usable(x: Tensor) -> bool:
         return False
     here = _redirection is not None or (x.is_cuda and torch.version.hip is None)
     return here and x.dtype in DTYPES and x.numel() > 0
-
-
-def plain() -> bool:
-    """Whether ops are to be made of PyTorch's own operators: see `using`."""
-    return _chosen == "plain"
 
 
 def launch(plan: Plan, device: torch.device) -> bool:
