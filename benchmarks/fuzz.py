@@ -264,6 +264,7 @@ def run(arguments: argparse.Namespace, home: Path) -> Tally:
 
 
 def main(argv: list[str] | None = None) -> int:
+    sys.dont_write_bytecode = True  # modules that are met late are no harm of an input
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, help="stop after so long")
     parser.add_argument("--count", type=int, help="stop after so many inputs")

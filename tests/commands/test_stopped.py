@@ -12,7 +12,7 @@ from tests.commands.every_command import COMMANDS, in_a_child, listing
 from tests.commands.test_full_disk import MAKES, WRITES
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-SHORT = {"sample": 1, "pack": 3, "export": 2, "import_checkpoint": 3}
+SHORT = {"sample": 1, "pack": 3, "export": 1, "import_checkpoint": 3}
 TOOLS = [name for name in COMMANDS if name != "train"]  # which saves itself, and says so
 
 
