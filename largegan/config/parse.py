@@ -157,7 +157,7 @@ def recipe_in_file(path: str) -> str | None:
         raise ConfigError(f"--config {path}: {what}") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"--config {path}: cannot be read ({fault})") from None
-    except yaml.YAMLError as fault:
+    except (yaml.YAMLError, RecursionError) as fault:
         raise ConfigError(f"--config {path}: not valid YAML: {one_line(str(fault))}") from None
     if content is None:
         return None
