@@ -215,7 +215,8 @@ class Watch:
     def __init__(self, seconds: float):
         self.until = time.process_time() + seconds
 
-    def agreed(self, engine) -> bool:
+    @property
+    def heard(self) -> bool:
         return time.process_time() > self.until
 
 

@@ -9,7 +9,6 @@ RUN/checkpoints/000064000/      named by images seen
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.files.digests import sha256_of
 from largegan.files.documents import Count, FileName, Positive, Sha256, checked, read_document
 from largegan.files.output import reason, shown
 from largegan.files.tensors import read_tensors
@@ -331,7 +331,7 @@ def damage(path: Path, *, hashes: bool = True) -> str | None:
                 return f"lacks {name}"
             if file.stat().st_size != facts.bytes:
                 return f"has a truncated {name} ({file.stat().st_size} of {facts.bytes} bytes)"
-            if hashes and _sha256(file) != facts.sha256:
+            if hashes and sha256_of(file) != facts.sha256:
                 return f"has a damaged {name} (its sha256 is not the recorded one)"
     except OSError as fault:
         return f"cannot be read ({reason(fault)})"
@@ -416,7 +416,7 @@ def _write_files(folder: Path, content: Checkpoint) -> None:
 
 def _write_marker(target: Path) -> None:
     files = {
-        name: {"bytes": (target / name).stat().st_size, "sha256": _sha256(target / name)}
+        name: {"bytes": (target / name).stat().st_size, "sha256": sha256_of(target / name)}
         for name in (MODEL, OPTIMIZER, STATE)
     }
     written = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -429,14 +429,6 @@ def _write_marker(target: Path) -> None:
 
 def _to_host(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().to("cpu").contiguous() for name, t in unaliased(tensors).items()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _disk_sentence(target: Path, fault: OSError) -> str:

@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError
@@ -161,13 +160,6 @@ def choose_device(name: str | None, default: "torch.device | None" = None) -> "t
         first = str(fault).splitlines()[0]
         raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
     return device
-
-
-def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
-    """Raises ConfigError if there is anything that `overwrite` does not allow to replace."""
-    claims = output.Outputs(overwrite=overwrite)
-    for path in paths:
-        claims.file(path)
 
 
 def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

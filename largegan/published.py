@@ -7,7 +7,6 @@ FOLDER/config.json          recipe, options, data, classes, images seen, sha256 
 `restore` opens such a folder as it opens a run, so that every tool takes either.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import msgspec
 from largegan import checkpoint
 from largegan.ema import Ema
 from largegan.errors import ConfigError, DataError
+from largegan.files.digests import sha256_of
 from largegan.files.documents import Count, Sha256, read_document
 from largegan.files.output import shown
 from largegan.recipe import Recipe
@@ -91,11 +91,3 @@ def keep_only(recipe: Recipe, names: Iterable[str]) -> Recipe:
         if isinstance(average, Ema):
             average.follows = ()  # what it averaged is dropped, too
     return recipe
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

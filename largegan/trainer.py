@@ -195,6 +195,14 @@ class Trainer:
             self.iteration()
             yield self.at
 
+    def crossed(self, every_nimg: int, *, in_the_last: int | None = None) -> bool:
+        """Whether the last iteration, or so many images, crossed a multiple of `every_nimg`.
+
+        A function of progress, so that a resumed run does the same at the same time.
+        """
+        now, last = self.at.nimg, self.batch_size if in_the_last is None else in_the_last
+        return now // every_nimg > (now - last) // every_nimg
+
     def state_dict(self) -> dict:
         """Progress, data position and counters: JSON, the same on every rank."""
         return {

@@ -92,7 +92,7 @@ def points_of(arguments: argparse.Namespace) -> list[tuple[float, str, dict[str,
         found = [(float(s["truncation"]), str(arguments.generated / s["folder"])) for s in sets]
         if not found:
             raise ValueError("no points")
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise DataError(
             f"{manifest} is not what largegan sample --thresholds writes ({fault}); draw the sweep "
             "again"

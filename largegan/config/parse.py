@@ -6,10 +6,12 @@ named, because a recipe's options are declared in its file.
 
 import argparse
 import copy
+import dataclasses
 import difflib
 import os
 import re
 import textwrap
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -77,8 +79,17 @@ def parse(argv: list[str]) -> Namespace:
         if not isinstance(settings, Namespace):
             raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
         settle(settings)
+    check_groups(config)
     check(config)
     return config
+
+
+def check_groups(config: Namespace) -> None:
+    """Refuses null, which the parser takes, for a group within a group."""
+    for group, schema in GROUPS.items():
+        for name, hint in typing.get_type_hints(schema).items():
+            if dataclasses.is_dataclass(hint) and getattr(config[group], name) is None:
+                raise ConfigError(f"{group}.{name} is null; leave it out, or give its settings")
 
 
 def settle(settings: Namespace) -> None:

@@ -133,7 +133,8 @@ def _unambiguous(names: Iterable[str], rule: Callable[[str], str | int | None]) 
 
 
 def _without_ending(name: str) -> str:
-    return PurePosixPath(plain(name)).with_suffix("").as_posix()
+    path = PurePosixPath(plain(name))
+    return (path.with_suffix("") if path.name else path).as_posix()
 
 
 def _base(name: str) -> str:

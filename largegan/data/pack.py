@@ -25,8 +25,9 @@ from largegan.data.originals import Originals, Request
 from largegan.data.pairs import open_pairs
 from largegan.data.plan import permutation
 from largegan.data.prepare import Preparation
-from largegan.data.scan import file_sha256, scan_shard
+from largegan.data.scan import scan_shard
 from largegan.errors import ConfigError, DataError
+from largegan.files.digests import sha256_of
 from largegan.files.output import claim_new_folder, new_folder, shown
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
@@ -296,7 +297,7 @@ def _index_of(
     shards, entries = [], []
     for path in sorted(folder.glob("*.tar")):
         rows, _ = scan_shard(path)
-        shards.append(Shard(path.name, path.stat().st_size, file_sha256(path), len(rows)))
+        shards.append(Shard(path.name, path.stat().st_size, sha256_of(path), len(rows)))
         entries.append(rows)
     classes = 0
     if originals.labels is not None:

@@ -7,7 +7,6 @@ none has. What is no part of a sample is counted.
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -371,11 +370,3 @@ def first_shape(
         f"no image was found in {paths[0].parent}; shards hold members such as 000001.jpg and "
         "000001.cls, as tools/pack.py writes them"
     )
-
-
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -24,7 +24,6 @@ from largegan.data.latents import decode_latent_into
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand
 from largegan.data.scan import (
-    file_sha256,
     first_depth,
     first_shape,
     scan_shard,
@@ -32,6 +31,7 @@ from largegan.data.scan import (
 )
 from largegan.data.tar import member_at
 from largegan.errors import ConfigError, DataError
+from largegan.files.digests import sha256_of
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
 
@@ -146,7 +146,7 @@ def _check_shard(
         return Shard(file.name, 0, None, 0), np.empty((0, 3), np.int64)
     report = lambda error: faults.append(str(error))  # noqa: E731
     try:
-        length, digest = file.stat().st_size, file_sha256(file)
+        length, digest = file.stat().st_size, sha256_of(file)
         rows, broken = scan_shard(file, report=report, account=account)
     except OSError as error:
         report(f"shard {file.name} cannot be read ({reason(error)}); check the disk")

@@ -56,12 +56,6 @@ def read_array(file: BinaryIO, size: int, *, kinds: str = NUMBERS) -> np.ndarray
     return np.frombuffer(data, header.dtype).reshape(header.shape, order=order)
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """The array in an .npy file. Raises ValueError, OSError."""
-    with path.open("rb") as file:
-        return read_array(file, path.stat().st_size)
-
-
 class Npz:
     """The arrays of an .npz, by name. Raises DataError for what is damaged or too large.
 

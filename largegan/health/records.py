@@ -6,7 +6,7 @@ steps, which have "event" and no "verdict".
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -58,14 +58,16 @@ def notice_of(line: Mapping[str, Any], where: str) -> Notice | None:
     return checked(dict(line), Notice, where=where, **about)
 
 
-def read_notices(run: Path) -> list[Notice]:
-    """All verdicts of a run's health.jsonl, in the order of time. Raises DataError."""
-    path = run / "health.jsonl"
-    found = (
-        notice_of(line, f"{shown(path)}, line {number},")
-        for number, line in enumerate(read_lines(path), 1)
-    )
+def notices_of(lines: Iterable[Mapping[str, Any]], path: Path) -> list[Notice]:
+    """The verdicts among the lines of a health.jsonl, in their order. Raises DataError."""
+    found = (notice_of(line, f"{shown(path)}, line {i},") for i, line in enumerate(lines, 1))
     return [notice for notice in found if notice is not None]
+
+
+def read_notices(run: Path) -> list[Notice]:
+    """All verdicts of a run, in the order of time. Raises DataError."""
+    path = run / "health.jsonl"
+    return notices_of(read_lines(path), path)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import largegan
 from largegan import checkpoint
 from largegan.errors import ConfigError
+from largegan.files.digests import sha256_of
 from largegan.files.output import Outputs, claim_new_folder, new_folder, shown
 from largegan.interop import graphs
 from largegan.interop.exported import (
@@ -22,7 +23,6 @@ from largegan.interop.exported import (
     is_exported,
     load_exported,
     network_of,
-    sha256_of,
 )
 from largegan.interop.graphs import Traceable, compare
 from largegan.restore import Restored, restore

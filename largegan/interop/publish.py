@@ -17,6 +17,7 @@ from torch import Tensor
 
 import largegan
 from largegan.errors import ConfigError, DataError
+from largegan.files.digests import sha256_of
 from largegan.files.output import new_folder
 from largegan.interop import graphs, model_card
 from largegan.interop.export import claim_folder, traceable_of, write_graphs, write_weights
@@ -28,7 +29,6 @@ from largegan.published import (
     averages_of,
     is_published,
     keep_only,
-    sha256_of,
 )
 from largegan.restore import Restored, restore
 

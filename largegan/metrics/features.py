@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.files.digests import sha256_of
 from largegan.metrics import weights
 from largegan.metrics.resize import device_resize, exact_products, host_resize
 
@@ -203,7 +204,7 @@ def _timm(name: str, folder: Path | None, *, device, host: bool) -> Extractor:
         size = data["input_size"][-1]
         dim = network(torch.zeros(1, 3, size, size)).shape[1]
     classifier = model.get_classifier()
-    backbone = Backbone(name, weights.digest(path), dim, size)
+    backbone = Backbone(name, sha256_of(path), dim, size)
     has_classes = isinstance(classifier, nn.Linear)
     return Extractor(
         backbone,

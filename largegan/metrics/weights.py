@@ -4,7 +4,6 @@ Nothing here opens a socket but `fetch`, which only tools/weights.py calls. A fi
 its sha256 is the one in the table.
 """
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import IO
 
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 from largegan.files import output
+from largegan.files.digests import sha256_of
 from largegan.files.output import reason
 from largegan.files.web import open_web
 
@@ -160,7 +160,7 @@ def fault_of(weights: Weights, path: Path) -> str | None:
     size = path.stat().st_size
     if size != weights.bytes:
         return f"has {size} bytes instead of {weights.bytes}: a download that was cut off?"
-    if not digest(path).startswith(weights.sha256):
+    if not sha256_of(path).startswith(weights.sha256):
         return "does not have the sha256 of the published file"
     return None
 
@@ -171,15 +171,6 @@ def check(weights: Weights, path: Path) -> None:
         raise DataError(
             f"{path} {fault}; remove it and run `python tools/weights.py fetch {weights.name}`"
         )
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 Progress = Callable[[int, int], None]  # (bytes so far, bytes in all)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 ASKED_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -18,6 +19,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.heard = False
+        self.begun = time.monotonic()  # of this start, also where it goes back and builds anew
         self.before = {s: signal.signal(s, self._hear) for s in ASKED_BY}
 
     def _hear(self, number: int, frame: object) -> None:

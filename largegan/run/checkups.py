@@ -96,9 +96,8 @@ class Checkups:
 
     def unseen_due(self) -> bool:
         """Whether held-out images are asked about on this line: of large batches, not on each."""
-        now, line = self.trainer.at.nimg, self.config.train.log_every_nimg
-        every = RARE * self.trainer.batch_size
-        return now // every > (now - line) // every
+        trainer, line = self.trainer, self.config.train.log_every_nimg
+        return trainer.crossed(RARE * trainer.batch_size, in_the_last=line)
 
     def held_out_batches(self) -> list[Batch]:
         """This rank's micro-batches of a batch of held-out examples: others at every step."""
@@ -116,8 +115,7 @@ class Checkups:
             return False
         least = SPARSE * self.settings.look_count
         every = self.settings.look_every_nimg or max(least, self.config.train.log_every_nimg)
-        now = self.trainer.at.nimg
-        return done or now // every > (now - self.trainer.batch_size) // every
+        return done or self.trainer.crossed(every)
 
     def look(self) -> dict[str, float]:
         """Signals of averaged samples, drawn on rank 0; others lend their parts of the weights."""

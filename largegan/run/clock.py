@@ -30,9 +30,9 @@ class Clock:
         *,
         now: Callable[[], float] = time.monotonic,
     ):
-        self.now, self.begun = now, now()
+        self.now = now
         self.seconds = {name: m * 60 for name, m in minutes.items() if m is not None}
-        self.last = dict.fromkeys(self.seconds, self.begun)
+        self.last = dict.fromkeys(self.seconds, now())
         self.max_seconds = max_seconds
         self.first = True
 
@@ -41,7 +41,8 @@ class Clock:
 
         The first iteration of a start is always reported.
         """
-        flags = [float(stop.heard), *(engine.rank == 0 and self._due(name) for name in NAMES[1:])]
+        own = [engine.rank == 0 and self._due(name) for name in NAMES[1:-1]]
+        flags = [float(stop.heard), *own, engine.rank == 0 and self._over(stop)]
         if engine.world > 1:
             flags = engine.mean(torch.tensor(flags, device=engine.device)).tolist()
         self.first = False
@@ -52,9 +53,9 @@ class Clock:
         self.last |= {name: self.now() for name in names if name in self.last}
 
     def _due(self, name: str) -> bool:
-        now = self.now()
-        if name == "end":
-            return self.max_seconds is not None and now - self.begun >= self.max_seconds
         if name == "report" and self.first:
             return True
-        return name in self.last and now - self.last[name] >= self.seconds[name]
+        return name in self.last and self.now() - self.last[name] >= self.seconds[name]
+
+    def _over(self, stop: StopRequest) -> bool:
+        return self.max_seconds is not None and self.now() - stop.begun >= self.max_seconds

@@ -152,7 +152,7 @@ class Session:
             done = at.nimg >= settings.total_nimg
             ends = not done and bool(by_clock & {"asked", "end"})
             line: dict[str, float] = {}
-            if done or self.due(settings.log_every_nimg):
+            if done or trainer.crossed(settings.log_every_nimg):
                 line |= self.logger.tick(trainer, self.checkups.signals())
                 self.clock.happened("report")
             elif "report" in by_clock or ends:
@@ -160,7 +160,7 @@ class Session:
                 self.clock.happened("report")
             if self.checkups.look_due(done):
                 line |= self.look()
-            drawn = done or self.due(settings.sample_every_nimg)
+            drawn = done or trainer.crossed(settings.sample_every_nimg)
             if drawn or "picture" in by_clock or ends:
                 self.show(measure=drawn)
                 self.clock.happened("picture")
@@ -181,7 +181,7 @@ class Session:
         self.logger.say(f"done: {trainer.at.nimg} images, results in {self.folder}")
 
     def save_due(self, by_clock: set[str]) -> bool:
-        return "checkpoint" in by_clock or self.due(self.config.train.save_every_nimg)
+        return "checkpoint" in by_clock or self.trainer.crossed(self.config.train.save_every_nimg)
 
     def end_early(self, by_clock: set[str]) -> None:
         """Waits until everything is on the disk, and says why this was the end. Raises Requeue."""
@@ -209,15 +209,10 @@ class Session:
         self.logger.say(f"{found.sentence()}; it is kept in {best}")
         return True
 
-    def due(self, every_nimg: int) -> bool:
-        """Whether this iteration crossed a multiple of `every_nimg`: a function of progress."""
-        now = self.trainer.at.nimg
-        return now // every_nimg > (now - self.trainer.batch_size) // every_nimg
-
     def snapshot_due(self, done: bool) -> bool:
         """At multiples of the interval, and at the end: there the last checkpoint is."""
         every = self.config.train.snapshot_every_nimg
-        return every is not None and (done or self.due(every))
+        return every is not None and (done or self.trainer.crossed(every))
 
     def snapshot(self) -> None:
         """Writes the power averages on rank 0."""
@@ -301,7 +296,7 @@ class Session:
         """Scores where they were due: in metrics.jsonl, the trackers and scores.png, too."""
         if self.scores is None:
             return {}
-        if not (done or self.due(self.config.evaluate.every_nimg)):
+        if not (done or self.trainer.crossed(self.config.evaluate.every_nimg)):
             return {}
         from largegan.evaluation import during_training, history
 

@@ -126,6 +126,15 @@ class Snapshots:
         weights = mixture(
             of_time, gammas * len(self.taken), self.taken[-1], [exponent(width, "width")]
         )[:, 0]
+        try:
+            return self._averaged(weights, len(gammas))
+        except SafetensorError as fault:
+            raise DataError(
+                f"the snapshots of {self.run} are not all of the same networks ({fault}); remove "
+                "those of one kind"
+            ) from fault
+
+    def _averaged(self, weights: Tensor, count: int) -> dict[str, Tensor]:
         files = [safe_open(path_of(self.run, t), "pt") for t in self.taken]
         found, names = {}, files[-1].keys()
         for key in names:
@@ -134,7 +143,7 @@ class Snapshots:
             if not parameter:
                 found[f"{name}.net.{rest}"] = files[-1].get_tensor(key)
             elif index == "0":
-                keys = [f"{name}/{i}/{parameter}" for i in range(len(gammas))]
+                keys = [f"{name}/{i}/{parameter}" for i in range(count)]
                 parts = [file.get_tensor(key) for file in files for key in keys]
                 found[f"{name}.net.{parameter}"] = combined(parts, weights)
         return found

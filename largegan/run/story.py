@@ -15,7 +15,7 @@ from largegan.errors import ConfigError, DataError
 from largegan.evaluation import history
 from largegan.files.documents import text_of
 from largegan.files.output import reason, shown
-from largegan.health.records import Notice, bands, notice_of, read_lines
+from largegan.health.records import Notice, bands, notices_of, read_lines
 from largegan.health.signals import SIGNALS
 from largegan.health.verdicts import VERDICTS
 from largegan.metrics import table
@@ -41,7 +41,8 @@ def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> 
     """
     config = read_config(folder)
     lines = numbered(read_lines(folder / "metrics.jsonl"), folder / "metrics.jsonl")
-    records = numbered(read_lines(folder / "health.jsonl"), folder / "health.jsonl")
+    health = folder / "health.jsonl"
+    records = numbered(read_lines(health), health)
     kept = sorted(int(p.name) for p in checkpoint.numbered(folder / "checkpoints")
                   if checkpoint.is_complete(p))  # fmt: skip
     nimg = max([line["nimg"] for line in lines[-2:]] + kept, default=0)
@@ -62,8 +63,8 @@ def tell(folder: Path, *, state: str | None = None, name: str | None = None) -> 
         lines=[numbers_of(line) for line in lines],
         scores=scores,
         meanings={name: signal.meaning for name, signal in SIGNALS.items()},
-        bands=[band_of(begun, end) for begun, end in bands(notices_of(records, folder))],
-        events=events_of(records, folder / "health.jsonl"),
+        bands=[band_of(begun, end) for begun, end in bands(notices_of(records, health))],
+        events=events_of(records, health),
         pictures=pictures_of(folder),
         reals=existing(folder / "samples" / "reals.png"),
         best=best,
@@ -151,12 +152,6 @@ def events_of(records: list[dict[str, Any]], log: Path) -> list[tuple[int, str]]
             what = f"skipped a step of {line.get('phase')}: {line.get('culprit')}"
             found.append((line["nimg"], what))
     return sorted(found)
-
-
-def notices_of(records: list[dict[str, Any]], folder: Path) -> list[Notice]:
-    where = shown(folder / "health.jsonl")
-    found = (notice_of(line, f"{where}, line {i},") for i, line in enumerate(records, 1))
-    return [notice for notice in found if notice is not None]
 
 
 def band_of(begun: Notice, end: int | None) -> Band:

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from largegan.errors import ConfigError
+from largegan.files.digests import sha256_of
 from largegan.files.documents import LARGEST, Count, Sha256, read_bounded
-from largegan.interop.exported import sha256_of
 
 NAME = "manifest.jsonl"
 BEGINNING = b'{"output": "'

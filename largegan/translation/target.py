@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from largegan.files import output
+from largegan.files.digests import sha256_of
 from largegan.files.photos import HUGE, TIFF_ENDINGS, Photo, Scale
-from largegan.interop.exported import sha256_of
 from largegan.translation.images import encode, tiff_layout
 from largegan.translation.manifest import Manifest
 from largegan.translation.tiling import Box

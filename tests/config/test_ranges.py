@@ -57,7 +57,7 @@ def leaves(group: str, schema: type) -> list[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("group", ["train.stop", "health.rollback"])
-@pytest.mark.parametrize("word", [*WRONG, ""])
+@pytest.mark.parametrize("word", [*WRONG, "", "null"])
 def test_a_word_for_a_group_within_a_group_is_one_sentence(group, word):
     with pytest.raises(ConfigError) as fault:
         parse(["--recipe.name", "gan", f"--{group}={word}"])

@@ -92,9 +92,8 @@ def test_epochs_visit_the_shards_in_different_orders(shards: Path) -> None:
     assert sorted(visited[:101]) == sorted(visited[101:]) and visited[:101] != visited[101:]
 
 
-def test_stepping_over_shards_opens_only_what_is_needed(
-    shards: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The shards that are read from now on."""
     opened: list[str] = []
     read = streaming_module.read_shard
 
@@ -102,9 +101,16 @@ def test_stepping_over_shards_opens_only_what_is_needed(
         opened.append(url)
         return read(url, **settings)
 
+    monkeypatch.setattr(streaming_module, "read_shard", counting)
+    return opened
+
+
+def test_stepping_over_shards_opens_only_what_is_needed(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = open_data(shards, Reading(mode="stream"))
     state = {"position": 101 * 80, "seed": 2, "identity": source.info.identity}
-    monkeypatch.setattr(streaming_module, "read_shard", counting)
+    opened = count_opened(monkeypatch)
     draw(None, 1, state=state, source=source, workers=0)
     assert len(opened) <= 4
 
@@ -113,12 +119,6 @@ def test_without_an_index_shards_that_were_read_are_not_read_again(
     shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a run has counted is in its state, from every rank; the batches are the same."""
-    opened: list[str] = []
-    read = streaming_module.read_shard
-
-    def counting(url: str, **settings):
-        opened.append(url)
-        return read(url, **settings)
 
     def bare() -> streaming_module.StreamedSource:
         source = open_data(shards, Reading(mode="stream"))
@@ -131,7 +131,7 @@ def test_without_an_index_shards_that_were_read_are_not_read_again(
         state = json.loads(json.dumps(state))
         assert sum(state["learned"].values()) == 101
     whole, _ = draw(None, steps + 3, source=bare(), workers=0)
-    monkeypatch.setattr(streaming_module, "read_shard", counting)
+    opened = count_opened(monkeypatch)
     resumed, _ = draw(None, 3, state=state, source=bare(), workers=0)
     assert same(resumed, whole[-len(resumed) :])
     without = {key: value for key, value in state.items() if key != "learned"}

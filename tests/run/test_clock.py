@@ -8,7 +8,7 @@ from largegan.run.clock import Clock
 from largegan.train import main
 
 ALONE = SimpleNamespace(rank=0, world=1)
-QUIET = SimpleNamespace(heard=False)
+QUIET = SimpleNamespace(heard=False, begun=0.0)
 
 
 def clock(max_seconds=None, **minutes):
