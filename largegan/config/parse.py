@@ -72,7 +72,7 @@ def parse(argv: list[str]) -> Namespace:
         config = build_parser(name).parse_args(argv)
     except ConfigError:
         raise
-    except (TypeError, ValueError, yaml.YAMLError, OSError) as fault:
+    except (TypeError, ValueError, OverflowError, yaml.YAMLError, OSError) as fault:
         raise ConfigError(f"cannot read the configuration: {one_line(str(fault))}") from fault
     for group in (*GROUPS, "recipe"):
         settings = getattr(config, group)

@@ -21,13 +21,17 @@ class DamagedMember(OSError):
 
 
 def open_zip(path: Path, kind: str = "a zip") -> zipfile.ZipFile:
-    """The archive, its directory read. Raises DataError."""
+    """The archive, its directory read: all its members have names. Raises DataError."""
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as fault:
         raise DataError(
             f"{shown(path)} cannot be read as {kind} ({shown(fault)}); fetch it again"
         ) from fault
+    if not all(entry.filename for entry in archive.infolist()):
+        archive.close()
+        raise DataError(f"{shown(path)} has a member without a name; fetch it again")
+    return archive
 
 
 def check_member(entry: zipfile.ZipInfo, most: int = LARGEST_MEMBER) -> None:

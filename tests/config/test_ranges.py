@@ -64,6 +64,15 @@ def test_a_word_for_a_group_within_a_group_is_one_sentence(group, word):
     assert "\n" not in str(fault.value) and len(str(fault.value)) < 500
 
 
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "1e999"])
+def test_numbers_that_no_float_holds(tmp_path, number):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"recipe: {{name: gan, lr: {number}}}\n")
+    with pytest.raises(ConfigError) as fault:
+        parse(["--config", str(path)])
+    assert "\n" not in str(fault.value)
+
+
 def numbers_of(value: object) -> list[float]:
     if isinstance(value, dict):
         return [n for item in value.values() for n in numbers_of(item)]

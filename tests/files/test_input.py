@@ -153,6 +153,15 @@ def test_members_of_a_zip_that_lie(tmp_path):
         open_zip(path)
 
 
+def test_a_zip_with_a_member_without_a_name(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("?", b"abc")
+    path.write_bytes(path.read_bytes().replace(b"?", b"\0"))  # which ends a name
+    with pytest.raises(DataError, match=r"x\.zip has a member without a name"):
+        open_zip(path)
+
+
 @pytest.mark.parametrize("record", [b"0 path=a\n", b"9999 path=a\n", b"x path=a\n", b"5", b"\n"])
 def test_pax_headers_that_lie(record):
     import tarfile
