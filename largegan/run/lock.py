@@ -196,7 +196,14 @@ def read(path: Path) -> dict | None:
 def _create(path: Path, content: dict) -> bool:
     """Makes the lock with its content in one step; False when it is there already."""
     partial = path.with_name(f"{NAME}.{content['token']}")
-    partial.write_text(json.dumps(content))
+    try:
+        partial.write_text(json.dumps(content))
+        return _linked(partial, path, content)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _linked(partial: Path, path: Path, content: dict) -> bool:
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -206,15 +213,16 @@ def _create(path: Path, content: dict) -> bool:
             json.dump(content, file)
             return True
         return False
-    finally:
-        partial.unlink(missing_ok=True)
     return True
 
 
 def _replace(path: Path, content: dict) -> None:
     partial = path.with_name(f"{NAME}.{content['token']}")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(content))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _stamp(path: Path) -> int | None:

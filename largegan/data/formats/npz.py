@@ -86,7 +86,12 @@ def _mapped(arrays: Npz, member: str, scratch: Path) -> np.ndarray:
             "OUT; make room"
         )
     try:
-        with damaged_members(), arrays.archive.open(entry) as packed, place.open("wb") as plain:
+        with (
+            faults(place),
+            place.open("wb") as plain,
+            damaged_members(),
+            arrays.archive.open(entry) as packed,
+        ):
             while block := packed.read(1 << 20):
                 with faults(place):
                     plain.write(block)
