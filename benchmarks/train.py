@@ -46,6 +46,7 @@ class Row:
     options: dict = field(default_factory=dict)
     precision: str = "fp32"
     compiled: bool = False
+    deterministic: bool = False
     gpu_only: bool = False
     two_domains: bool = False
 
@@ -242,9 +243,11 @@ def build(row: Row, device: str):
     from largegan.parallel.launch import World
     from largegan.recipe import DataSpec
     from largegan.recipes import build
+    from largegan.run.arithmetic import choose_arithmetic
     from largegan.trainer import Trainer
 
     torch.manual_seed(0)
+    choose_arithmetic(torch.device(device), row.precision, deterministic=row.deterministic)
     domain_b = {"channels_b": 3} if row.two_domains else {}
     spec = DataSpec(3, row.resolution, row.resolution, row.classes, **domain_b)
     # The time of a step does not depend on the start, and an orthogonal one takes minutes.

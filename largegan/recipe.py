@@ -277,7 +277,8 @@ class Recipe(nn.Module):
 
     @cached_property
     def _summing_layers(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, SumsOverBatch)]
+        layers = (module for module in self.modules() if module is not self)
+        return [module for module in layers if isinstance(module, SumsOverBatch)]
 
 
 # What recipes may offer besides. Tools ask with `isinstance`; having the methods is declaring it.
@@ -367,10 +368,9 @@ class SumsOverBatch(Protocol):
     """a layer that follows the batch, however it is split over micro-batches and ranks.
 
     While losses are computed it adds to `pending`, a buffer that no checkpoint needs; the engine
-    sums it over ranks, and after a good step `absorb_pending` uses it up.
+    sums it over ranks, and after a good step `absorb_pending` uses it up. (`pending` is no member
+    of this protocol: from Python 3.12 on `isinstance` does not find what `nn.Module` registers.)
     """
-
-    pending: Tensor
 
     def absorb_pending(self) -> None: ...
 

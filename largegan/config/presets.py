@@ -95,7 +95,10 @@ def files() -> list[Path]:
     """In a clone what lies there now, else what the installed package has recorded."""
     if (CLONE / "pyproject.toml").is_file():
         return list((CLONE / "configs").glob("*"))  # none in a copy without them
-    recorded = metadata.files("largegan") or []
+    try:
+        recorded = metadata.files("largegan") or []
+    except metadata.PackageNotFoundError:  # a copy on the path that nobody installed
+        return []
     found = [path for path in recorded if path.parts[-3:-1] == ("largegan", "configs")]
     return [Path(str(path.locate())) for path in found]
 

@@ -133,7 +133,10 @@ class TrainConfig:
     seed: Seed = 0
     """Same seed, same configuration: same run."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """bf16: autocast in first-order phases, float32 weights; tf32: faster float32 matmuls."""
+    """bf16: autocast in first-order phases, float32 weights, TF32 elsewhere; tf32: faster, coarser
+    float32 products on a GPU."""
+    deterministic: bool = False
+    """On a GPU: the same bits each time, also after a resume, for some speed. CPUs always are."""
     max_grad_norm: PositiveWeight | None = None
     """Clip each player's gradient to this norm."""
     max_bad_steps: Count = 10

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import largegan
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.image_sets import ImageSet
 from largegan.metrics.features import Extractor
@@ -27,7 +28,7 @@ from largegan.metrics.side import Side
 from largegan.metrics.statistics import Statistics, read_statistics, write_statistics
 from largegan.parallel.launch import World, add_up, agree, together
 
-RECORDED = ("torch", "timm", "clean-fid", "pillow", "numpy", "largegan")
+RECORDED = ("torch", "timm", "clean-fid", "pillow", "numpy")
 Bar = Callable[[Iterable, int], Iterable]  # wraps what a person waits for; total in images
 
 
@@ -222,8 +223,9 @@ def warnings_of(reference: Side, generated: Side, backbone: dict) -> list[str]:
 def environment(world: World) -> dict[str, Any]:
     """Recorded, not compared."""
     versions = {name: metadata.version(name) for name in RECORDED}
+    here = {"python": platform.python_version(), "largegan": largegan.__version__}
     return {
-        "versions": {**versions, "python": platform.python_version()},
+        "versions": {**versions, **here},
         "device": str(world.device.type),
         "processes": world.size,
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from jsonargparse import Namespace
 
+import largegan
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.errors import ConfigError, DataError, EnvironmentFault, without_secrets
@@ -23,7 +24,7 @@ from largegan.run.branches import LOGS
 from largegan.run.lock import RunLock
 from largegan.run.trackers import WANDB
 
-RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy", "largegan")
+RECORDED = ("torch", "torchvision", "accelerate", "webdataset", "numpy")
 
 
 def decide_start(
@@ -188,7 +189,7 @@ def flatten(nested: dict, prefix: str = "") -> dict:
 
 def environment(world: int, device: str) -> dict:
     """What somebody needs to understand or repeat this run later."""
-    versions = {}
+    versions: dict[str, str | None] = {"largegan": largegan.__version__}
     for package in RECORDED:
         try:
             versions[package] = metadata.version(package)

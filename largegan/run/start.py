@@ -24,6 +24,7 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import branches, directory, rollback, snapshots
+from largegan.run.arithmetic import choose_arithmetic
 from largegan.run.data import (
     check_latents,
     check_vectors,
@@ -55,9 +56,8 @@ class Start:
 def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     """Everything that `config` asks for, once. Raises a `UserError` on all ranks alike."""
     check_versions(world)
-    if config.train.precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
+    train = config.train
+    choose_arithmetic(world.device, train.precision, deterministic=train.deterministic)
     folder, start, turned = claim(config, world, lock)
     name = config.recipe.name
     source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)

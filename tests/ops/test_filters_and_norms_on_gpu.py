@@ -63,7 +63,7 @@ def test_filtered_lrelu_differentiated_twice(name):
 def test_more_than_2_to_the_31_elements_and_bits():
     """The last planes of 2^31 pixels, whose offsets need 64 bits, also between the filters."""
     layer = LAYERS["stylegan3"]
-    call = layer.call() | {"padding": 11}
+    call = layer.call() | {"padding": (11,) * 4}
     x = torch.zeros(8209, 64, 64, 64, dtype=torch.bfloat16, device=DEVICE)
     x[-1].normal_()
     x.requires_grad_()

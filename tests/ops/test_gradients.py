@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from largegan import ops
 from largegan.ops.bias_act.activations import ACTIVATIONS
+from largegan.ops.grid_sample.reference import scatter_in_order
 from tests.ops.test_fir import arguments
 
 LAYOUTS = ("contiguous", "channels_last", "sliced", "transposed")
@@ -143,6 +144,20 @@ def test_grid_sample(layout):
     check(lambda x: ops.grid_sample(x, grid), x)
     grid.requires_grad_()
     assert not torch.autograd.grad(ops.grid_sample(x, grid).sum(), grid, allow_unused=True)[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_scatter_in_order_is_the_adjoint(dtype):
+    torch.manual_seed(0)
+    dy, grid = torch.randn(3, 5, 9, 7).to(dtype), torch.rand(3, 9, 7, 2) * 2.6 - 1.3
+    x = torch.zeros(3, 5, 6, 11, dtype=torch.float64, requires_grad=True)
+    (want,) = torch.autograd.grad(
+        F.grid_sample(x, grid.double(), align_corners=False), x, dy.double()
+    )
+    found = scatter_in_order(dy, grid, 6, 11)
+    assert found.dtype == dtype and found.is_contiguous()
+    limit = {torch.float64: 1e-6, torch.float32: 1e-6, torch.bfloat16: 3e-3}[dtype]
+    assert (found.double() - want).norm() < limit * want.norm()
 
 
 def test_third_derivatives():

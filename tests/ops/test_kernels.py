@@ -192,9 +192,10 @@ def kernel(layer: Layer, leaves: dict) -> Tensor:
 
 def plain(layer: Layer, leaves: dict) -> Tensor:
     f, resample = layer.call["f"], {k: v for k, v in layer.call.items() if k != "f"}
-    # With a scale, or noise too large to tell, the kernel reads slopes from the rounded result.
+    # With a scale, or noise too large to tell, the kernel reads slopes from the rounded result;
+    # else from what it computes, in float32.
     rounds = "s" in layer.beside
-    act = Leaky(layer.dtype if rounds else torch.float64, layer.alpha, 2**0.5, layer.clamp)
+    act = Leaky(layer.dtype if rounds else torch.float32, layer.alpha, 2**0.5, layer.clamp)
     x, bias = leaves["x"], leaves["bias"][:, None, None]
     if layer.name == "act_fir":
         return ops.upfirdn2d(act(x + bias), f, **resample)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from largegan.ops.grid_sample.reference import scatter_in_order
+
 BILINEAR, ZEROS = 0, 0
 
 
@@ -19,7 +21,13 @@ def _(x, grid):
 
 @torch.library.custom_op("largegan::scatter", mutates_args=())
 def scatter(dy: Tensor, grid: Tensor, height: int, width: int) -> Tensor:
-    """The adjoint of `gather` for images of this size; linear in dy."""
+    """The adjoint of `gather` for images of this size; linear in dy.
+
+    PyTorch's own adds up in the order in which threads come; where algorithms are asked to be
+    deterministic, the corners are sorted and added instead.
+    """
+    if dy.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return scatter_in_order(dy, grid, height, width)
     x = dy.new_empty(()).expand(*dy.shape[:2], height, width)  # only its shape is read
     mask = [True, False]
     dx = torch.ops.aten.grid_sampler_2d_backward(dy, x, grid, BILINEAR, ZEROS, False, mask)[0]

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from html import escape
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+import largegan
 from largegan.errors import ConfigError
 from largegan.files.output import MARK, writing
 from largegan.viz.report import sections
@@ -41,7 +41,7 @@ def page(runs: Sequence[Run], album: Album) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="generator" content="{MARK} {metadata.version(MARK)}">
+<meta name="generator" content="{MARK} {largegan.__version__}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{title} · {MARK}</title>
