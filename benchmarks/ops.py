@@ -101,7 +101,8 @@ class Guard:
 class Bench:
     """The rows so far, on one device; written after every section."""
 
-    def __init__(self, device: str, guard: Guard):
+    def __init__(self, device: str, guard: Guard, save: Callable[["Bench"], None]):
+        self.save = save
         self.device, self.guard, self.rows, self.left_out = torch.device(device), guard, [], []
         self.cuda, self.copy_gbs, self.fma_tflops = self.device.type == "cuda", 0.0, 0.0
 
@@ -123,6 +124,7 @@ class Bench:
         except Exception as fault:  # one section's fault must not cost the others
             reason = f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
             self.add(name, "-", "-", failed=reason)
+        self.save(self)
         if self.cuda:
             torch.cuda.empty_cache()
 
@@ -250,13 +252,14 @@ def measure(bench: Bench) -> None:
     shapes = SHAPES if bench.cuda else TINY
     bench.section("ceilings", bench.ceilings)
     per_op(bench, shapes[:1], VARIANTS)
-    for name in networks.NETWORKS:
-        networks.measure(bench, name, ("kernel", "eager", "graphed"))
-    per_op(bench, shapes[1:], VARIANTS)
     bench.section("host cost", bench.host_cost)
-    per_op(bench, shapes[:1], ("compiled",))
     for name in networks.NETWORKS:
-        networks.measure(bench, name, ("compiled",))
+        networks.measure(bench, name, ("kernel", "graphed"))
+    per_op(bench, shapes[1:], VARIANTS)
+    per_op(bench, shapes[:1], ("compiled",))
+    for variant in ("eager", "compiled"):  # minutes for StyleGAN3's filters without their kernel
+        for name in networks.NETWORKS:
+            networks.measure(bench, name, (variant,))
 
 
 def per_op(bench: Bench, shapes: list, variants: tuple[str, ...]) -> None:
@@ -291,7 +294,6 @@ def write(bench: Bench, machine: str, folder: Path) -> None:
         if "kernels" in row:
             text += f"\n## {row['op']}: longest kernels\n\n{table(row['kernels'])}"
     path.with_suffix(".md").write_text(text)
-    print(f"written to {path}", flush=True)
 
 
 def main() -> None:
@@ -311,12 +313,15 @@ def main() -> None:
     machine = arguments.machine or (
         "dry run" if arguments.device == "cpu" else torch.cuda.get_device_name(arguments.device)
     )
-    bench = Bench(arguments.device, Guard(arguments.budget))
-    try:
-        measure(bench)
-    finally:  # also what was measured before an interruption
-        if out := arguments.out or (RESULTS if bench.cuda else None):
+    out = arguments.out or (None if arguments.device == "cpu" else RESULTS)
+
+    def save(bench: Bench) -> None:
+        if out:
             write(bench, machine, out)
+
+    measure(Bench(arguments.device, Guard(arguments.budget), save))
+    if out:
+        print(f"written to {out}")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class ADA(nn.Module):
     def observe(self, real_logits: Tensor) -> None:
         """Counts the signs of D's logits on (augmented) real images."""
         total = real_logits.float().sign().sum()
-        self.pending += torch.stack([total, total.new_tensor(float(real_logits.numel()))])
+        self.pending += torch.stack([total, total.new_full((), real_logits.numel())])
 
     @torch.no_grad()
     def absorb_pending(self) -> None:

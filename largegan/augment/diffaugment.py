@@ -104,7 +104,7 @@ def cut(images: Tensor, row: Tensor, column: Tensor, ratio: float = 0.5) -> Tens
         for centre, size in zip((row, column), images.shape[2:], strict=True)
     )
     covered = rows[:, None, :, None] & columns[:, None, None, :]
-    return images.masked_fill(covered, 0.0)
+    return torch.where(covered, 0.0, images)  # in the images' memory format
 
 
 def _covered(centre: Tensor, size: int, ratio: float) -> Tensor:

@@ -24,7 +24,7 @@ class RunningMean(nn.Module):
     def add(self, values: Tensor) -> None:
         """`[N, *shape]`: one value an example."""
         total = values.float().sum(0).flatten()
-        self.pending += torch.cat([total, total.new_tensor([len(values)])])
+        self.pending += torch.cat([total, total.new_full((1,), len(values))])
 
     @torch.no_grad()
     def absorb_pending(self) -> None:

@@ -44,7 +44,7 @@ class Leaky(NamedTuple):
     def slopes(self, below: Tensor, clamped: Tensor, dtype: torch.dtype) -> Tensor:
         """The same, from where x is below zero and where the result is clamped."""
         slopes = torch.where(below, self.alpha * self.gain, self.gain).to(dtype)
-        return slopes.masked_fill(clamped, 0) if self.clamp >= 0 else slopes
+        return torch.where(clamped, 0, slopes) if self.clamp >= 0 else slopes
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from largegan.ops.bias_act.leaky import Leaky, edge
 from largegan.ops.bias_act.reference import activated, along
 from largegan.ops.bias_act.slope import piecewise_linear
 from largegan.ops.runtime import backend
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
 def bias_act(x: Tensor, b: Tensor | None, act: Activation, dim: int = 1) -> Tensor:
@@ -21,7 +21,7 @@ def bias_act(x: Tensor, b: Tensor | None, act: Activation, dim: int = 1) -> Tens
     return leaky(x, b, dim % x.ndim, *constants)
 
 
-@torch.library.custom_op("largegan::leaky", mutates_args=())
+@operator("leaky")
 def leaky(x: Tensor, b: Tensor | None, dim: int, alpha: float, gain: float, clamp: float) -> Tensor:
     """Leaky ReLU (alpha 0: ReLU) of x + b, times `gain` > 0; `clamp` < 0: no clamp."""
     if backend.usable(x):
@@ -39,7 +39,7 @@ def _(x, b, dim, alpha, gain, clamp):
     return x * gain if b is None else torch.add(along(b * gain, dim, x.ndim), x, alpha=gain)
 
 
-@torch.library.custom_op("largegan::leaky_slope", mutates_args=())
+@operator("leaky_slope")
 def leaky_slope(dy: Tensor, y: Tensor, alpha: float, gain: float, clamp: float) -> Tensor:
     """dy times the slope at which `leaky` gave y; linear in dy, piecewise constant in y."""
     if backend.usable(y):
@@ -63,7 +63,7 @@ def _sloped(dy: Tensor, y: Tensor, alpha: float, gain: float, clamp: float) -> T
     return torch.ops.aten.hardtanh_backward(dx, y, -bound, bound)
 
 
-@torch.library.custom_op("largegan::leaky_slope_sum", mutates_args=())
+@operator("leaky_slope_sum")
 def leaky_slope_sum(
     dy: Tensor, y: Tensor, dim: int, alpha: float, gain: float, clamp: float
 ) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from largegan.ops.runtime import choice
 from largegan.ops.runtime.layout import layout
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
 def convolved(
@@ -39,7 +39,7 @@ def convolution(
     )
 
 
-@torch.library.custom_op("largegan::conv", mutates_args=())
+@operator("conv")
 def conv(
     x: Tensor,
     w: Tensor,
@@ -60,7 +60,7 @@ def _(x, w, stride, padding, transposed, output_padding, groups):
     return torch.empty_like(y, memory_format=layout(x, w))
 
 
-@torch.library.custom_op("largegan::conv_weight", mutates_args=())
+@operator("conv_weight")
 def conv_weight(
     dy: Tensor,
     x: Tensor,

@@ -13,7 +13,7 @@ from largegan.ops.filtered_lrelu.constants import SANDWICH, Sandwich
 from largegan.ops.fir.operators import filtered
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import layout
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
 def fused(x: Tensor, constants: Sandwich) -> bool:
@@ -33,10 +33,9 @@ def in_one_pass(x: Tensor, b: Tensor | None, s: Sandwich) -> Tensor:
     return between_filters(x, b, keep, *s.arguments())[0]
 
 
-@torch.library.custom_op(
-    "largegan::filtered_lrelu",
-    mutates_args=(),
-    schema=f"(Tensor x, Tensor? b, bool keep, {SANDWICH}) -> (Tensor, Tensor)",
+@operator(
+    "filtered_lrelu",
+    f"(Tensor x, Tensor? b, bool keep, {SANDWICH}) -> (Tensor, Tensor)",
 )
 def between_filters(x: Tensor, b: Tensor | None, keep: bool, *constants) -> tuple[Tensor, Tensor]:
     """(the result, the bits of the activation; none unless `keep`)."""
@@ -78,10 +77,9 @@ def _gradients(ctx, dy: Tensor, _):
 between_filters.register_autograd(_gradients, setup_context=_keep)
 
 
-@torch.library.custom_op(
-    "largegan::filtered_slopes",
-    mutates_args=(),
-    schema=f"(Tensor x, Tensor bits, {SANDWICH}) -> Tensor",
+@operator(
+    "filtered_slopes",
+    f"(Tensor x, Tensor bits, {SANDWICH}) -> Tensor",
 )
 def slopes_between(x: Tensor, bits: Tensor, *constants) -> Tensor:
     """x filtered, times the slopes of an activation that left these bits, filtered; linear in x."""

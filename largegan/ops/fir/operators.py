@@ -7,6 +7,7 @@ from largegan.ops.fir import eager, plan
 from largegan.ops.fir.filter import Filter, as_filter
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import dense, layout
+from largegan.ops.runtime.registering import operator
 
 
 def filtered(x: Tensor, f: Filter) -> Tensor:
@@ -16,7 +17,7 @@ def filtered(x: Tensor, f: Filter) -> Tensor:
     return fir(x, *f.arguments())
 
 
-@torch.library.custom_op("largegan::fir", mutates_args=())
+@operator("fir")
 def fir(
     x: Tensor,
     fx: list[float],

@@ -24,7 +24,7 @@ from largegan.ops.fir_act.sloped import (
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import dense, layout
 from largegan.ops.runtime.plan import Launch
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
 def fir_act(x: Tensor, f: Filter, beside: Beside, act: Activation) -> Tensor:
@@ -51,10 +51,9 @@ def fused(x: Tensor, f: Filter) -> bool:
     return usable(x, f)
 
 
-@torch.library.custom_op(
-    "largegan::fir_act",
-    mutates_args=(),
-    schema=f"(Tensor x, {BESIDE}, {PASS}) -> (Tensor, Tensor)",
+@operator(
+    "fir_act",
+    f"(Tensor x, {BESIDE}, {PASS}) -> (Tensor, Tensor)",
 )
 def fir_then_act(x: Tensor, *arguments) -> tuple[Tensor, Tensor]:
     """(the result, its bits); with a scale, whose gradient needs the result, no bits."""
@@ -120,10 +119,9 @@ def _fir_act_gradients(ctx, dy: Tensor, _):
     return dx, *found, *[None] * 10
 
 
-@torch.library.custom_op(
-    "largegan::act_fir",
-    mutates_args=(),
-    schema=f"(Tensor x, Tensor? bias, {PASS}) -> (Tensor, Tensor)",
+@operator(
+    "act_fir",
+    f"(Tensor x, Tensor? bias, {PASS}) -> (Tensor, Tensor)",
 )
 def act_then_fir(x: Tensor, bias: Tensor | None, *constants) -> tuple[Tensor, Tensor]:
     """(the result, the bits of the activation)."""

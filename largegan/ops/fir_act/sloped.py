@@ -16,7 +16,7 @@ from largegan.ops.fir_act.constants import BESIDE, PASS, Beside, Pass
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import dense, floats
 from largegan.ops.runtime.plan import Launch
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
 def usable(x: Tensor, f: Filter) -> bool:
@@ -24,10 +24,9 @@ def usable(x: Tensor, f: Filter) -> bool:
     return backend.usable(x) and has_kernel(f)
 
 
-@torch.library.custom_op(
-    "largegan::fir_sloped",
-    mutates_args=(),
-    schema=f"(Tensor x, Tensor kept, Tensor? scale, bool before, {PASS}) -> Tensor",
+@operator(
+    "fir_sloped",
+    f"(Tensor x, Tensor kept, Tensor? scale, bool before, {PASS}) -> Tensor",
 )
 def fir_sloped(x, kept, scale, before, *constants) -> Tensor:
     """x times scale and the slopes of an activation that left `kept`, filtered; or filtered first.
@@ -47,11 +46,9 @@ def _(x, kept, scale, before, *constants):
     return _empty(x, kept, before, Pass.of(*constants))
 
 
-@torch.library.custom_op(
-    "largegan::fir_sloped_sums",
-    mutates_args=(),
-    schema=f"(Tensor x, Tensor kept, {BESIDE}, bool before, {PASS})"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
+@operator(
+    "fir_sloped_sums",
+    f"(Tensor x, Tensor kept, {BESIDE}, bool before, {PASS}) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def fir_sloped_sums(x, kept, *arguments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`fir_sloped`, and the gradients of bias `[C]`, scale `[N, C]` and strength in the same pass.
@@ -157,7 +154,8 @@ def gradients_beside(dy: Tensor, kept: Tensor, beside: Beside, leaky: Leaky) -> 
     if scale is not None:
         zdz = dy.to(exact) * kept
         if leaky.clamp >= 0:
-            zdz = zdz.masked_fill(kept.detach().abs() >= edge(leaky.clamp, kept.dtype), 0)
+            clamped = kept.detach().abs() >= edge(leaky.clamp, kept.dtype)
+            zdz = torch.where(clamped, 0, zdz)  # masked_fill would give up channels_last
         zdz = zdz if noise is None else zdz - dz * (noise * strength)
         zdz = zdz if bias is None else zdz - dz * bias[:, None, None]
         dscale = zdz.sum([2, 3]) / scale

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from largegan.ops.grid_sample.reference import scatter_in_order
+from largegan.ops.runtime.registering import operator
 
 BILINEAR, ZEROS = 0, 0
 
 
-@torch.library.custom_op("largegan::gather", mutates_args=())
+@operator("gather")
 def gather(x: Tensor, grid: Tensor) -> Tensor:
     """x `[N, C, H, W]` read at the grid `[N, h, w, 2]`; linear in x."""
     return torch.ops.aten.grid_sampler_2d(x, grid, BILINEAR, ZEROS, False).contiguous()
@@ -19,7 +20,7 @@ def _(x, grid):
     return x.new_empty(*x.shape[:2], *grid.shape[1:3])
 
 
-@torch.library.custom_op("largegan::scatter", mutates_args=())
+@operator("scatter")
 def scatter(dy: Tensor, grid: Tensor, height: int, width: int) -> Tensor:
     """The adjoint of `gather` for images of this size; linear in dy.
 

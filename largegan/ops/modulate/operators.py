@@ -6,10 +6,10 @@ from torch import Tensor
 from largegan.ops.modulate import plan, reference
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import layout
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
-@torch.library.custom_op("largegan::modulate", mutates_args=())
+@operator("modulate")
 def modulated(x: Tensor, s: Tensor) -> Tensor:
     """x `[N, C, H, W]` times s `[N, C]`."""
     x = x.contiguous(memory_format=layout(x))
@@ -24,7 +24,7 @@ def _(x, s):
     return torch.empty_like(x, memory_format=layout(x))
 
 
-@torch.library.custom_op("largegan::modulate_grad", mutates_args=())
+@operator("modulate_grad")
 def modulated_grad(dy: Tensor, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """(dx, ds) in one pass, for backward passes of which no derivative is wanted."""
     x = x.contiguous(memory_format=layout(x))

@@ -12,10 +12,10 @@ from largegan.ops.norm import plan, reference
 from largegan.ops.norm.reference import normalized, scaled, statistics_shape, wide
 from largegan.ops.runtime import backend
 from largegan.ops.runtime.layout import layout
-from largegan.ops.runtime.registering import needed
+from largegan.ops.runtime.registering import needed, operator
 
 
-@torch.library.custom_op("largegan::norm_act", mutates_args=())
+@operator("norm_act")
 def norm_act(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, per_image: bool, eps: float, alpha: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,7 +35,7 @@ def _(x, gamma, beta, per_image, eps, alpha):
     return torch.empty_like(x, memory_format=layout(x)), *statistics
 
 
-@torch.library.custom_op("largegan::norm_act_backward", mutates_args=())
+@operator("norm_act_backward")
 def norm_act_backward(
     dy: Tensor,
     x: Tensor,
