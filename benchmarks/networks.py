@@ -6,6 +6,7 @@ the rest, each as often as it comes: the part that can be captured as a graph an
 """
 
 import time
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -118,7 +119,9 @@ def phase_ms(bench, trainer, index: int, *, graphed: bool) -> float:
     def step() -> None:
         for p in params:
             p.grad = None
-        with trainer.autocast(phase):
+        # As the trainer does.
+        first = nullcontext if phase.second_order else trainer.first_order
+        with trainer.autocast(phase), first():
             loss = sum(phase.loss(batch, trainer.at).values())
         loss.backward()
 

@@ -23,7 +23,7 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,8 +101,14 @@ class Guard:
 class Bench:
     """The rows so far, on one device; written after every section."""
 
-    def __init__(self, device: str, guard: Guard, save: Callable[["Bench"], None]):
-        self.save = save
+    def __init__(
+        self,
+        device: str,
+        guard: Guard,
+        wanted: Sequence[str] = ("",),
+        save: Callable[["Bench"], None] = lambda bench: None,
+    ):
+        self.wanted, self.save = wanted, save
         self.device, self.guard, self.rows, self.left_out = torch.device(device), guard, [], []
         self.cuda, self.copy_gbs, self.fma_tflops = self.device.type == "cuda", 0.0, 0.0
 
@@ -115,6 +121,8 @@ class Bench:
 
     def section(self, name: str, function: Callable[[], None]) -> None:
         """Runs it unless time is over; a failure becomes a row."""
+        if not any(word in name for word in self.wanted):
+            return
         if self.guard.over():
             print(f"{self.guard.spent():4.0f} s  left out: {name}", flush=True)
             self.left_out.append(name)
@@ -305,6 +313,8 @@ def main() -> None:
     add("--machine", help="default: the GPU's name")
     add("--budget", type=float, default=420, help="seconds in which sections may begin (420)")
     add("--out", type=Path, help="folder for the results (default: results; a dry run: nowhere)")
+    words = "only sections with one of these words in their names, such as 'biggan-128, graphed'"
+    add("--sections", nargs="+", default=[""], metavar="WORDS", help=words)
     arguments = parser.parse_args()
     if arguments.device != "cpu" and not torch.cuda.is_available():
         parser.error("there is no GPU here; --device cpu tries the script, in tiny sizes")
@@ -319,7 +329,7 @@ def main() -> None:
         if out:
             write(bench, machine, out)
 
-    measure(Bench(arguments.device, Guard(arguments.budget), save))
+    measure(Bench(arguments.device, Guard(arguments.budget), arguments.sections, save))
     if out:
         print(f"written to {out}")
 

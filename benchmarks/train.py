@@ -27,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -244,6 +245,7 @@ def build(row: Row, device: str):
     from largegan.recipe import DataSpec
     from largegan.recipes import build
     from largegan.run.arithmetic import choose_arithmetic
+    from largegan.run.compiling import CompiledNetworks
     from largegan.trainer import Trainer
 
     torch.manual_seed(0)
@@ -253,16 +255,13 @@ def build(row: Row, device: str):
     # The time of a step does not depend on the start, and an orthogonal one takes minutes.
     options = dict(row.options) | ({"start": "normal"} if "biggan" in row.recipe else {})
     recipe = build(row.recipe, spec, options)
-    if row.compiled:
-        for player in recipe.players.values():
-            for net in player.nets:
-                net.compile()
     engine = Engine(World(0, 1, torch.device(device)))
     engine.setup(recipe)
     return Trainer(
         recipe,
         engine,
         RandomImages(row),
+        first_order=CompiledNetworks(recipe) if row.compiled else nullcontext,
         to_device=to_device,
         batch_size=row.batch,
         micro_batch_size=row.batch,

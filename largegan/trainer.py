@@ -4,7 +4,7 @@ import hashlib
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,6 +68,8 @@ class Trainer:
         precision: "bf16" autocasts first-order phases.
         max_grad_norm: clips each player's gradient; None for never.
         max_bad_steps: non-finite steps of one phase in a row that stop the run.
+        first_order: what losses that are differentiated once are computed in, such as compiled
+            networks.
     """
 
     def __init__(
@@ -83,10 +85,12 @@ class Trainer:
         precision: str = "fp32",
         max_grad_norm: float | None = None,
         max_bad_steps: int = 10,
+        first_order: Callable[[], AbstractContextManager] = nullcontext,
     ):
         self.recipe, self.engine, self.stream, self.to_device = recipe, engine, stream, to_device
         self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
         self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
+        self.first_order = first_order
         recipe.set_batch_size(batch_size)
         recipe.begin_training(engine.device)
         self.at = Progress()
@@ -137,7 +141,7 @@ class Trainer:
             self.recipe.set_accumulating(i > 0)
             self.recipe.micro_batch = engine.rank + i * engine.world
             self.reseed(*turn, self.recipe.micro_batch)
-            with self.autocast(phase):
+            with self.autocast(phase), nullcontext() if phase.second_order else self.first_order():
                 terms = phase.loss(batch, self.at)
                 loss: torch.Tensor = sum(terms.values())  # type: ignore[assignment]  # never empty
             engine.backward(loss * scale, last=i == len(micro) - 1)

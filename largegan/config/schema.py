@@ -137,6 +137,9 @@ class TrainConfig:
     float32 products on a GPU."""
     deterministic: bool = False
     """On a GPU: the same bits each time, also after a resume, for some speed. CPUs always are."""
+    compile: bool = False
+    """Compile networks by torch.compile for phases that differentiate once: minutes at the start,
+    then faster on many GPUs (docs/measured.md). Draws the same random numbers."""
     max_grad_norm: PositiveWeight | None = None
     """Clip each player's gradient to this norm."""
     max_bad_steps: Count = 10

@@ -59,7 +59,7 @@ def flops_of(func, args, kwargs, out) -> int:
     if func._schema.name == "largegan::conv":  # see ops/conv/operators.py
         x, w, *_, transposed, _, _ = args
         return conv_flop_count(x.shape, w.shape, out.shape, transposed=transposed)
-    if func._schema.name == "largegan::conv_weight":
+    if func._schema.name == "largegan::conv_weight_gradient":
         dy, x, shape, *_, transposed, _, _ = args
         return conv_flop_count(x.shape, shape, dy.shape, transposed=transposed)
     formula = flop_registry.get(func.overloadpacket)

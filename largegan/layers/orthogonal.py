@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from largegan.layers.precision import exact
+
 Start = Literal["orthogonal", "normal", "xavier"]
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)
 
@@ -32,8 +34,9 @@ def orthogonal_penalty(weights: Iterable[Tensor]) -> Tensor:
     implies. W is a weight flattened to one row per entry of its first dimension; vectors (biases,
     gains) are passed over.
     """
-    losses = [_off_diagonal(w.flatten(1)) / 2 for w in weights if w.dim() >= 2]
-    return torch.stack(losses).sum()
+    weights = [w for w in weights if w.dim() >= 2]
+    with exact(weights[0]):  # a difference of large sums: sixteen bits are too few
+        return torch.stack([_off_diagonal(w.flatten(1)) / 2 for w in weights]).sum()
 
 
 def _off_diagonal(rows: Tensor) -> Tensor:

@@ -310,6 +310,8 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """Latents and conditions -> images: `synthesis(mapping(z, c))`."""
 
+    entrances = ("mapping", "synthesis")  # losses use them one by one
+
     def __init__(self, mapping: Mapping, synthesis: Synthesis):
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis

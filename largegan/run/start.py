@@ -2,6 +2,7 @@
 checkpoint or another run's weights bring. All ranks do this together; what is wrong is found here.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from largegan.parallel.launch import World, agree
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import branches, directory, rollback, snapshots
 from largegan.run.arithmetic import choose_arithmetic
+from largegan.run.compiling import CompiledNetworks, check_compiler
 from largegan.run.data import (
     check_latents,
     check_vectors,
@@ -252,6 +254,11 @@ def build_trainer(
         pin_memory=engine.device.type == "cuda",  # then copies to it need not be waited for
         may_change=config.data.may_change,
     )
+    compiled = None
+    if settings.compile:
+        check_compiler(engine.device)
+        compiled = CompiledNetworks(recipe)
+        say(engine.rank, str(compiled))
     trainer = Trainer(
         recipe,
         engine,
@@ -263,6 +270,7 @@ def build_trainer(
         precision=settings.precision,
         max_grad_norm=settings.max_grad_norm,
         max_bad_steps=settings.max_bad_steps,
+        first_order=compiled or nullcontext,
     )
     if saved:
         trainer.load_state_dict(saved)

@@ -89,7 +89,17 @@ def test_the_guard_leaves_out_what_would_begin_too_late(bench, tmp_path):
     assert json.loads((tmp_path / "gpu-ops-nobody-s-gpu.json").read_text())["left_out"]
 
 
-def test_what_fails_is_a_row(bench):
-    one = bench.Bench("cpu", bench.Guard(60.0))
+def test_what_fails_is_a_row_and_written_at_once(bench):
+    written = []
+    one = bench.Bench("cpu", bench.Guard(60.0), save=lambda bench: written.append(len(bench.rows)))
     one.section("division", lambda: 1 / 0)
     assert one.rows[0]["failed"] == "ZeroDivisionError: division by zero"
+    assert written == [1]
+
+
+def test_sections_are_chosen_by_words(bench):
+    one = bench.Bench("cpu", bench.Guard(60.0), wanted=["kernel", "host"])
+    ran = []
+    for name in ("biggan, kernel", "biggan, eager", "host cost"):
+        one.section(name, lambda name=name: ran.append(name))
+    assert ran == ["biggan, kernel", "host cost"] and not one.left_out

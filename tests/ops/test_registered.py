@@ -183,7 +183,7 @@ def test_every_operator_is_checked():
         "largegan::modulate",
         "largegan::modulate_grad",
         "largegan::conv",
-        "largegan::conv_weight",
+        "largegan::conv_weight_gradient",
         "largegan::norm_act",
         "largegan::norm_act_backward",
         "largegan::gather",

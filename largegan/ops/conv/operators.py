@@ -60,7 +60,7 @@ def _(x, w, stride, padding, transposed, output_padding, groups):
     return torch.empty_like(y, memory_format=layout(x, w))
 
 
-@operator("conv_weight")
+@operator("conv_weight_gradient")
 def conv_weight(
     dy: Tensor,
     x: Tensor,
@@ -71,18 +71,19 @@ def conv_weight(
     output_padding: list[int],
     groups: int,
 ) -> Tensor:
-    """The gradient of `conv`'s weights `shape`; bilinear in dy and x."""
+    """The gradient of `conv`'s weights `shape`; bilinear in dy and x, laid out as they are."""
     w = x.new_empty(()).expand(shape)  # only its shape is read
     dw = torch.ops.aten.convolution_backward(
         dy, x, w, None, stride, padding, [1, 1], transposed, output_padding, groups,
         [False, True, False],
     )[1]  # fmt: skip
-    return dw.contiguous()
+    return dw.contiguous(memory_format=layout(dy, x))
 
 
 @conv_weight.register_fake
 def _(dy, x, shape, stride, padding, transposed, output_padding, groups):
-    return x.new_empty(shape)
+    form = layout(dy, x)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=form)
 
 
 def _keep(ctx, inputs, output) -> None:
@@ -93,7 +94,12 @@ def _keep(ctx, inputs, output) -> None:
 
 def _gradients(ctx, dy: Tensor):
     x, w = ctx.saved_tensors
-    dx = _input_gradient(dy, w, x.shape[2:], ctx.arguments) if needed(ctx, 0) else None
+    # As the result was: else one gradient in the other layout makes all behind it so.
+    dy, dx = dy.contiguous(memory_format=layout(x, w)), None
+    if needed(ctx, 0):
+        dx = _input_gradient(dy, w, x.shape[2:], ctx.arguments)
+        if layout(x) is torch.channels_last:  # which neither dy nor w shows if they are slim
+            dx = dx.contiguous(memory_format=torch.channels_last)
     dw = conv_weight(dy, x, w.shape, *ctx.arguments) if needed(ctx, 1) else None
     return dx, dw, None, None, None, None, None
 

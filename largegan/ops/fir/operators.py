@@ -46,10 +46,11 @@ def _(x, fx, fy, size, factors, pads, flip, gain):
 
 def _remember(ctx, inputs, output) -> None:
     x, *constants = inputs
-    ctx.filter, ctx.size = as_filter(*constants), x.shape[2:]
+    ctx.filter, ctx.size, ctx.layout = as_filter(*constants), x.shape[2:], layout(x)
 
 
 def _adjoint(ctx, dy: Tensor):
+    dy = dy.contiguous(memory_format=ctx.layout)  # or all gradients behind it lie otherwise
     return filtered(dy, ctx.filter.adjoint(*ctx.size)), *[None] * 7
 
 

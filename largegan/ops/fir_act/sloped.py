@@ -149,17 +149,19 @@ def gradients_beside(dy: Tensor, kept: Tensor, beside: Beside, leaky: Leaky) -> 
     scale, noise, strength, bias = beside
     exact = torch.promote_types(dy.dtype, torch.float32)
     dz = fir_sloped(dy, kept, None, True, *Pass(IDENTITY, leaky).arguments()).to(exact)
-    dstrength = None if noise is None else (dz * noise).sum()
+    # Sums of each image first: what a gradient of these spreads out again stays channels_last.
+    shift, noisy = dz.sum([2, 3]), None if noise is None else (dz * noise).sum([2, 3])
     dscale = None
     if scale is not None:
         zdz = dy.to(exact) * kept
         if leaky.clamp >= 0:
             clamped = kept.detach().abs() >= edge(leaky.clamp, kept.dtype)
             zdz = torch.where(clamped, 0, zdz)  # masked_fill would give up channels_last
-        zdz = zdz if noise is None else zdz - dz * (noise * strength)
-        zdz = zdz if bias is None else zdz - dz * bias[:, None, None]
-        dscale = zdz.sum([2, 3]) / scale
-    return Beside(dscale, None, dstrength, dz.sum([0, 2, 3]))
+        total = zdz.sum([2, 3])
+        total = total if noisy is None else total - noisy * strength
+        total = total if bias is None else total - shift * bias
+        dscale = total / scale
+    return Beside(dscale, None, None if noisy is None else noisy.sum(), shift.sum(0))
 
 
 def extras(result, bits, beside: Beside, leaky: Leaky) -> Extras:
