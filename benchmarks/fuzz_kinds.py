@@ -94,23 +94,23 @@ def encoded(form: str, image: Any = None, **how: Any) -> bytes:
 
 # ---------------------------------------------------------------- images
 
-GREY16 = Image.fromarray(pixels()[..., 0].astype(np.uint16) * 200)
+GRAY16 = Image.fromarray(pixels()[..., 0].astype(np.uint16) * 200)
 ALPHA = Image.fromarray(pixels(channels=4), "RGBA")
 PALETTE = Image.fromarray(pixels()).convert("P")
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
 FORMATS: dict[str, Callable[[], list[bytes]]] = {
     "png": lambda: [encoded("PNG"), encoded("PNG", ALPHA), encoded("PNG", PALETTE)],
-    "png of 16 bits": lambda: [encoded("PNG", GREY16)],
+    "png of 16 bits": lambda: [encoded("PNG", GRAY16)],
     "jpg": lambda: [encoded("JPEG"), encoded("JPEG", progressive=True), encoded("JPEG", exif=EXIF)],
     "gif": lambda: [encoded("GIF", PALETTE)],
     "bmp": lambda: [encoded("BMP"), encoded("BMP", PALETTE)],
     "tif": lambda: [encoded("TIFF"), encoded("TIFF", compression="tiff_lzw"),
                     encoded("TIFF", compression="jpeg")],
-    "tif of 16 bits": lambda: [encoded("TIFF", GREY16),
-                               encoded("TIFF", GREY16, compression="tiff_deflate")],
+    "tif of 16 bits": lambda: [encoded("TIFF", GRAY16),
+                               encoded("TIFF", GRAY16, compression="tiff_deflate")],
     "webp": lambda: [encoded("WEBP"), encoded("WEBP", ALPHA, lossless=True)],
-    "ppm": lambda: [encoded("PPM"), encoded("PPM", GREY16)],
+    "ppm": lambda: [encoded("PPM"), encoded("PPM", GRAY16)],
     "avif": lambda: [encoded("AVIF")],
 }  # fmt: skip
 

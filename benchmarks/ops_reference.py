@@ -7,7 +7,7 @@ Zero insertion is how the formula of `upfirdn2d` reads: put zeros between the sa
 of it, keep every second result. It stands below, made of PyTorch's fastest convolution for the
 purpose, and its values are compared with ours before anything is timed. The sizes are those of
 StyleGAN2 at 64 and 128 pixels with channel_base 8192 and batches of 8. The two take turns, and a
-figure is the median of the ratios of neighbours. Memory is what one call adds to the process at its
+figure is the median of the ratios of neighbors. Memory is what one call adds to the process at its
 highest, as Linux counts it. The floor of a forward call is the time to copy as many bytes as it
 has to read and to write.
 """

@@ -4,7 +4,7 @@
     python benchmarks/overhead.py --machine "NAME OF THE CPU"
 
 Same networks, losses, optimizers, EMA and bytes in memory; one thread on the CPU. The two take
-turns, and the figure is the median of the ratios of neighbours, in CPU time, which other load on
+turns, and the figure is the median of the ratios of neighbors, in CPU time, which other load on
 the machine disturbs little. Before that both train from the same weights with the same noise, and
 the largest difference of their weights is printed: were it not tiny, they would not do the same.
 

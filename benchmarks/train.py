@@ -9,7 +9,7 @@ before the recipe was built. Rows of one group are compared: their processes are
 up, and then take turns, an iteration each, so that other load on the machine hits all of them
 alike; the figures are medians, and `ratio` is the median of the ratios to the group's first row in
 the same round. On a CPU, seconds are those of the processor (one thread), which other load disturbs
-little; on a GPU they are those of the clock, after synchronisation.
+little; on a GPU they are those of the clock, after synchronization.
 
 Each row also says where its time goes: `phases`, the seconds of each phase by itself (lazy ones as
 when they come), and `convolutions` and `filters`, the shares of all phases' time in convolutions

@@ -5,7 +5,7 @@
 
 PHOTOGRAPH is any photograph or map of at least `--size` pixels; its middle is taken. The network is
 CycleGAN's ResNet with instance norm, narrow so that a CPU does it in seconds, and fitted on patches
-of that photograph to sharpen and recolour it: with random weights no mode but exact would get near
+of that photograph to sharpen and recolor it: with random weights no mode but exact would get near
 anything. Every mode runs in a process of its own, whose peak memory is counted above what it had
 before the first tile. Time is CPU time of one thread (on a GPU: of the clock).
 

@@ -55,7 +55,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
         "metavar": "FILE",
         "help": "write the scores and how they were made",
     },
-    "--neighbours": {
+    "--neighbors": {
         "type": Number("Neighbors"),
         "default": 5,
         "help": "k of precision, recall, density, coverage (default: 5; NVIDIA's papers: 3)",

@@ -1,7 +1,7 @@
 """Adversarial losses and gradient penalties: pure functions of logits `[N]`, each a scalar.
 
 `real` and `fake` are the discriminator's raw outputs (logits, or critic scores), `*_d` is what
-the discriminator minimises and `*_g` what the generator minimises.
+the discriminator minimizes and `*_g` what the generator minimizes.
 """
 
 import math
@@ -182,7 +182,7 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Ten
 class PatchLoss(NamedTuple):
     """The three sides of an adversarial loss on patches, each a mean over logits of any shape.
 
-    As image translation writes them (Zhu et al., 2017, section 4): the discriminator minimises
+    As image translation writes them (Zhu et al., 2017, section 4): the discriminator minimizes
     the mean of `real` and `fake`, and least squares have no 1/2.
     """
 

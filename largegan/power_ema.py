@@ -59,7 +59,7 @@ def mixture(
     """Weights `[snapshots, targets]` by which snapshots add up to averages at `target_time`.
 
     `times` and `gammas` say of each snapshot when it was taken and of which average. Each column
-    sums to 1. Solved in float64: neighbouring snapshots are nearly alike.
+    sums to 1. Solved in float64: neighboring snapshots are nearly alike.
     """
     t, g = np.asarray(times, np.float64), np.asarray(gammas, np.float64)
     wanted = np.asarray(target_gammas, np.float64)

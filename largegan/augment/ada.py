@@ -1,4 +1,4 @@
-"""Adaptive discriminator augmentation: as much as keeps D from memorising its images.
+"""Adaptive discriminator augmentation: as much as keeps D from memorizing its images.
 
 Karras et al., 2020, "Training Generative Adversarial Networks with Limited Data".
 """

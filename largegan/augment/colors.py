@@ -1,9 +1,9 @@
-"""Colour transforms of the ADA pipeline: one affine map of colours per image.
+"""Color transforms of the ADA pipeline: one affine map of colors per image.
 
-Colours are vectors, and the five transforms act along or around the luma axis (1, 1, 1) (Karras et
+Colors are vectors, and the five transforms act along or around the luma axis (1, 1, 1) (Karras et
 al., 2020, "Training Generative Adversarial Networks with Limited Data", appendix B, Fig. 9). An
-image of one channel is a grey one, and stays grey: it gets the mean of the three channels that
-its colours would become. A second or fourth channel is alpha, and no colour: it is left alone.
+image of one channel is a gray one, and stays gray: it gets the mean of the three channels that
+its colors would become. A second or fourth channel is alpha, and no color: it is left alone.
 """
 
 import math
@@ -32,7 +32,7 @@ def transform(images: Tensor, draws: Draws, multipliers: Mapping[str, float]) ->
 
 
 def affine(draws: Draws, multipliers: Mapping[str, float]) -> tuple[Tensor, Tensor]:
-    """`[N, 3, 3]` and `[N, 3]`: colours c become m c + offset."""
+    """`[N, 3, 3]` and `[N, 3]`: colors c become m c + offset."""
     m = torch.eye(3, device=draws.device).expand(draws.n, 3, 3)
     offset = torch.zeros(draws.n, 3, device=draws.device)
     for name in COLOR:
@@ -47,7 +47,7 @@ def affine(draws: Draws, multipliers: Mapping[str, float]) -> tuple[Tensor, Tens
     return m, offset
 
 
-def _grey(device: torch.device) -> Tensor:
+def _gray(device: torch.device) -> Tensor:
     """The projection on the luma axis, `[3, 3]`."""
     return torch.full((3, 3), 1 / 3, device=device)
 
@@ -59,21 +59,21 @@ def _contrast(draws: Draws, p: Tensor) -> Tensor:
 
 def _lumaflip(draws: Draws, p: Tensor) -> Tensor:
     flip = draws.happens(torch.floor(draws.uniform(1, 1) * 2), 0, p)
-    return torch.eye(3, device=draws.device) - 2 * _grey(draws.device) * flip
+    return torch.eye(3, device=draws.device) - 2 * _gray(draws.device) * flip
 
 
 def _hue(draws: Draws, p: Tensor) -> Tensor:
     """A rotation around the luma axis (Rodrigues' formula)."""
     theta = draws.happens((draws.uniform(1, 1) * 2 - 1) * math.pi, 0, p)
-    eye, grey = torch.eye(3, device=draws.device), _grey(draws.device)
+    eye, gray = torch.eye(3, device=draws.device), _gray(draws.device)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=draws.device) / 3**0.5
-    return grey + torch.cos(theta) * (eye - grey) + torch.sin(theta) * cross
+    return gray + torch.cos(theta) * (eye - gray) + torch.sin(theta) * cross
 
 
 def _saturation(draws: Draws, p: Tensor) -> Tensor:
     s = draws.happens(torch.exp2(draws.normal(1, 1)), 1, p)
-    grey = _grey(draws.device)
-    return grey + s * (torch.eye(3, device=draws.device) - grey)
+    gray = _gray(draws.device)
+    return gray + s * (torch.eye(3, device=draws.device) - gray)
 
 
 LINEAR = {

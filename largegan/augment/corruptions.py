@@ -47,15 +47,15 @@ def noise(images: Tensor, draws: Draws, multiplier: float) -> Tensor:
 
 
 def cutout(images: Tensor, draws: Draws, multiplier: float) -> Tensor:
-    """Zeros (mid-grey) in a rectangle of half the width and height, centred anywhere."""
+    """Zeros (mid-gray) in a rectangle of half the width and height, centered anywhere."""
     h, w = images.shape[2:]
     size = draws.happens(
         torch.full((draws.n, 1), 0.5, device=draws.device), 0, multiplier * draws.p
     )
-    centre = draws.uniform(2)
+    center = draws.uniform(2)
     x = (torch.arange(w, device=draws.device) + 0.5) / w
     y = (torch.arange(h, device=draws.device) + 0.5) / h
-    inside_x = (x - centre[:, :1]).abs() < size / 2  # [N, W]
-    inside_y = (y - centre[:, 1:]).abs() < size / 2
+    inside_x = (x - center[:, :1]).abs() < size / 2  # [N, W]
+    inside_y = (y - center[:, 1:]).abs() < size / 2
     inside = inside_y[:, None, :, None] & inside_x[:, None, None, :]
     return torch.where(inside, torch.zeros((), dtype=images.dtype, device=images.device), images)

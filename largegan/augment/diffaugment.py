@@ -15,7 +15,7 @@ class DiffAugment(nn.Module):
     "color": brightness +- 0.5 (in [-1, 1]), saturation x [0, 2], contrast x [0.5, 1.5];
     "translation": up to 1/8 of the size, zeros coming in; "cutout": zeros in a square of
     `cutout_ratio` of the size, anywhere. Saturation needs three channels or more, of which the
-    first three are colours; a second or fourth channel is alpha and keeps its values in "color".
+    first three are colors; a second or fourth channel is alpha and keeps its values in "color".
     """
 
     def __init__(
@@ -52,8 +52,8 @@ def brightness(x: Tensor, u: Tensor) -> Tensor:
 
 def saturation(x: Tensor, u: Tensor, like: Tensor | None = None) -> Tensor:
     """Away from the mean over channels, which is that of `like` where it is given."""
-    grey = (x if like is None else like).mean(1, keepdim=True)
-    return (x - grey) * (u * 2) + grey
+    gray = (x if like is None else like).mean(1, keepdim=True)
+    return (x - gray) * (u * 2) + gray
 
 
 def contrast(x: Tensor, u: Tensor, like: Tensor | None = None) -> Tensor:
@@ -89,29 +89,29 @@ def _source(shift: Tensor, size: int) -> Tensor:
 
 def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
     n, _, h, w = images.shape
-    centres = (_centre(n, size, ratio, images.device) for size in (h, w))
-    return cut(images, *centres, ratio)
+    centers = (_center(n, size, ratio, images.device) for size in (h, w))
+    return cut(images, *centers, ratio)
 
 
-def _centre(n: int, size: int, ratio: float, device: torch.device) -> Tensor:
+def _center(n: int, size: int, ratio: float, device: torch.device) -> Tensor:
     return torch.randint(0, size + 1 - int(size * ratio + 0.5) % 2, (n, 1), device=device)
 
 
 def cut(images: Tensor, row: Tensor, column: Tensor, ratio: float = 0.5) -> Tensor:
     """Zeros in `ratio` of the size around row and column, int64 `[N, 1]`."""
     rows, columns = (
-        _covered(centre, size, ratio)
-        for centre, size in zip((row, column), images.shape[2:], strict=True)
+        _covered(center, size, ratio)
+        for center, size in zip((row, column), images.shape[2:], strict=True)
     )
     covered = rows[:, None, :, None] & columns[:, None, None, :]
     return torch.where(covered, 0.0, images)  # in the images' memory format
 
 
-def _covered(centre: Tensor, size: int, ratio: float) -> Tensor:
-    """`[N, size]`: `ratio` of the size around a centre."""
+def _covered(center: Tensor, size: int, ratio: float) -> Tensor:
+    """`[N, size]`: `ratio` of the size around a center."""
     length = int(size * ratio + 0.5)
-    first = centre - length // 2
-    place = torch.arange(size, device=centre.device)
+    first = center - length // 2
+    place = torch.arange(size, device=center.device)
     return (place >= first) & (place < first + length)
 
 

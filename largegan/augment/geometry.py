@@ -1,6 +1,6 @@
 """Pixel blitting and geometric transforms of the ADA pipeline: one warp for all seven.
 
-Each transform is a 3x3 matrix on centred pixel coordinates (x right, y down). Their product maps
+Each transform is a 3x3 matrix on centered pixel coordinates (x right, y down). Their product maps
 every pixel of the result to its place in the image, which is read after a 2x up-sampling, so that
 the result is free of aliasing (Karras et al., 2020, "Training Generative Adversarial Networks with
 Limited Data", appendix B, Fig. 9).
@@ -124,7 +124,7 @@ def warp(images: Tensor, m: Tensor) -> Tensor:
     left, top, right, bottom = margins(m, h, w)
     images = reflect(reflect(images, left, right, 3), top, bottom, 2)
     images = ops.upsample2d(images, WAVELET)
-    # In the up-sampled image pixel i of the padded one lies at 2 i: the wavelet is centred on a
+    # In the up-sampled image pixel i of the padded one lies at 2 i: the wavelet is centered on a
     # tap, not between two.
     x, y = (torch.arange(2 * (n + 2 * MARGIN), device=m.device) / 2 - MARGIN for n in (w, h))
     y, x = torch.meshgrid(y - (h - 1) / 2, x - (w - 1) / 2, indexing="ij")

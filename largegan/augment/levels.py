@@ -92,7 +92,7 @@ def draw_view(reference: Tensor, levels: int) -> LevelView:
         return torch.randint(low, high, (n, 1), device=device)
 
     down, right = (int(size * SHIFT + 0.5) for size in (height, width))
-    # An odd square has its centre on a pixel, an even one between two.
+    # An odd square has its center on a pixel, an even one between two.
     odd_rows, odd_columns = (int(size * CUT + 0.5) % 2 for size in (height, width))
     return LevelView(
         reference=reference,

@@ -36,7 +36,7 @@ def octave_bands(wavelet: tuple[float, ...], octaves: int) -> list[list[float]]:
         bands.append(_convolve(passed, _dilated(high, 2**octave)))
         passed = _convolve(passed, _dilated(low, 2**octave))
     bands = [passed, *bands[::-1]]
-    return [_centred(band, len(passed)) for band in bands]
+    return [_centered(band, len(passed)) for band in bands]
 
 
 def _autocorrelation(f) -> list[float]:
@@ -58,6 +58,6 @@ def _dilated(f, step: int) -> list[float]:
     return wide
 
 
-def _centred(f, length: int) -> list[float]:
+def _centered(f, length: int) -> list[float]:
     side = [0.0] * ((length - len(f)) // 2)
     return [*side, *f, *side]

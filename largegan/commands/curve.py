@@ -38,7 +38,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="truncations of a checkpoint (default: 0.3,0.7,1,2)")  # fmt: skip
     add("--count", type=Number("Drawn"),
         help="images a point (default: 5000 from a checkpoint, else all)")  # fmt: skip
-    add_options(parser, "--standing", "--seed", "--backbone", "--weights-dir", "--neighbours")
+    add_options(parser, "--standing", "--seed", "--backbone", "--weights-dir", "--neighbors")
     add_options(parser, "--batch", "--overwrite")
     return parser.parse_args(argv)
 
@@ -126,7 +126,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         batch=batch,
         bar=scores.progress_bar("reference", world),
     )
-    settings, found = Settings(neighbors=arguments.neighbours), []
+    settings, found = Settings(neighbors=arguments.neighbors), []
     for amount, path, options in points:
         images = together(
             world, lambda p=path, o=options: open_image_set(p, device=world.device, **o)
@@ -149,7 +149,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         "protocol": {
             "backbone": extractor.backbone.as_dict(),
             "reference": reference.about,
-            "metrics": {"names": METRICS, "neighbours": arguments.neighbours},
+            "metrics": {"names": METRICS, "neighbors": arguments.neighbors},
             **scores.environment(world),
         },
     }

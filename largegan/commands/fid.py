@@ -44,7 +44,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="host: with Pillow, bit for bit clean-fid's, slower (default: device)")  # fmt: skip
     add("--chunks", type=Number("Chunks"), default=20,
         help="parts for error bar and limit of FID; 1: neither, quicker (default: 20)")  # fmt: skip
-    add_options(parser, "--neighbours", "--batch", "--device", "--json")
+    add_options(parser, "--neighbors", "--batch", "--device", "--json")
     add("--cpu-threads", type=Number("Threads"),
         help="per process without a GPU (default: the cores, shared)")  # fmt: skip
     add("--compare", type=to_path, metavar="FILE", help="an earlier --json, measured alike")
@@ -133,7 +133,7 @@ def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[st
     if arguments.generated is None:
         return None
     generated = generated_of(arguments, extractor, world, metrics)
-    settings = Settings(neighbors=arguments.neighbours)
+    settings = Settings(neighbors=arguments.neighbors)
     values = agree(world, lambda: table.compute(reference, generated, metrics, settings))
     backbone = extractor.backbone.as_dict()
     return {
@@ -145,7 +145,7 @@ def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[st
             "generated": generated.about,
             "metrics": {
                 "names": metrics,
-                "neighbours": settings.neighbors,
+                "neighbors": settings.neighbors,
                 "chunks": arguments.chunks,
             },
             **scores.environment(world),

@@ -43,7 +43,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         choices=(1, 3, 4),
         default=3,
-        help="3 (default), 1 for grey, 4 to keep alpha",
+        help="3 (default), 1 for gray, 4 to keep alpha",
     )
     add("--background", type=color, default=(255, 255, 255), metavar="R,G,B",
         help="color behind transparent pixels and padding (default: white)")  # fmt: skip

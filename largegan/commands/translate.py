@@ -12,12 +12,12 @@ one image. A translation is as large as its image and of the same kind: EXIF ori
 in, transparency is put back, 16 bits stay 16 bits. OUT/manifest.jsonl says what was made of what.
 The same command again goes on where it was stopped.
 
-Large images: a network with instance norm mixes colours over the whole image, so tiles that are
+Large images: a network with instance norm mixes colors over the whole image, so tiles that are
 translated one by one do not match. --norm-stats chooses what to do about it:
   full       the whole frame at once; needs about 2 KB of memory a pixel at the usual width
   thumbnail  tiles with the statistics of a reduced image: nearly as fast, nearly the same
   exact      tiles with the statistics of the whole image: the same numbers as full, many passes
-  tile       tiles with their own statistics, blended: colours drift
+  tile       tiles with their own statistics, blended: colors drift
   auto       full where it fits into memory, else thumbnail (default)
 
 Exit codes: 2 arguments, 3 an image or the checkpoint is bad, 4 the machine or its disk.

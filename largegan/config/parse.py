@@ -388,7 +388,7 @@ def near(word: str, known: list[str]) -> str:
     ]
     group = word.split(".")[0]
     offers = [k.split(".")[-1] for k in known if k.startswith(f"{group}.")]
-    # "train.learning_rate" looks like nothing in its group: its neighbours say what to look for.
+    # "train.learning_rate" looks like nothing in its group: its neighbors say what to look for.
     if "." in word and not (found and found[0].startswith(f"{group}.")) and offers:
         return f"; {group} has {', '.join(offers)}"
     return f"; did you mean {found[0]}?" if found else ""

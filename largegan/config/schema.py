@@ -64,7 +64,7 @@ class DataConfig:
     """Side of the images that training sees: others are refused. --dry-run believes it where the
     data are not."""
     num_classes: Classes | None = None
-    """Number of classes: for labelled shards that are streamed without an index, and for
+    """Number of classes: for labeled shards that are streamed without an index, and for
     --dry-run where the data are not."""
     mirror: bool = False
     """Flip images left to right at random (doubles a small set; wrong for text)."""
@@ -94,7 +94,7 @@ class DataConfig:
     fit: Literal["center-crop", "stretch", "pad"] = "center-crop"
     """How images are packed that do not have the shape of resolution."""
     channels: Literal[1, 3, 4] = 3
-    """Channels that images are packed with: 1 grey, 3 color, 4 with alpha."""
+    """Channels that images are packed with: 1 gray, 3 color, 4 with alpha."""
     window: list[PixelValue] | None = None
     """Stored values of 16-bit or float images that become black and white, such as [0, 4095]."""
     depth: Literal[8, 16] = 8
@@ -236,7 +236,7 @@ class HealthConfig:
     """As above."""
     on_discriminator_overfits: Action | None = None
     """As above; found only with data.held_out."""
-    on_memorises: Action | None = None
+    on_memorizes: Action | None = None
     """As above."""
     on_diverges: Action | None = None
     """As above."""

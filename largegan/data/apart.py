@@ -68,7 +68,7 @@ def spilled(source: Path, read: Reader, request: Request) -> Originals:
         data = images[start : start + size].tobytes()
         return data if dtype is None else np.frombuffer(data, dtype).reshape(shape)
 
-    return Originals(names, load, account=account).labelled(classes)
+    return Originals(names, load, account=account).labeled(classes)
 
 
 def _size(source: Path) -> int:

@@ -2,7 +2,7 @@
 
 JPEG goes through simplejpeg and PNG through pyspng (2-4 times faster than PIL, bit-equal to it);
 anything else through PIL. An image that does not fit the dataset is refused, never converted:
-a grey image in a colour set is a packing mistake that training should not paper over.
+a gray image in a color set is a packing mistake that training should not paper over.
 """
 
 import io
@@ -24,7 +24,7 @@ LARGEST_SIDE, LARGEST_AREA = 1 << 16, 1 << 27  # pixels of images that networks 
 JPEG_SPACE = {1: "GRAY", 3: "RGB"}
 SPNG_FORMAT = {1: "L", 3: "RGB", 4: "RGBA"}
 PIL_MODE = {1: "L", 3: "RGB", 4: "RGBA"}
-PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette counts as colour
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by color type; a palette counts as color
 JPEG_CHANNELS = {"Gray": 1, "YCbCr": 3, "RGB": 3}
 
 
@@ -104,7 +104,7 @@ def _decode_png(data: bytes | memoryview, out: np.ndarray, *, depth: int) -> Non
     _check_png(data)
     with decoder_faults("PNG"):
         if depth == 16:
-            out[...] = pyspng.load(data)[..., : out.shape[2]]  # grey comes with an alpha of ones
+            out[...] = pyspng.load(data)[..., : out.shape[2]]  # gray comes with an alpha of ones
             return
         out[...] = pyspng.load(data, format=SPNG_FORMAT[out.shape[2]]).reshape(out.shape)
 

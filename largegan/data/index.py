@@ -355,7 +355,7 @@ def parse_entries(file: BinaryIO, size: int, *, name: str, shard: Shard) -> np.n
 def check_labels(
     rows: np.ndarray, num_classes: int, *, shard: str, path: Path | None = None
 ) -> None:
-    """Refuse labels outside the classes, and samples without one in a labelled set.
+    """Refuse labels outside the classes, and samples without one in a labeled set.
 
     ``rows`` are the entries of one shard; with its local ``path`` the message names the member.
     """

@@ -89,7 +89,7 @@ class IndexedSource:
     def _replace(self, index: int, outs: list[np.ndarray], error: DataError) -> int:
         """Fill ``outs`` from the sample that stands in for a bad one, and return its index.
 
-        The step spreads the substitutes of neighbours over the dataset: a missing shard must not
+        The step spreads the substitutes of neighbors over the dataset: a missing shard must not
         turn into a thousand copies of one image.
         """
         total = len(self._entries)

@@ -68,7 +68,7 @@ def open_latents(source: Path, request: Request) -> Originals:
         label = request.field or next(iter(called(arrays.entries, LABEL_ARRAYS)), None)
         classes = labels_of(arrays, label, len(latents), request, "latents")
     names = [f"latent {i} of {source.name}" for i in range(len(latents))]
-    return Originals(names, lambda i: np.array(latents[i])).labelled(classes)
+    return Originals(names, lambda i: np.array(latents[i])).labeled(classes)
 
 
 def _check_layout(header: Header, what: str) -> None:

@@ -79,7 +79,7 @@ class Originals:
     account: Account = field(default_factory=Account)
     vectors: list[tuple[float, ...]] | None = None  # what the labels stand for, unless classes
 
-    def labelled(self, found: Labels) -> "Originals":
+    def labeled(self, found: Labels) -> "Originals":
         """These images with other labels."""
         return replace(self, labels=found.numbers, class_names=found.names, vectors=found.vectors)
 

@@ -99,7 +99,7 @@ def offsets(seed: int, positions: np.ndarray, most: tuple[int, int]) -> np.ndarr
 
 
 def mix(numbers: np.ndarray, *, seed: int) -> np.ndarray:
-    """Hash integers to well-mixed uint64 words (the finaliser of SplitMix64, public domain)."""
+    """Hash integers to well-mixed uint64 words (the finalizer of SplitMix64, public domain)."""
     x = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = x + np.uint64((seed * 0xD1342543DE82EF95 + 0x9E3779B97F4A7C15) % 2**64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -18,7 +18,7 @@ class Reading:
         labels: false drops the labels.
         mode: auto reads with an index wherever one exists or can be built: local shards, and remote
             ones with `cache_dir`; else it streams.
-        num_classes: needed only to stream labelled shards that have no index.
+        num_classes: needed only to stream labeled shards that have no index.
         decoded: where decoded images are kept: no, memory or disk.
         world, rank: how many processes read, and which of them this is; rank 0 warns.
         neighbors: how many of them are on this machine.

@@ -285,7 +285,7 @@ def build_index(paths: list[Path], *, on_error: str = "raise") -> Scan:
     """Index of local shards; raises DataError.
 
     Under ``on_error="skip"`` a damaged shard keeps the samples before its damage, and samples
-    without a label are left out of a labelled set.
+    without a label are left out of a labeled set.
     """
     entries: list[np.ndarray] = []
     bad_shards, lost = 0, 0

@@ -84,7 +84,7 @@ def facts_of(model: Generator | Translator) -> str:
 def generation(draws: Draws) -> None:
     """The tabs of a generator."""
     if not draws.has_images:
-        gr.Image(draws.own_picture(), label="what it has learnt", format="png")
+        gr.Image(draws.own_picture(), label="what it has learned", format="png")
         return
     with gr.Tab("Draw"):
         drawing("Draw", draws.draw, lambda: [seed_field("Seed")], draws)

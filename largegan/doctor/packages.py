@@ -52,17 +52,17 @@ def check_decoders(visit: Visit) -> Iterator[Finding]:
     import numpy as np
     from PIL import Image
 
-    grey = np.full((16, 16, 3), 96, np.uint8)
+    gray = np.full((16, 16, 3), 96, np.uint8)
     working = []
     for name, (function, format_) in DECODERS.items():
         encoded = io.BytesIO()
-        Image.fromarray(grey).save(encoded, format_)
+        Image.fromarray(gray).save(encoded, format_)
         try:
             decoded = getattr(import_module(name), function)(encoded.getvalue())
         except (ImportError, AttributeError, ValueError) as fault:
             yield Finding("FAIL", name, f"does not work ({fault})", f"pip install {name}")
             continue
-        if np.abs(decoded.astype(int) - grey).max() > 2:
+        if np.abs(decoded.astype(int) - gray).max() > 2:
             yield Finding("FAIL", name, "decodes wrongly", f"pip install --force-reinstall {name}")
         else:
             working.append(f"{name} {version_of(name)}")

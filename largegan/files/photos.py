@@ -1,7 +1,7 @@
 """Image files of people: upright, any bit depth, alpha set aside.
 
 Training reads through `data/decode.py`, which refuses what does not fit the dataset. Here people
-bring what they have: grey and colour, 8 and 16 bits, with and without alpha, PNG, JPEG, TIFF, WebP.
+bring what they have: gray and color, 8 and 16 bits, with and without alpha, PNG, JPEG, TIFF, WebP.
 Whatever a decoder raises on a damaged file becomes `BadImage`, in `decoder_faults`.
 """
 
@@ -24,7 +24,7 @@ from largegan.files.output import shown
 PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_ENDINGS = (".tif", ".tiff")
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's conversion to grey
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's conversion to gray
 ORIENTATION = 274  # the EXIF and TIFF tag
 HUGE = 1 << 28  # bytes of pixels from which on they are mapped from disk rather than held
 LARGEST, RATIO = 2 << 30, 200  # bytes of pixels; how many times more than the file has
@@ -129,7 +129,7 @@ def is_deep(data: bytes) -> bool:
         if data[:4] in TIFF_STARTS:
             with tifffile.TiffFile(io.BytesIO(data)) as file:
                 return file.pages[0].dtype not in (np.uint8, bool)
-        if data[:1] == b"P":  # portable grey maps
+        if data[:1] == b"P":  # portable gray maps
             with Image.open(io.BytesIO(data)) as image:
                 return image.mode[0] in "IF"
     return False
@@ -156,7 +156,7 @@ def _read_tiff(file: io.BytesIO) -> Photo:
             return _read_with_pil(file.getvalue())
         if page.dtype is None or page.dtype.kind not in "uif" or page.dtype.itemsize > 4:
             raise BadImage(f"has pixels of type {page.dtype}, which cannot be used")
-        if page.dtype == np.uint8:  # PIL knows more compressions and colour spaces
+        if page.dtype == np.uint8:  # PIL knows more compressions and color spaces
             return _read_with_pil(file.getvalue())
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             raise BadImage("counts from white to black; save it the other way round")
@@ -203,17 +203,17 @@ def _turned(photo: Photo, orientation: int) -> Photo:
 
 def _read_deep_png(data: bytes) -> Photo:
     """16 bits per channel, which PIL would halve."""
-    colour = data[25]
-    if colour == 4:
-        raise BadImage("is a 16-bit PNG of grey with alpha; save it as RGBA")
+    color = data[25]
+    if color == 4:
+        raise BadImage("is a 16-bit PNG of gray with alpha; save it as RGBA")
     with Image.open(io.BytesIO(data)) as file:
         file.load()  # checks what pyspng does not
         orientation, icc = file.getexif().get(ORIENTATION, 1), file.info.get("icc_profile")
         transparent = "transparency" in file.info
     pixels = pyspng.load(data)
-    if colour == 0:  # it comes as grey and an alpha of ones
+    if color == 0:  # it comes as gray and an alpha of ones
         pixels = pixels[..., :1]
-    elif colour == 2 and not transparent:
+    elif color == 2 and not transparent:
         pixels = pixels[..., :3]
     return _turned(_split(pixels, alpha=pixels.shape[-1] == 4, icc=icc), orientation)
 
@@ -240,7 +240,7 @@ def of_pil(file: Image.Image) -> Photo:
     if image.mode in ("PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        image, icc = image.convert("RGB"), None  # a profile of other colours
+        image, icc = image.convert("RGB"), None  # a profile of other colors
     return _split(np.asarray(image), alpha=image.mode in ("LA", "RGBA"), icc=icc)
 
 
@@ -253,7 +253,7 @@ def _split(pixels: np.ndarray, *, alpha: bool, icc: bytes | None = None) -> Phot
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] - alpha not in (1, 3):
-        raise BadImage(f"has an array of shape {pixels.shape}; it needs 1 or 3 colours")
+        raise BadImage(f"has an array of shape {pixels.shape}; it needs 1 or 3 colors")
     if alpha:
         return Photo(pixels[..., :-1], pixels[..., -1], icc)
     return Photo(pixels, None, icc)
@@ -262,7 +262,7 @@ def _split(pixels: np.ndarray, *, alpha: bool, icc: bytes | None = None) -> Phot
 def for_network(photo: Photo, channels: int, background: tuple[int, int, int]) -> np.ndarray:
     """`[H, W, channels]` of the photo's dtype, over the background where it is transparent.
 
-    1: colours become their luma. 3: grey is repeated. 4: the network takes alpha itself.
+    1: colors become their luma. 3: gray is repeated. 4: the network takes alpha itself.
     """
     pixels, alpha = photo.pixels, photo.alpha
     if alpha is not None and channels != 4:
@@ -281,7 +281,7 @@ def for_network(photo: Photo, channels: int, background: tuple[int, int, int]) -
 
 
 def over(pixels: np.ndarray, alpha: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """The photo laid over a colour (0 to 255 each), in the photo's own dtype."""
+    """The photo laid over a color (0 to 255 each), in the photo's own dtype."""
     full = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     ground = np.array(background, np.float64) / 255 * full
     if pixels.shape[2] == 1:

@@ -62,7 +62,7 @@ class StepCounter:
             raise HealthStop(
                 f"phase {phase.name} of player {phase.player} was not finite {count} times in a "
                 f"row, first bad tensor: {report.culprit}, at {at.nimg} images; continue from the "
-                "last checkpoint with a lower learning rate or stronger regularisation"
+                "last checkpoint with a lower learning rate or stronger regularization"
             )
 
     def state_dict(self) -> dict:

@@ -131,7 +131,7 @@ def network_of(recipe: Recipe, direction: str | None) -> nn.Module:
 
 
 def channels_of(net: nn.Module) -> int:
-    """Colours of the images that a translation network takes: it says so, or its first
+    """Colors of the images that a translation network takes: it says so, or its first
     convolution knows."""
     if hasattr(net, "image_channels"):
         return net.image_channels

@@ -20,7 +20,7 @@ from largegan.layers.spectral_norm import normalized_once
 from largegan.ops.runtime import backend
 from largegan.recipe import Recipe, TruncatesStyles
 
-TOLERANCE = 1e-4  # of outputs in [-1, 1]: a hundredth of an 8-bit grey level
+TOLERANCE = 1e-4  # of outputs in [-1, 1]: a hundredth of an 8-bit gray level
 OPSET = 20
 ONNX, PT2 = "model.onnx", "model.pt2"
 TRUNCATION = "truncation"  # an input of ONNX that may be left out

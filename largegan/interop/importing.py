@@ -1,4 +1,4 @@
-"""Other codes' checkpoints become ordinary runs: recognised by content, listed, built, written.
+"""Other codes' checkpoints become ordinary runs: recognized by content, listed, built, written.
 
 Adding a format is one file and one row of `IMPORTERS`.
 """

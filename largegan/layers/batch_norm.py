@@ -1,4 +1,4 @@
-"""Batch normalisation over the images of all ranks, and the statistics that sampling needs."""
+"""Batch normalization over the images of all ranks, and the statistics that sampling needs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Batch normalisation that a condition scales and shifts, and a way to leave its averages alone."""
+"""Batch normalization that a condition scales and shifts, and a way to leave its averages alone."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
     `condition` is `[N, condition_dim]`: one-hot classes make the linear maps lookup tables, a
     shared embedding makes them projections. The gain is `1 + gain(condition)`. `linear` builds
-    the two maps (`SNLinear` for a spectrally normalised generator; `class_table` for labels `[N]`
+    the two maps (`SNLinear` for a spectrally normalized generator; `class_table` for labels `[N]`
     as the condition). `norm` builds what is scaled and shifted, without its own gain and bias.
     `normalize=False` leaves the modulation and drops the batch statistics, for networks that must
     not mix examples.

@@ -1,4 +1,4 @@
-"""Equalised learning rate: weights start as N(0, 1) and are scaled where they are used.
+"""Equalized learning rate: weights start as N(0, 1) and are scaled where they are used.
 
 So Adam, which moves all weights by the same amount, moves all of them by the same part of their
 spread (Karras et al., 2018, Sec. 4.1). Bias, activation and clamp come with the layer.

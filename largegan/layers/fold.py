@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def effective_weight(conv: nn.Conv2d) -> Tensor:
-    """What the layer convolves with: its weight, or the spectrally normalised one."""
+    """What the layer convolves with: its weight, or the spectrally normalized one."""
     normalized = getattr(conv, "normalized_weight", None)
     return conv.weight if normalized is None else normalized()
 
@@ -61,7 +61,7 @@ def _along(weight: Tensor, dim: int, mix) -> Tensor:
 
 def _spread(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
     # Output 2i sees pixels i-1, i, i and output 2i+1 sees i, i, i+1. A transposed convolution of
-    # stride 2 and padding 1 gives pixel i the taps 1 and 2 there, and its neighbours 3 and 0.
+    # stride 2 and padding 1 gives pixel i the taps 1 and 2 there, and its neighbors 3 and 0.
     return [c, b + c, a + b, a]
 
 

@@ -14,7 +14,7 @@ def lowpass(taps: int, *, cutoff: float, width: float, rate: float, radial: bool
 
     Frequencies and the sampling `rate` have one unit. The transition band has about `width`; with
     few taps the attenuation beyond it suffers. `radial` gives rows of taps that depend on the
-    distance to the centre alone (a jinc for the sinc). Taps sum to 1.
+    distance to the center alone (a jinc for the sinc). Taps sum to 1.
     """
     place = np.arange(taps) - (taps - 1) / 2
     window = np.kaiser(taps, kaiser_beta(attenuation(taps, width / (rate / 2))))

@@ -1,4 +1,4 @@
-"""Orthogonal weights: how BigGAN's start, and the regularisation that keeps them so."""
+"""Orthogonal weights: how BigGAN's start, and the regularization that keeps them so."""
 
 from collections.abc import Iterable
 from typing import Literal

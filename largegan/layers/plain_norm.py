@@ -75,7 +75,7 @@ def run(layers: nn.Sequential, x: Tensor) -> Tensor:
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that can normalise each image by itself when it is not training.
+    """Batch norm that can normalize each image by itself when it is not training.
 
     `own_statistics` makes that choice. Isola et al. (2017, section 3.4) translate one image at a
     time by the statistics of that image, not by running averages; so an image's translation is

@@ -11,7 +11,7 @@ class ProjectionHead(nn.Module):
     """Features `[N, C]` (and labels `[N]`) -> logits `[N]`.
 
     `score(h) + <embed(y), h>` (Miyato & Koyama, 2018, Eq. 4); without classes the second term is
-    not there. `spectral` normalises both maps; None leaves them plain.
+    not there. `spectral` normalizes both maps; None leaves them plain.
     """
 
     def __init__(self, features: int, *, num_classes: int = 0, spectral: Spectral | None = None):

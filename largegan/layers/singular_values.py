@@ -5,10 +5,10 @@ from torch import nn
 
 
 class SingularValues(nn.Module):
-    """The top singular values of every spectrally normalised layer, and their growth.
+    """The top singular values of every spectrally normalized layer, and their growth.
 
     Brock et al. (2019), section 4.1 and appendix F: a generator's collapse shows as an explosion of
-    the first values of some layers. They are by-products of the normalisation and cost nothing.
+    the first values of some layers. They are by-products of the normalization and cost nothing.
     `first` remembers what they were after the first iteration.
     """
 

@@ -1,4 +1,4 @@
-"""Spectral normalisation: linear maps divided by an estimate of their largest singular value.
+"""Spectral normalization: linear maps divided by an estimate of their largest singular value.
 
 Miyato et al. (2018): sigma(W) = u^T W v, with u and v kept from step to step and refined by a
 power iteration per training forward (Algorithm 1). The layers here are drop-in replacements for
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Spectral:
-    """How weights are normalised.
+    """How weights are normalized.
 
     Args:
-        values: singular values that are followed; the first one normalises, the others are for
+        values: singular values that are followed; the first one normalizes, the others are for
             logs. They need no more forwards, but a matrix product each.
         iterations: power iterations per update.
         eps: no vector is divided by less.
@@ -46,7 +46,7 @@ AS_PUBLISHED = Spectral()
 
 
 class _SpectralNorm(nn.Module):
-    """What the four layers share: the vectors, the iteration, the normalised weight."""
+    """What the four layers share: the vectors, the iteration, the normalized weight."""
 
     _output_dim = 0  # the weight's dimension that becomes the rows of the matrix
     weight: Tensor
@@ -163,7 +163,7 @@ def _without(vector: Tensor, others: list[Tensor]) -> Tensor:
 
 
 class SNLinear(_SpectralNorm, nn.Linear):
-    """`nn.Linear` with spectral normalisation."""
+    """`nn.Linear` with spectral normalization."""
 
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, *, spectral: Spectral = AS_PUBLISHED
@@ -176,7 +176,7 @@ class SNLinear(_SpectralNorm, nn.Linear):
 
 
 class SNEmbedding(_SpectralNorm, nn.Embedding):
-    """`nn.Embedding` with spectral normalisation of its table."""
+    """`nn.Embedding` with spectral normalization of its table."""
 
     def __init__(self, entries: int, features: int, *, spectral: Spectral = Spectral()):
         super().__init__(entries, features)
@@ -187,7 +187,7 @@ class SNEmbedding(_SpectralNorm, nn.Embedding):
 
 
 class SNConv2d(_SpectralNorm, nn.Conv2d):
-    """`nn.Conv2d` with spectral normalisation of the `[out, in / groups * k * k]` matrix."""
+    """`nn.Conv2d` with spectral normalization of the `[out, in / groups * k * k]` matrix."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class SNConv2d(_SpectralNorm, nn.Conv2d):
 
 
 class SNConvTranspose2d(_SpectralNorm, nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` with spectral normalisation; its weight is `[in, out, k, k]`."""
+    """`nn.ConvTranspose2d` with spectral normalization; its weight is `[in, out, k, k]`."""
 
     _output_dim = 1
 

@@ -60,7 +60,7 @@ def classification_accuracy(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         net.train()
         for numbers in _order(len(train_labels), batch, steps):
-            images = _normalised(read_train(numbers), device)
+            images = _normalized(read_train(numbers), device)
             if mirror:
                 flip = torch.rand(len(images), 1, 1, 1, device=device) < 0.5
                 images = torch.where(flip, images.flip(3), images)
@@ -88,12 +88,12 @@ def _accuracy(
 ) -> float:
     right = 0
     for numbers in torch.arange(len(labels)).split(batch):
-        found = net(_normalised(read(numbers), device)).argmax(1).cpu()
+        found = net(_normalized(read(numbers), device)).argmax(1).cpu()
         right += int((found == labels[numbers]).sum())
     return right / len(labels)
 
 
-def _normalised(images: Tensor, device: torch.device) -> Tensor:
+def _normalized(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device).float() / 127.5 - 1
 
 

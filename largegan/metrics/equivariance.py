@@ -94,8 +94,8 @@ def bandlimit_filter(
     The ideal filter is the convolution of two sincs, one along the pixels of the image and one
     along those of the result (so its response is the intersection of a square with a moved one).
     It is windowed by the convolution of the two Lanczos windows and cut `reach` pixels from the
-    centre: `[2 up reach - 1] * 2` taps, `up` a pixel. Each of the up^2 parts that meet a pixel's
-    neighbours sums to 1 / up^2, so that a flat image stays flat.
+    center: `[2 up reach - 1] * 2` taps, `up` a pixel. Each of the up^2 parts that meet a pixel's
+    neighbors sums to 1 / up^2, so that a flat image stays flat.
     """
     count = up * extent - 1
     place = torch.arange(-count, count + 1, dtype=torch.float64, device="cpu") / up
@@ -136,7 +136,7 @@ def move(
     cutoff_in: float = 1.0,
     cutoff_out: float = 1.0,
 ) -> Moved:
-    """Images as `matrix` `[3, 3]` moves them around their centre, without aliasing.
+    """Images as `matrix` `[3, 3]` moves them around their center, without aliasing.
 
     It maps places in pixels; its shifts are fractions of the width and height. The image is
     filtered at `up` times its size and read there bilinearly.
@@ -163,12 +163,12 @@ def _sources(size: torch.Size, matrix: Tensor) -> Tensor:
     x, y = (torch.arange(n, device=matrix.device, dtype=matrix.dtype) for n in (width, height))
     x, y = x - (width - 1) / 2 - matrix[0, 2] * width, y - (height - 1) / 2 - matrix[1, 2] * height
     y, x = torch.meshgrid(y, x, indexing="ij")
-    centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=x.device, dtype=x.dtype)
-    return torch.stack([x, y], 2) @ torch.linalg.inv(matrix[:2, :2]).T + centre
+    center = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=x.device, dtype=x.dtype)
+    return torch.stack([x, y], 2) @ torch.linalg.inv(matrix[:2, :2]).T + center
 
 
 def rotate(x: Tensor, angle: float, *, a: int = LANCZOS) -> Moved:
-    """Images turned by `angle` around their centre; `rotation_matrix` says which way."""
+    """Images turned by `angle` around their center; `rotation_matrix` says which way."""
     return move(x, rotation_matrix(angle), a=a, reach=2 * a)
 
 

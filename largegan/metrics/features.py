@@ -102,7 +102,7 @@ class Extractor:
 
 
 def as_rgb(images: Tensor) -> Tensor:
-    """uint8 `[..., C, H, W]` -> three channels: grey repeated, transparency over white."""
+    """uint8 `[..., C, H, W]` -> three channels: gray repeated, transparency over white."""
     if images.dtype != torch.uint8:
         raise DataError(f"images are {images.dtype}; features are computed from 8-bit images")
     channels = images.shape[-3]
@@ -111,8 +111,8 @@ def as_rgb(images: Tensor) -> Tensor:
     if channels == 1:
         return images.expand(*images.shape[:-3], 3, *images.shape[-2:])
     if channels == 4:
-        colour, alpha = images[..., :3, :, :].float(), images[..., 3:, :, :].float() / 255
-        return (colour * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
+        color, alpha = images[..., :3, :, :].float(), images[..., 3:, :, :].float() / 255
+        return (color * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
     raise DataError(f"images have {channels} channels; features need 1, 3 or 4")
 
 
@@ -165,7 +165,7 @@ def _inception(folder: Path | None, *, device, host: bool, logits: bool) -> Extr
 
 
 class TimmFeatures(nn.Module):
-    """A timm backbone before its classifier, with the normalisation that it was trained with."""
+    """A timm backbone before its classifier, with the normalization that it was trained with."""
 
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]):
         super().__init__()

@@ -94,7 +94,7 @@ def check(gaussian: Gaussian) -> None:
 def frechet_of_features(x: Tensor, y: Tensor) -> float:
     """The same from features `[n, d]`, `[m, d]`, without a covariance: cheap when n, m < d.
 
-    tr((C1 C2)^½) is the nuclear norm of X Y' / √((n-1)(m-1)) for centred X, Y.
+    tr((C1 C2)^½) is the nuclear norm of X Y' / √((n-1)(m-1)) for centered X, Y.
     """
     x, y = x.double(), y.double()
     a, b = ((v - v.mean(0)) / (len(v) - 1) ** 0.5 for v in (x, y))

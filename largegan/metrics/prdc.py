@@ -2,7 +2,7 @@
 
 Kynkäänniemi et al., "Improved Precision and Recall Metric", 2019 (k = 3 in its code), and Naeem et
 al., "Reliable Fidelity and Diversity Metrics", 2020 (k = 5). A set is described by balls around
-its samples that reach to their k-th neighbour. Distances are computed block by block in float64.
+its samples that reach to their k-th neighbor. Distances are computed block by block in float64.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def precision_recall_density_coverage(real: Tensor, generated: Tensor, *, k: int
     fewest = min(len(real), len(generated))
     if k < 1 or k >= fewest:
         raise DataError(
-            f"precision and recall look at {k} neighbours, and there are only {fewest} images on "
+            f"precision and recall look at {k} neighbors, and there are only {fewest} images on "
             "one side; give more images"
         )
     real, generated = real.double(), generated.double()

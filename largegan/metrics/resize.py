@@ -108,10 +108,10 @@ def filter_weights(length: int, wanted: int, filter: str) -> np.ndarray:
     stretch = max(scale, 1.0)
     weights = np.zeros((wanted, length))
     for i in range(wanted):
-        centre = (i + 0.5) * scale
-        first = max(math.floor(centre - half * stretch + 0.5), 0)
-        last = min(math.floor(centre + half * stretch + 0.5), length)
-        taps = np.array([kernel((j + 0.5 - centre) / stretch) for j in range(first, last)])
+        center = (i + 0.5) * scale
+        first = max(math.floor(center - half * stretch + 0.5), 0)
+        last = min(math.floor(center + half * stretch + 0.5), length)
+        taps = np.array([kernel((j + 0.5 - center) / stretch) for j in range(first, last)])
         weights[i, first:last] = taps / taps.sum()
     return weights
 
@@ -133,7 +133,7 @@ def tensorflow_bilinear(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _tensorflow_weights(length: int, wanted: int) -> Tensor:
-    """float64 `[wanted, length]`: two neighbours each, the last one beyond the edge repeated."""
+    """float64 `[wanted, length]`: two neighbors each, the last one beyond the edge repeated."""
     place = torch.arange(wanted, dtype=torch.float64) * (length / wanted)
     left = place.floor().long()
     right = (left + 1).clamp(max=length - 1)

@@ -44,7 +44,7 @@ class Generator(Drops):
         attention: blocks, counted from 0, that self-attention follows.
         norm: "none" leaves the modulation and drops the batch statistics.
         batch_norm: builds the norms, called with features, `eps` and `affine`.
-        spectral: how weights are normalised; None: not at all.
+        spectral: how weights are normalized; None: not at all.
         widths: of the start and after each block, instead of the published ones.
         fold: up-sample inside the convolutions; the same numbers (`layers.fold`).
         start: what weights start as.

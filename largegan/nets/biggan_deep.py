@@ -239,7 +239,7 @@ class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
     A 3 x 3 stem, then `depth` blocks a stage: the first one changes the width and halves the size.
-    `widths` are those after the stem and after each stage. Nothing is batch-normalised.
+    `widths` are those after the stem and after each stage. Nothing is batch-normalized.
     `spectral=None` leaves the weights plain. For the other options see
     `nets.resnet_sn.Discriminator`.
     """

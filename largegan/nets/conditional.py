@@ -93,7 +93,7 @@ class ConvGenerator(nn.Module):
 
 
 class ConvDiscriminator(nn.Module):
-    """DCGAN's discriminator with a constant map for each class beside the colours."""
+    """DCGAN's discriminator with a constant map for each class beside the colors."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""The standard CNNs of the spectral-normalisation paper (Miyato et al., 2018, table 3).
+"""The standard CNNs of the spectral-normalization paper (Miyato et al., 2018, table 3).
 
-A DCGAN in spirit, but with a linear layer to 4 x 4, a 3 x 3 convolution to colours, and pairs of
+A DCGAN in spirit, but with a linear layer to 4 x 4, a 3 x 3 convolution to colors, and pairs of
 convolutions in the discriminator. Widths are explicit; the published ones are the defaults.
 """
 

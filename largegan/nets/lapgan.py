@@ -1,4 +1,4 @@
-"""Networks of LAPGAN (Denton et al., 2015, arXiv 1506.05751): small, without normalisation.
+"""Networks of LAPGAN (Denton et al., 2015, arXiv 1506.05751): small, without normalization.
 
 At the coarsest level they are fully connected, and nothing is coarser. Above it a generator sees
 noise and the enlarged coarse image and makes the missing detail (a residual); a discriminator sees

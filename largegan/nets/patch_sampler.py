@@ -9,7 +9,7 @@ from largegan.layers.plain_norm import init_weights
 
 
 class PatchSampler(nn.Module):
-    """Picks positions of feature maps, projects them by an MLP for each map, and normalises.
+    """Picks positions of feature maps, projects them by an MLP for each map, and normalizes.
 
     Args:
         channels: widths of the feature maps.

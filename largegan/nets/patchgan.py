@@ -12,7 +12,7 @@ class PatchGAN(nn.Module):
     """C64-C128-C256-C512 and a logit: 70 x 70 patches with the published three `layers`.
 
     Args:
-        in_channels: colours it sees; both images together where it judges pairs.
+        in_channels: colors it sees; both images together where it judges pairs.
         channels: width of the first layer; it doubles up to eight times that.
         layers: halvings; 1 sees 16 pixels, 2 sees 34, 3 sees 70, 4 sees 142, 5 sees 286.
         norm: "instance" (CycleGAN), "batch" (pix2pix) or "none"; never in the first layer.

@@ -1,6 +1,6 @@
 """R3GAN's networks (Huang et al., 2024, "The GAN is dead; long live the GAN!", arXiv 2501.05441).
 
-A ResNeXt without normalisation: inverted bottlenecks whose 3 x 3 convolutions are grouped, biases
+A ResNeXt without normalization: inverted bottlenecks whose 3 x 3 convolutions are grouped, biases
 only in the activations, residual branches that start at zero (section 3, appendix A). The
 generator and the discriminator are each other's mirror image. Stages are listed from the smallest
 on, in both; each doubles the size of the one before. Images may have any height and width that
@@ -99,7 +99,7 @@ class Down(nn.Module):
 
 
 class Stem(nn.Module):
-    """Vectors `[N, inputs]` -> `[N, C, h, w]`: a learnt image for each channel, times a number."""
+    """Vectors `[N, inputs]` -> `[N, C, h, w]`: a learned image for each channel, times a number."""
 
     def __init__(self, inputs: int, channels: int, size: tuple[int, int]):
         super().__init__()

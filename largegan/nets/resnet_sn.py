@@ -2,7 +2,7 @@
 2018; Zhang et al., 2019).
 
 Pre-activation residual blocks, nearest up-sampling, average-pool down-sampling. The papers share
-them; they differ in widths, normalisation, pooling and attention, which are arguments. BigGAN's
+them; they differ in widths, normalization, pooling and attention, which are arguments. BigGAN's
 networks are made of the same blocks (`nets.biggan`).
 """
 
@@ -122,8 +122,8 @@ class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
     Classes act through conditional batch norm; the last norm is never conditional. With
-    `norm="none"` no example sees another: classes still scale and shift, nothing is normalised.
-    `spectral` also normalises the generator's weights (SAGAN does, SNGAN does not). `attention`
+    `norm="none"` no example sees another: classes still scale and shift, nothing is normalized.
+    `spectral` also normalizes the generator's weights (SAGAN does, SNGAN does not). `attention`
     lists the blocks, counted from 0, that self-attention follows.
     """
 
@@ -251,7 +251,7 @@ class DownBlock(nn.Module):
 class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
-    `norm`: "spectral" normalises every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
+    `norm`: "spectral" normalizes every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
     penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
     Classes act by projection. `attention` lists the blocks, counted from 0, that self-attention
     follows; `second_order` says that a penalty differentiates the input gradient.

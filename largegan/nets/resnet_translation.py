@@ -42,7 +42,7 @@ class ResnetGenerator(nn.Module):
     Sides that 4 does not divide are continued by reflection, and the result is cropped.
 
     Args:
-        in_channels, out_channels: colours of the two domains.
+        in_channels, out_channels: colors of the two domains.
         channels: width at full size; four times that in the residual blocks.
         blocks: residual blocks; the paper has 6 up to 128 pixels and 9 from 256 on.
         norm: "instance" as published, "batch" or "none".

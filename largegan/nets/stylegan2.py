@@ -128,7 +128,7 @@ class Mapping(nn.Module):
 class StyledConv(nn.Module):
     """Convolution modulated by w, then noise, bias, activation: `[N, I, H, W]` -> `[N, O, ...]`.
 
-    `up` doubles the size. Noise is `strength` (learnt, from 0) times a map of normal numbers: new
+    `up` doubles the size. Noise is `strength` (learned, from 0) times a map of normal numbers: new
     ones ("random"), this layer's own ("const", for pictures that repeat), or none.
     """
 
@@ -196,7 +196,7 @@ class ToImage(nn.Module):
 class SynthesisBlock(nn.Module):
     """One resolution: (features, image) at half the size -> both at this size.
 
-    The first block has no input but a learnt constant, and one convolution instead of two. `image`
+    The first block has no input but a learned constant, and one convolution instead of two. `image`
     says whether it draws one: always in "skip", at full size only in "resnet" and "orig".
     """
 

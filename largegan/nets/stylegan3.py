@@ -1,6 +1,6 @@
 """StyleGAN3's alias-free synthesis network (Karras et al., 2021, arXiv 2106.12423), T and R.
 
-The image starts from Fourier features on a grid that a learnt affine map of w rotates and shifts,
+The image starts from Fourier features on a grid that a learned affine map of w rotates and shifts,
 and each layer treats its signal as continuous: filters around the activation keep what it adds
 below the sampling rate, and margins keep the borders out of sight. Configuration T has 3 x 3
 convolutions; R has 1 x 1 ones and radially symmetric filters, so that it can also rotate.
@@ -52,7 +52,7 @@ class FourierFeatures(nn.Module):
             self.affine.bias[0] = 1.0
 
     def forward(self, w: Tensor, transform: Tensor | None = None) -> Tensor:
-        place = self.learnt_place(w)
+        place = self.learned_place(w)
         place = place if transform is None else place @ transform.to(place)
         freqs = self.freqs.to(place) @ place[:, :2, :2]  # [N, C, 2]
         phases = self.phases.to(place) + (self.freqs.to(place) @ place[:, :2, 2:]).squeeze(2)
@@ -63,7 +63,7 @@ class FourierFeatures(nn.Module):
         mixing = self.weight / self.weight.shape[1] ** 0.5
         return conv2d(waves, mixing[:, :, None, None])
 
-    def learnt_place(self, w: Tensor) -> Tensor:
+    def learned_place(self, w: Tensor) -> Tensor:
         """`[N, 3, 3]`: a rotation, after a shift, each the inverse of what the picture does."""
         turn, shift = self.affine(w).split(2, dim=1)
         length = turn.norm(dim=1, keepdim=True)
@@ -150,7 +150,7 @@ class Layer(nn.Module):
             convolved = (n + self.kernel - 1) * self.up
             needed = (m - 1) * self.down + 1 + taps_of(self.f_up) + taps_of(self.f_down) - 2
             total = needed - convolved
-            # Samples stand for the middle of their cells: the extra shift keeps centres together.
+            # Samples stand for the middle of their cells: the extra shift keeps centers together.
             found += [(total + self.up) // 2, total - (total + self.up) // 2]
         return found
 

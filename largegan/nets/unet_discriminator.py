@@ -12,7 +12,7 @@ class UNetDiscriminator(nn.Module):
     """Images `[N, C, H, W]` -> logits `[N, 1, H, W]`; sides are multiples of 8.
 
     Three halvings to 8 times the width and back, with skips added behind the activations;
-    spectral normalisation on all but the first and the last layer.
+    spectral normalization on all but the first and the last layer.
     """
 
     def __init__(self, *, image_channels: int = 3, channels: int = 64):

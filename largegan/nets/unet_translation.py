@@ -20,7 +20,7 @@ class UNetGenerator(nn.Module):
     Sides that 2^levels does not divide are continued by reflection, and the result is cropped.
 
     Args:
-        in_channels, out_channels: colours of the two domains.
+        in_channels, out_channels: colors of the two domains.
         channels: width of the first level.
         levels: halvings; 8 is the published `unet_256`, 7 is `unet_128`. Not fewer than 5.
         norm: "batch" as published, "instance" or "none".

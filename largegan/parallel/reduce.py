@@ -14,7 +14,7 @@ BUCKET_BYTES = 25 * 2**20
 
 
 def in_buckets(tensors: Iterable[Tensor], bucket_bytes: int = BUCKET_BYTES) -> list[list[Tensor]]:
-    """Neighbours share a bucket until it holds `bucket_bytes`."""
+    """Neighbors share a bucket until it holds `bucket_bytes`."""
     buckets: list[list[Tensor]] = []
     size = bucket_bytes
     for tensor in tensors:

@@ -3,7 +3,7 @@
 As published (section 4.1): z and the class each have a layer before they meet, in the generator and
 in a maxout discriminator; MNIST, uniform z of 100, SGD from 0.1, momentum to 0.7, dropout 0.5,
 batch 100. Here: `net = "mlp"` is that without dropout, with images in [-1, 1] through tanh, and
-Adam, because this trains; `net = "conv"` puts the class beside z and beside the colours of DCGAN
+Adam, because this trains; `net = "conv"` puts the class beside z and beside the colors of DCGAN
 (Radford et al., 2016), which later work means by cGAN. Samples come from averaged weights.
 """
 

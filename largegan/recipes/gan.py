@@ -39,7 +39,7 @@ class GANOptions(LogisticHandicapOptions, LearningRates):
     d_steps: Depth = 1
     """Discriminator steps per generator step (the paper's k)."""
     g_loss: Literal["minimax", "non_saturating"] = "non_saturating"
-    """Minimise log(1 - D(G(z))) as in Eq. 1, or maximise log D(G(z)) as advised below it."""
+    """Minimize log(1 - D(G(z))) as in Eq. 1, or maximize log D(G(z)) as advised below it."""
     lr: LearningRate = 2e-4
     """Adam's learning rate, both players."""
 

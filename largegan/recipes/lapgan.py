@@ -5,7 +5,7 @@ aligned; the coarsest level has a fully connected GAN, every other level one tha
 missing in the enlarged coarser image, conditioned on it, and on the class where there are some.
 Each level trains on real coarse images alone; only sampling runs the whole chain. Here: all levels
 train together, each a player of its own; images stay in [-1, 1] (there, each pixel is
-standardised); Adam by default, SGD as published with `optimizer: sgd` (lr 0.02; momentum grows);
+standardized); Adam by default, SGD as published with `optimizer: sgd` (lr 0.02; momentum grows);
 both networks of a level see the same images; samples come from averaged weights.
 """
 

@@ -3,7 +3,7 @@
 As published: a U-Net of 8 levels with dropout, a 70 x 70 PatchGAN that sees input and output
 together, batch norm, cross entropy + 100 L1, Adam 2e-4 with beta1 0.5, batch 1, weights from
 N(0, 0.02), the discriminator moves first; 100 epochs and 100 more while the learning rate falls
-to 0 (`constant_nimg`, `decay_nimg`). Translation normalises each image by its own statistics,
+to 0 (`constant_nimg`, `decay_nimg`). Translation normalizes each image by its own statistics,
 as there. Here: images are translated by averaged weights and without dropout (which the paper
 leaves on, as noise), and the two steps of an iteration draw dropout anew.
 """

@@ -1,8 +1,8 @@
 """R3GAN (Huang et al., 2024, "The GAN is dead; long live the GAN! A modern GAN baseline", arXiv
 2501.05441).
 
-As published: the relativistic pairing loss, zero-centred gradient penalties on real and on fake
-images (R1 and R2) in every step, ResNeXts without normalisation, Adam (0, beta2), and five
+As published: the relativistic pairing loss, zero-centered gradient penalties on real and on fake
+images (R1 and R2) in every step, ResNeXts without normalization, Adam (0, beta2), and five
 schedules along half a cosine over the images seen: learning rate, beta2, weight of the penalties,
 half-life of the averaged generator, and probability of augmentation. D's and G's steps take images
 of their own, and fakes are paired with the labels of the reals they are compared with. The
@@ -49,7 +49,7 @@ from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_cente
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
-# Multipliers of the probability: ADA's transforms, those of colours half as often, and cutout.
+# Multipliers of the probability: ADA's transforms, those of colors half as often, and cutout.
 TRANSFORMS = dict.fromkeys(GROUPS["bg"], 1.0) | dict.fromkeys(GROUPS["color"], 0.5) | {"cutout": 1}
 SMALLEST = 4  # sides of the first stage, at least
 LARGEST_START = 16 * 16  # pixels of the first stage; more means a size that hardly halves
@@ -98,7 +98,7 @@ class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
     ema_halflife_nimg: Halflife = 5_000_000
     """Half-life of the averaged generator in images, at the end; it starts at 0."""
     augment_p: Fraction = 0.55
-    """Probability of ADA's transforms (of colours: half of it) at the end; it starts at 0."""
+    """Probability of ADA's transforms (of colors: half of it) at the end; it starts at 0."""
     schedule_nimg: Images = 20_000_000
     """Images in which all of these end (normally train.total_nimg)."""
 

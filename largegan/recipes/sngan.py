@@ -58,7 +58,7 @@ class SNGANOptions(HandicapOptions, LearningRates):
 
 
 class SNGAN(Handicapped):
-    """Spectral normalisation, ResNet, hinge, projection (Miyato et al., 2018)."""
+    """Spectral normalization, ResNet, hinge, projection (Miyato et al., 2018)."""
 
     reading = "sign"
 

@@ -3,7 +3,7 @@
 As published for CIFAR-10: ResNets, 128 wide, batch norm in the generator and nothing in the
 critic; Adam 2e-4, beta (0, 0.9), linearly to 0 over 100,000 iterations; 5 critic steps, lambda
 10, batch 64 (generator: 128). Here: the generator's batch is the critic's, images are not
-dequantised, there is no class-conditional variant, any size from 16 to 512, and samples come from
+dequantized, there is no class-conditional variant, any size from 16 to 512, and samples come from
 averaged weights. The published decay is `decay_nimg = 6_400_000`.
 """
 

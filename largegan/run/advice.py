@@ -51,7 +51,7 @@ def use(path: Path, config: Mapping[str, Any], *, best: str) -> list[tuple[str, 
     if kind is None:
         return []
     if "x" in kind.reads:
-        return [(f"draw what the {best} one learnt", line("toys", path, "toy.png"))]
+        return [(f"draw what the {best} one learned", line("toys", path, "toy.png"))]
     if kind.directions:
         return [(f"translate with the {best} one", line("translate", path, "IN", "OUT"))]
     data = config["data"].get("path")

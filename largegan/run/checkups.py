@@ -186,8 +186,8 @@ def read_reals(start: Start, count: int, device: torch.device) -> looks.Reals:
     """What samples should look like."""
     batch = to_device(read_examples(start.source, BANK), device, start.framing)
     points = looks.features(batch[wanted(start.trainer.recipe)])
-    labelled = start.source.info.num_classes and "label" in batch
-    return looks.reals_of(points, batch["label"].cpu() if labelled else None, count=count)
+    labeled = start.source.info.num_classes and "label" in batch
+    return looks.reals_of(points, batch["label"].cpu() if labeled else None, count=count)
 
 
 def wanted(recipe: Recipe) -> str:

@@ -74,7 +74,7 @@ class Target:
         """With the alpha of the network, or with that of the input."""
         if self.pixels.shape[2] == 4:
             return Photo(self.pixels[..., :3], self.pixels[..., 3], self.photo.icc)
-        # A profile describes the colours of the input: of grey ones it fits no colours.
+        # A profile describes the colors of the input: of gray ones it fits no colors.
         same = self.pixels.shape[2] == self.photo.pixels.shape[2]
         alpha = self.photo.alpha
         alpha = None if alpha is None else enlarged(alpha, self.times)

@@ -1,6 +1,6 @@
-"""Translating a large image in tiles, without seams and without changing its colours.
+"""Translating a large image in tiles, without seams and without changing its colors.
 
-Instance norm ties every pixel to the whole image, so the tiles of a naive tiling differ in colour.
+Instance norm ties every pixel to the whole image, so the tiles of a naive tiling differ in color.
 How much it costs to do better is the user's choice (`MODES`):
 
 full       the whole frame at once: the reference.
@@ -9,7 +9,7 @@ exact      the same numbers from tiles. The norms are met in order; for each, on
            norm, so L norms cost about L/2 times the frame, in the memory of one tile.
 thumbnail  statistics of a reduced image, then one pass over tiles: close, at the price of a pass.
            Those of one reduced twice as far tell where they are heading (Richardson, 1911).
-tile       every tile its own statistics, blended linearly where they overlap: colours drift.
+tile       every tile its own statistics, blended linearly where they overlap: colors drift.
 
 A tile is read with a halo as wide as the network sees, and its borders are either borders of the
 image or cut off afterwards: so all padding happens at real borders only.

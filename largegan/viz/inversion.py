@@ -31,7 +31,7 @@ class FeatureDistance(nn.Module):
     """Distance of images from `target` `[1, C, H, W]` in [-1, 1], as a backbone sees them.
 
     Feature maps of several depths are scaled to unit length at every pixel and compared there, as
-    in LPIPS (Zhang et al., 2018) without its learnt weights. `model` is a timm network with
+    in LPIPS (Zhang et al., 2018) without its learned weights. `model` is a timm network with
     `forward_intermediates`; `mean` and `std` are what it was trained with.
     """
 
@@ -68,9 +68,9 @@ class PixelDistance(nn.Module):
 
 
 def rgb(images: Tensor) -> Tensor:
-    """1 to 4 channels -> 3: grey is repeated, alpha left out."""
-    colours = images[:, :3] if images.shape[1] >= 3 else images[:, :1]
-    return colours.expand(-1, 3, -1, -1)
+    """1 to 4 channels -> 3: gray is repeated, alpha left out."""
+    colors = images[:, :3] if images.shape[1] >= 3 else images[:, :1]
+    return colors.expand(-1, 3, -1, -1)
 
 
 def project(
@@ -102,9 +102,9 @@ def project(
         z = recipe.latent(2000, random).to(device)
         labels = None if label is None else torch.full((len(z),), label, device=device)
         known = recipe.ws(z, labels)  # [2000, num_ws, w_dim]
-    centre, num_ws = known[:, 0].mean(0), known.shape[1]
-    spread = (known[:, 0] - centre).square().sum(1).mean().sqrt()
-    w = centre.repeat(1, num_ws if extended else 1, 1).requires_grad_()
+    center, num_ws = known[:, 0].mean(0), known.shape[1]
+    spread = (known[:, 0] - center).square().sum(1).mean().sqrt()
+    w = center.repeat(1, num_ws if extended else 1, 1).requires_grad_()
     optimizer = torch.optim.Adam([w], lr=lr, betas=(0.9, 0.999))
     for i in range(steps):
         optimizer.param_groups[0]["lr"] = lr * schedule(i / steps)

@@ -107,7 +107,7 @@ def goes_by_arc(sampler: Sampler, request: Request) -> bool:
 
 
 def class_interpolation(sampler: Sampler, request: Request) -> Tensor:
-    """A row per seed and pair of neighbouring classes: the latent stays, its class moves.
+    """A row per seed and pair of neighboring classes: the latent stays, its class moves.
 
     On a line between the classes' embeddings (Brock et al., 2019, figure 9).
     """

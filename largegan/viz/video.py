@@ -58,7 +58,7 @@ def write_gif(path: Path, frames: Sequence[Tensor], fps: int) -> None:
 
 
 def write_mp4(path: Path, frames: Sequence[Tensor], fps: int) -> None:
-    """H.264 with the colours that every player knows, which needs even sides: cropped by one."""
+    """H.264 with the colors that every player knows, which needs even sides: cropped by one."""
     height, width = frames[0].shape[1:]
     command = [encoder(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]

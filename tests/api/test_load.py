@@ -153,8 +153,8 @@ def test_pictures_come_back_as_they_came(runs_of_recipes, tmp_path):
     several = model.translate([pixels, pixels[:10]], direction="b_to_a")
     assert [len(image) for image in several] == [20, 10]
     assert model.translate(np.stack([pixels] * 2)).shape == (2, 20, 17, 3)
-    grey = model.translate(pixels[..., 0])
-    assert np.array_equal(grey, model.translate(np.repeat(pixels[..., :1], 3, axis=2)))
+    gray = model.translate(pixels[..., 0])
+    assert np.array_equal(gray, model.translate(np.repeat(pixels[..., :1], 3, axis=2)))
     assert model.translate(pixels.astype(np.uint16) * 257, to="torch").shape == (3, 20, 17)
 
 

@@ -48,11 +48,11 @@ def test_strengths_of_colour():
     assert -0.5 <= shift.min() < -0.45 and 0.45 < shift.max() <= 0.5
     x = torch.randn(1, 3, 4, 4).expand(500, -1, -1, -1)
     y = diffaugment.color(x)
-    grey_x, grey_y = x.mean(1), y.mean(1)
-    contrast = grey_y.flatten(1).std(1) / grey_x.flatten(1).std(1)
+    gray_x, gray_y = x.mean(1), y.mean(1)
+    contrast = gray_y.flatten(1).std(1) / gray_x.flatten(1).std(1)
     assert 0.5 <= contrast.min() < 0.53 and 1.47 < contrast.max() <= 1.5
-    colour = (y - grey_y[:, None]).flatten(1).norm(dim=1)
-    saturation = colour / (x - grey_x[:, None]).flatten(1).norm(dim=1) / contrast
+    color = (y - gray_y[:, None]).flatten(1).norm(dim=1)
+    saturation = color / (x - gray_x[:, None]).flatten(1).norm(dim=1) / contrast
     assert saturation.min() < 0.05 and 1.95 < saturation.max() <= 2.001
 
 

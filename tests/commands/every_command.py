@@ -64,7 +64,7 @@ COMMANDS = {
         "--statistics s.npz --cache cache", ("f.json", "s.npz", "cache")),
     "curve": Row(
         "curve photos stylegan2 out.png --count 6 --thresholds 0.5,1 --backbone tiny "
-        "--neighbours 1", ("out.png", "out.json", "cache")),
+        "--neighbors 1", ("out.png", "out.json", "cache")),
     "pack": Row("pack photos out", again=""),
     "pack a zip": Row("pack zip.zip out", again=""),
     "pack an npz": Row("pack images.npz out", again=""),

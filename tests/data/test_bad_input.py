@@ -51,7 +51,7 @@ def truncate_after_image(path: Path) -> None:
     path.write_bytes(data[: data.index(b"00007.cls")])
 
 
-GREY, ALPHA, LARGE = (
+GRAY, ALPHA, LARGE = (
     png(picture(1, channels=1)),
     png(picture(1, channels=4)),
     png(picture(1, size=9)),
@@ -122,7 +122,7 @@ SHARD_CASES: dict[str, tuple[list, Callable[[Path], None] | None, list[str]]] = 
         [MEMBER, "not a readable image", "unknown format"],
     ),
     "empty image": (replaced("00007.png", b""), None, [MEMBER, "not a readable image"]),
-    "grey image": (replaced("00007.png", GREY), None, [MEMBER, "1 channel", "dataset has 3"]),
+    "gray image": (replaced("00007.png", GRAY), None, [MEMBER, "1 channel", "dataset has 3"]),
     "image with alpha": (
         replaced("00007.png", ALPHA),
         None,
@@ -166,7 +166,7 @@ def test_verify_names_the_same_faults(tool, tmp_path: Path, case: str) -> None:
 
 
 def test_verify_names_every_fault_at_once(tool, tmp_path: Path) -> None:
-    content = [(n, GREY if n == "00002.png" else d) for n, d in replaced("00007.cls", None)]
+    content = [(n, GRAY if n == "00002.png" else d) for n, d in replaced("00007.cls", None)]
     content = [(n, b"x" if n == "00004.cls" else d) for n, d in content]
     content = [(n, d[:-9] if n == "00009.png" else d) for n, d in content]
     code, out, _ = tool("verify", write_tar(tmp_path / "bad.tar", content))

@@ -14,11 +14,11 @@ from largegan.data.formats import FORMATS, format_of, open_originals
 from largegan.data.originals import Item, Request
 from largegan.errors import DataError, UserError
 from tests.data import writers
-from tests.data.writers import COUNT, GREY, IMAGES, LABELS, SOURCES
+from tests.data.writers import COUNT, GRAY, IMAGES, LABELS, SOURCES
 
 
 def expected(name: str, classes: list[str] | None) -> dict[bytes, int]:
-    images = np.repeat(GREY[..., None], 3, 3) if name == "mnist" else IMAGES
+    images = np.repeat(GRAY[..., None], 3, 3) if name == "mnist" else IMAGES
     labels = LABELS if classes is not None else [0] * COUNT
     return {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
 

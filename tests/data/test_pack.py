@@ -202,11 +202,11 @@ def test_alpha_grey_and_background(tool, tmp_path: Path) -> None:
         return images_of(tmp_path / name)[0][0].numpy()
 
     assert (packed("white", "--format", "png")[2:] == 255).all()
-    coloured = packed("red", "--format", "png", "--background", "9,8,7")
-    assert (coloured[2:] == (9, 8, 7)).all() and (coloured[:2] == (200, 100, 0)).all()
+    colored = packed("red", "--format", "png", "--background", "9,8,7")
+    assert (colored[2:] == (9, 8, 7)).all() and (colored[:2] == (200, 100, 0)).all()
     assert (packed("alpha", "--channels", 4) == rgba).all()
-    grey = packed("grey", "--channels", 1, "--format", "png")
-    assert grey.shape == (4, 4, 1) and (grey[2:] == 255).all() and (grey[:2] == 118).all()
+    gray = packed("gray", "--channels", 1, "--format", "png")
+    assert gray.shape == (4, 4, 1) and (gray[2:] == 255).all() and (gray[:2] == 118).all()
     assert json.loads((tmp_path / "red" / "index.json").read_text())["made"]["background"] == [
         9,
         8,
@@ -305,7 +305,7 @@ def test_help_is_quick(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lanczos", "bicubic", "bilinear", "box"])
 def test_filters_are_pillows(name):
-    """A wide image: its centre square, resized by the filter of that name."""
+    """A wide image: its center square, resized by the filter of that name."""
     pixels = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
     data, size = Preparation(size=(8, 8), filter=name, format="png").encode(pixels)
     box = (8, 0, 40, 32)

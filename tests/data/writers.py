@@ -16,7 +16,7 @@ from tests.data.conftest import picture, png, write_tar
 
 COUNT, CLASSES = 12, 3
 IMAGES = np.stack([picture(i) for i in range(COUNT)])
-GREY = IMAGES[..., 0]
+GRAY = IMAGES[..., 0]
 LABELS = [i % CLASSES for i in range(COUNT)]
 NAMES = ["ant", "bee", "cat"]
 FILES = [png(image) for image in IMAGES]
@@ -100,7 +100,7 @@ def lmdb(root: Path, content: dict[str, bytes]) -> Path:
     return root
 
 
-def labelled_lmdb(root: Path) -> Path:
+def labeled_lmdb(root: Path) -> Path:
     images = {f"image-{i:09d}": data for i, data in enumerate(FILES)}
     labels = {f"label-{i:09d}": str(label).encode() for i, label in enumerate(LABELS)}
     return lmdb(root, {**images, **labels, "num-samples": b"12"})
@@ -207,9 +207,9 @@ def mnist(root: Path, *, packed: bool, inside: str = "") -> Path:
         else:
             (place / name).write_bytes(data)
 
-    save("train-images-idx3-ubyte", GREY)
+    save("train-images-idx3-ubyte", GRAY)
     save("train-labels-idx1-ubyte", np.array(LABELS))
-    save("t10k-images-idx3-ubyte", GREY[::-1])
+    save("t10k-images-idx3-ubyte", GRAY[::-1])
     save("t10k-labels-idx1-ubyte", np.zeros(COUNT))
     return root
 
@@ -309,7 +309,7 @@ SOURCES = {
     "npz keras": ("npz", lambda p: keras_npz(p.with_suffix(".npz")), [], []),
     "lsun": ("lmdb", lsun, [], None),
     "lmdb file": ("lmdb", lambda p: lsun(p) / "data.mdb", [], None),
-    "lmdb with labels": ("lmdb", labelled_lmdb, [], []),
+    "lmdb with labels": ("lmdb", labeled_lmdb, [], []),
     "lmdb of sizes": ("lmdb", sized_lmdb, [], None),
     "hdf5 nhwc": ("hdf5", lambda p: hdf5(p, images=IMAGES, labels=LABELS), [], []),
     "hdf5 biggan": (

@@ -129,7 +129,7 @@ def test_other_kinds_of_recipes_have_a_page(page_module, runs_of_recipes, name):
     model = largegan.load(trained(name, runs_of_recipes), device="cpu")
     labels = [block.label for block in page_module.build(model).blocks.values()
               if getattr(block, "label", None)]  # fmt: skip
-    wanted = {"gaussian": "what it has learnt", "ali": "Reconstruct", "stylegan3": "Directions"}
+    wanted = {"gaussian": "what it has learned", "ali": "Reconstruct", "stylegan3": "Directions"}
     assert wanted.get(name, "before and after") in labels
 
 

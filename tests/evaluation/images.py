@@ -13,7 +13,7 @@ SIZES, FORMATS = (32, 256, 1024), ("jpg", "png")
 
 
 def picture(size: int | tuple[int, int], seed: int = 0) -> np.ndarray:
-    """uint8 `[H, W, 3]`: smooth colours with edges and grain, so that every filter matters."""
+    """uint8 `[H, W, 3]`: smooth colors with edges and grain, so that every filter matters."""
     height, width = (size, size) if isinstance(size, int) else size
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.image_sets import open_image_set, split_path
-from tests.data.writers import GREY, IMAGES, LABELS, SOURCES
+from tests.data.writers import GRAY, IMAGES, LABELS, SOURCES
 from tests.evaluation.images import picture, save
 
 
@@ -93,9 +93,9 @@ def test_32_bit_images_are_refused(tmp_path):
 
 
 def test_grey_alpha_palette_and_cmyk(tmp_path):
-    grey = picture(8)[..., 0]
-    found = stored(tmp_path / "a" / "a.png", Image.fromarray(grey))
-    assert (found == grey[..., None]).all()
+    gray = picture(8)[..., 0]
+    found = stored(tmp_path / "a" / "a.png", Image.fromarray(gray))
+    assert (found == gray[..., None]).all()
     alpha = np.dstack([picture(8), np.zeros((8, 8), np.uint8)])
     assert (stored(tmp_path / "b" / "a.png", Image.fromarray(alpha)) == 255).all()
     palette = Image.fromarray(picture(8)).quantize(16)
@@ -191,7 +191,7 @@ SCORED = ["lsun", "hdf5 nhwc", "cifar-10", "mnist", "parquet", "csv absolute", "
 def test_every_format_is_scored_as_it_is(tmp_path, case):
     name, write, _, _ = SOURCES[case]
     images = open_image_set(str(write(tmp_path / "source")), labels=case != "lsun")
-    wanted = np.repeat(GREY[..., None], 3, 3) if name == "mnist" else IMAGES
+    wanted = np.repeat(GRAY[..., None], 3, 3) if name == "mnist" else IMAGES
     assert {x.tobytes() for x in pixels(images)} == {x.tobytes() for x in wanted}
     if case != "lsun":
         assert sorted(images.labels()) == sorted(LABELS)

@@ -87,7 +87,7 @@ def settings(given: dict) -> dict:
     if cfg["D_param"] != "SN" or cfg["norm_style"] not in NORMS:
         raise NotImplementedError("a D without spectral norm, or groups: the peer has neither")
     if cfg["cross_replica"]:
-        raise NotImplementedError("alone, the peer's synchronised norm adds the gain: a mistake")
+        raise NotImplementedError("alone, the peer's synchronized norm adds the gain: a mistake")
     return cfg
 
 

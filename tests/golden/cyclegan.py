@@ -1,6 +1,6 @@
 """CycleGAN, pix2pix and CUT: a case's `args` make our recipe, which has to give the peer's numbers.
 
-The whole optimisation step goes through the trainer, as training does.
+The whole optimization step goes through the trainer, as training does.
 """
 
 import re

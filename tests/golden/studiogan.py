@@ -27,7 +27,7 @@ ACTIVATIONS = {
     "GELU": F.gelu,
 }
 # The peer's defaults of what we read; any other setting must be absent, off, or without effect
-# on the numbers of a case (initialisation, run length, where the data come from).
+# on the numbers of a case (initialization, run length, where the data come from).
 DEFAULTS = {
     "DATA": {"img_size": 32, "num_classes": 10, "img_channels": 3},
     "MODEL": {

@@ -1,6 +1,6 @@
 """Super-resolution of MMagic, BasicSR and Lornatang: a case's `args` make our recipe.
 
-Whole optimisation steps go through the trainer, as training does.
+Whole optimization steps go through the trainer, as training does.
 """
 
 import ast

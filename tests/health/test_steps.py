@@ -71,7 +71,7 @@ def test_the_run_stops_after_n_in_a_row():
     with pytest.raises(HealthStop, match=r"phase G\.generator of player G .* 3 times") as stop:
         iterate(trainer, 10)
     assert stop.value.exit_code == 5
-    # D was fine in between: a phase's own failures count, not those of its neighbours.
+    # D was fine in between: a phase's own failures count, not those of its neighbors.
     assert trainer.bad_steps.in_a_row == {"D.discriminator": 0, "G.generator": 3}
 
 

@@ -22,11 +22,11 @@ def formula(line: list[float], target: int) -> list[float]:
     source = len(line)
     stretch, result = max(source / target, 1.0), []
     for i in range(target):
-        centre = (i + 0.5) * source / target - 0.5
+        center = (i + 0.5) * source / target - 0.5
         total = weight = 0.0
-        for j in range(math.floor(centre - 2 * stretch), math.ceil(centre + 2 * stretch) + 1):
+        for j in range(math.floor(center - 2 * stretch), math.ceil(center + 2 * stretch) + 1):
             k = j % (2 * source)
-            w = keys((centre - j) / stretch)
+            w = keys((center - j) / stretch)
             total += w * line[min(k, 2 * source - 1 - k)]
             weight += w
         result.append(total / weight)

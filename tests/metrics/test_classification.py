@@ -6,12 +6,12 @@ import torch
 from largegan.errors import ConfigError
 from largegan.metrics.classification import classification_accuracy
 
-COLOURS = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
+COLORS = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
 
 
 def images(labels: torch.Tensor, seed: int) -> torch.Tensor:
     noise = torch.randn(len(labels), 3, 32, 32, generator=torch.Generator().manual_seed(seed))
-    return (COLOURS[labels][..., None, None] + 30 * noise).clamp(0, 255).to(torch.uint8)
+    return (COLORS[labels][..., None, None] + 30 * noise).clamp(0, 255).to(torch.uint8)
 
 
 def score(train_labels: torch.Tensor, **options) -> float:

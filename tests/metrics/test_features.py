@@ -130,8 +130,8 @@ def test_the_package_and_the_python_network_are_the_same(published_network):
 
 
 def test_channels():
-    grey = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2)
-    assert (as_rgb(grey) == grey).all() and as_rgb(grey).shape == (1, 3, 2, 2)
+    gray = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2)
+    assert (as_rgb(gray) == gray).all() and as_rgb(gray).shape == (1, 3, 2, 2)
     clear = torch.tensor([10, 20, 30, 0], dtype=torch.uint8).reshape(1, 4, 1, 1)
     assert (as_rgb(clear) == 255).all(), "transparent is white"
     half = torch.tensor([0, 100, 255, 51], dtype=torch.uint8).reshape(4, 1, 1)

@@ -20,7 +20,7 @@ from largegan.metrics.moments import Gaussian, Moments, Sums, gaussian_of, momen
 
 
 def features(n: int, d: int, *, seed: int = 0, rank: int | None = None) -> torch.Tensor:
-    """Correlated, not centred, of very different scales, like those of a network."""
+    """Correlated, not centered, of very different scales, like those of a network."""
     random = torch.Generator().manual_seed(seed)
     shared = torch.Generator().manual_seed(99)
     spectrum = 10.0 / torch.arange(1, (rank or d) + 1) ** 0.8

@@ -116,7 +116,7 @@ def test_prdc_by_definition(monkeypatch, n, m, k):
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_prdc_needs_neighbours(k):
-    with pytest.raises(DataError, match="neighbours"):
+    with pytest.raises(DataError, match="neighbors"):
         prdc.precision_recall_density_coverage(features(9, 3, 1), features(5, 3, 2), k=k)
 
 

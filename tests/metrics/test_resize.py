@@ -50,7 +50,7 @@ def test_legacy_pytorch_rule():
 
 
 def test_tensorflow_rule_samples_without_half_pixels():
-    """Twice the size: even pixels are the image, odd ones means of neighbours, the edge stays."""
+    """Twice the size: even pixels are the image, odd ones means of neighbors, the edge stays."""
     row = torch.tensor([10.0, 20.0, 40.0]).double().reshape(1, 1, 1, 3)
     wide = resize.tensorflow_bilinear(row, (1, 6)).flatten().tolist()
     assert wide == pytest.approx([10, 15, 20, 30, 40, 40])

@@ -16,12 +16,12 @@ def weights(net, kind):
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
-@pytest.mark.parametrize("colours", [1, 3])
-def test_dcgan_shapes(size, colours):
-    G = dcgan.Generator(size, z_dim=5, channels=2, image_channels=colours)
-    D = dcgan.Discriminator(size, channels=2, image_channels=colours)
+@pytest.mark.parametrize("colors", [1, 3])
+def test_dcgan_shapes(size, colors):
+    G = dcgan.Generator(size, z_dim=5, channels=2, image_channels=colors)
+    D = dcgan.Discriminator(size, channels=2, image_channels=colors)
     image = G(torch.randn(2, 5))
-    assert image.shape == (2, colours, size, size)
+    assert image.shape == (2, colors, size, size)
     assert image.abs().max() <= 1
     assert D(image).shape == (2,)
 

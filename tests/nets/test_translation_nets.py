@@ -97,11 +97,11 @@ def seen(net: nn.Module, size: int, at: int) -> tuple[int, int]:
 def test_halo_is_what_a_pixel_sees(net):
     """No pixel sees beyond it, and it is not much more than the farthest one sees."""
     net.eval()
-    centre = 4 * net.multiple * -(-net.halo // (3 * net.multiple))
+    center = 4 * net.multiple * -(-net.halo // (3 * net.multiple))
     farthest = max(
         side
-        for at in range(centre, centre + net.multiple, max(1, net.multiple // 16))
-        for side in seen(net, 2 * centre, at)
+        for at in range(center, center + net.multiple, max(1, net.multiple // 16))
+        for side in seen(net, 2 * center, at)
     )
     assert farthest <= net.halo <= farthest + 2 * net.multiple
 

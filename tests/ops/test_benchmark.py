@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def bench(monkeypatch):
-    """The script as a module; it imports its neighbours by their bare names."""
+    """The script as a module; it imports its neighbors by their bare names."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     import ops
 

@@ -25,13 +25,13 @@ class Critic(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.w = nn.Parameter(torch.randn(8, 3, 3, 3))
-        self.colours = nn.Parameter(torch.randn(3))
+        self.colors = nn.Parameter(torch.randn(3))
         self.b = nn.ParameterList([torch.randn(8) for _ in range(3)])
         self.style = nn.Parameter(torch.rand(4, 8) + 0.5)
         self.strength = nn.Parameter(torch.tensor(0.3))
 
     def forward(self, x):  # [4, 3, 8, 8] -> [4]
-        x = ops.filtered_lrelu(x, F, F, self.colours, up=2, down=2, padding=3)
+        x = ops.filtered_lrelu(x, F, F, self.colors, up=2, down=2, padding=3)
         x = ops.conv2d(x, self.w, padding=1).contiguous(memory_format=torch.channels_last)
         x = ops.act_fir(x, F, down=2, padding=1, bias=self.b[0])
         x = ops.modulate(ops.instance_norm_act(x, act="lrelu"), self.style)

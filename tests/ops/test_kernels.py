@@ -163,7 +163,7 @@ LAYERS = {
     "discriminator": Layer("act_fir", "b", BLUR, torch.bfloat16),
     "halved": Layer("act_fir", "b", {**BLUR, "down": 2}, torch.float32, channels=8),
     "many channels": Layer("act_fir", "b", BLUR, torch.float32, channels=268),
-    "colours": Layer("act_fir", "b", BLUR, torch.float32, channels=3, act="relu", alpha=0.0),
+    "colors": Layer("act_fir", "b", BLUR, torch.float32, channels=3, act="relu", alpha=0.0),
 }
 
 

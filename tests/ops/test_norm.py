@@ -1,4 +1,4 @@
-"""Normalisation and activation: derivatives of the formula, and its kernel run on the CPU."""
+"""Normalization and activation: derivatives of the formula, and its kernel run on the CPU."""
 
 import re
 

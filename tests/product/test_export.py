@@ -35,9 +35,9 @@ VARIANTS: dict[str, tuple[str, DataSpec, dict]] = {
     "biggan flat": ("biggan", DataSpec(1, 32, 32, 2), BIG | {"hierarchical": False}),
     "biggan deep": ("biggan_deep", DataSpec(3, 32, 32, 2), BIG | {"z_dim": 3}),
     "cyclegan batch norm": ("cyclegan", TWO_DOMAINS, TRANSLATOR | {"depth": 1, "norm": "batch"}),
-    "cyclegan grey": ("cyclegan", DataSpec(1, 32, 32, channels_b=1), TRANSLATOR | {"depth": 2}),
+    "cyclegan gray": ("cyclegan", DataSpec(1, 32, 32, channels_b=1), TRANSLATOR | {"depth": 2}),
     "pix2pix deep": ("pix2pix", DataSpec(1, 32, 32, channels_b=3), TRANSLATOR | {"depth": 5}),
-    "dcgan grey": ("dcgan", DataSpec(1, 32, 32), {"z_dim": 4, "channels": 4}),
+    "dcgan gray": ("dcgan", DataSpec(1, 32, 32), {"z_dim": 4, "channels": 4}),
     "r3gan without classes": (
         "r3gan", DataSpec(1, 32, 32),
         {"z_dim": 4, "channel_base": 64, "channel_max": 4, "group_width": 4, "blocks": 2},
@@ -47,7 +47,7 @@ VARIANTS: dict[str, tuple[str, DataSpec, dict]] = {
         {"z_dim": 4, "channels": 2, "backbone": "random:test_efficientnet", "backbone_size": 64,
          "features": 4, "judges": 2, "patch": True, "lite": True},
     ),
-    "esrgan grey": (
+    "esrgan gray": (
         "esrgan", DataSpec(1, 16, 16),
         {"scale": 4, "channels": 4, "blocks": 2, "d_channels": 2, "content": "random:test_resnet"},
     ),

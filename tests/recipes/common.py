@@ -162,7 +162,7 @@ NO_BATCH_STATISTICS: dict[str, dict] = {
     "srresnet": {"norm": "none"},
     "srgan": {"norm": "none"},
     "esrgan": {"norm": "none", "compare": "pairs"},
-    # The projections start so small that normalising them enlarges rounding 10,000 times.
+    # The projections start so small that normalizing them enlarges rounding 10,000 times.
     "cut": {"norm": "none", "projection": 0},
 }
 # Where a batch is cut into the same micro-batches, nothing but batch norm's running statistics
@@ -247,7 +247,7 @@ class ToyStream:
 
 
 def example(spec: DataSpec, position: int) -> dict:
-    """One training example: a coloured gradient, or a number near 4."""
+    """One training example: a colored gradient, or a number near 4."""
     seed = int.from_bytes(hashlib.blake2b(str(position).encode(), digest_size=4).digest(), "big")
     random = torch.Generator().manual_seed(seed)
     if spec == NUMBERS:
@@ -258,8 +258,8 @@ def example(spec: DataSpec, position: int) -> dict:
         return {"image_a": first, "image_b": _gradient(random, 2, -0.4, (b, *size))}
     label = torch.randint(max(1, spec.num_classes), (), generator=random)
     ramp = torch.linspace(-0.5, 0.5, spec.width).expand(spec.channels, spec.height, -1)
-    colour = 0.6 + 0.2 * torch.randn(spec.channels, 1, 1, generator=random)
-    return {"image": (ramp * (label + 1) / 3 + colour).clamp(-1, 1), "label": label}
+    color = 0.6 + 0.2 * torch.randn(spec.channels, 1, 1, generator=random)
+    return {"image": (ramp * (label + 1) / 3 + color).clamp(-1, 1), "label": label}
 
 
 def _gradient(random: torch.Generator, slope: int, level: float, shape) -> torch.Tensor:

@@ -40,7 +40,7 @@ def test_watched_logits_have_their_names(name):
     def only_reals_please(images, *classes):
         return torch.stack([image.eq(image[0, 0, 0]).all().float() * 6 - 3 for image in images])
 
-    # Reals of one colour, which no generator draws.
+    # Reals of one color, which no generator draws.
     batch["image"] = torch.full_like(batch["image"], 0.25)
     recipe.D.forward = only_reals_please
     recipe.discriminator(batch, Progress())

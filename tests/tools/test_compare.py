@@ -15,7 +15,7 @@ compare = load_tool(Path(__file__).parents[2] / "tools" / "compare.py")
 
 @pytest.fixture
 def folders(tmp_path) -> Path:
-    """truth; near, 10 grey levels brighter; far, inverted."""
+    """truth; near, 10 gray levels brighter; far, inverted."""
     for i in range(3):
         array = np.random.default_rng(i).integers(20, 230, (12 + i, 15, 3), np.uint8)
         for name, pixels in {"truth": array, "near": array + 10, "far": 255 - array}.items():
@@ -52,9 +52,9 @@ def test_sheet(folders, capsys):
         pixels = np.asarray(picture, float)
     third = pixels.shape[1] // 3
     means = [pixels[40:, i * third : (i + 1) * third].mean() for i in range(3)]
-    colours = [np.asarray(Image.open(f / "below" / n), float).mean() for f, n in
+    colors = [np.asarray(Image.open(f / "below" / n), float).mean() for f, n in
                ((far, "0.png"), (near, "0.png"), (truth, "0.bmp"))]  # fmt: skip
-    assert np.argsort(means).tolist() == np.argsort(colours).tolist()
+    assert np.argsort(means).tolist() == np.argsort(colors).tolist()
     assert call(capsys, near, truth, "--sheet", folders / "look.gif")[0] == 2
     assert call(capsys, near, truth, "--sheet", look, "--sheet-count", 0)[0] == 2
 

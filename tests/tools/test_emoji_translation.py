@@ -1,4 +1,4 @@
-"""Emoji-translation sets: parts disjoint by family, files of the same names, licences kept."""
+"""Emoji-translation sets: parts disjoint by family, files of the same names, licenses kept."""
 
 import importlib.util
 import io
@@ -20,11 +20,11 @@ def tool():
     return module
 
 
-def icon_set(name: str, colour: str, names: list[str]) -> dict:
-    body = f'<rect width="32" height="32" fill="{colour}"/>'
-    licence = {"title": "MIT", "spdx": "MIT", "url": "a link"}
+def icon_set(name: str, color: str, names: list[str]) -> dict:
+    body = f'<rect width="32" height="32" fill="{color}"/>'
+    license = {"title": "MIT", "spdx": "MIT", "url": "a link"}
     icons = {n: {"body": body} for n in names} | {"wide": {"body": body, "width": 64}}
-    info = {"name": name, "author": {"name": "somebody"}, "license": licence}
+    info = {"name": name, "author": {"name": "somebody"}, "license": license}
     return {"info": info, "icons": icons, "width": 32, "height": 32}
 
 
@@ -35,8 +35,8 @@ NAMES = [f"thing-{i}" for i in range(12)] + ["man-running", "woman-running-dark"
 def package(tmp_path):
     path = tmp_path / "package.tgz"
     with tarfile.open(path, "w:gz") as archive:
-        for name, colour in (("flat", "red"), ("solid", "blue")):
-            data = json.dumps(icon_set(name, colour, NAMES)).encode()
+        for name, color in (("flat", "red"), ("solid", "blue")):
+            data = json.dumps(icon_set(name, color, NAMES)).encode()
             member = tarfile.TarInfo(f"package/json/{name}.json")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
@@ -81,9 +81,9 @@ def test_a_set_is_built(tool, package, tmp_path):
     assert found["test_a"] == found["test_b"] and len(found["test_a"]) == 3
     assert not found["train_a"] & found["train_b"]
     assert not found["test_a"] & (found["train_a"] | found["train_b"])
-    for part, colour in (("train_a", (255, 0, 0)), ("train_b", (0, 0, 255))):
+    for part, color in (("train_a", (255, 0, 0)), ("train_b", (0, 0, 255))):
         image = Image.open(tmp_path / "out" / part / min(found[part])).convert("RGB")
-        assert image.size == (16, 16) and image.getpixel((8, 8)) == colour
+        assert image.size == (16, 16) and image.getpixel((8, 8)) == color
     assert "MIT" in (tmp_path / "out" / "LICENSES.txt").read_text()
 
 

@@ -221,7 +221,7 @@ def test_inception_score_where_there_are_logits(photos, capsys, tool):
         (["one", "photos"], 3, "holds one image"),
         (["photos", "bad"], 3, "a.png in"),
         (["photos", "photos", "--truncation", "0.5"], 2, "is not a checkpoint"),
-        (["photos", "photos", "--neighbours", "30"], 3, "30 neighbours"),
+        (["photos", "photos", "--neighbors", "30"], 3, "30 neighbors"),
         (["photos", "--statistics", "a.txt"], 2, "must end in"),
         (["photos", "photos", "--device", "cuda:77"], 4, "cannot be used"),
         (["photos", "photos", "--json", "file/a.json"], 4, "cannot write"),

@@ -45,7 +45,7 @@ def test_16_bit_round_trip(ending, channels, alpha):
         photo.alpha = noise(7, 9, dtype=np.uint16)
     data = encode(photo, ending)
     if alpha and channels == 1 and ending == ".png":
-        with pytest.raises(BadImage, match="grey with alpha"):
+        with pytest.raises(BadImage, match="gray with alpha"):
             read(data)
         return
     again = read(data)
@@ -144,12 +144,12 @@ def test_bad_files(data, says):
 
 
 def test_for_network():
-    grey, colour = Photo(noise(4, 5, 1)), Photo(noise(4, 5, 3))
-    assert np.array_equal(for_network(grey, 3, WHITE), grey.pixels.repeat(3, 2))
-    assert np.array_equal(for_network(colour, 3, WHITE), colour.pixels)
-    luma = np.asarray(Image.fromarray(colour.pixels).convert("L"))
-    assert np.abs(for_network(colour, 1, WHITE)[..., 0].astype(int) - luma).max() <= 1
-    four = for_network(grey, 4, WHITE)
+    gray, color = Photo(noise(4, 5, 1)), Photo(noise(4, 5, 3))
+    assert np.array_equal(for_network(gray, 3, WHITE), gray.pixels.repeat(3, 2))
+    assert np.array_equal(for_network(color, 3, WHITE), color.pixels)
+    luma = np.asarray(Image.fromarray(color.pixels).convert("L"))
+    assert np.abs(for_network(color, 1, WHITE)[..., 0].astype(int) - luma).max() <= 1
+    four = for_network(gray, 4, WHITE)
     assert four.shape == (4, 5, 4) and (four[..., 3] == 255).all()
 
 

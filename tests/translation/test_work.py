@@ -23,7 +23,7 @@ PLAIN = How()
 
 
 class Negative(nn.Module):
-    """A translation whose result is known: colours inverted. It counts how it was called."""
+    """A translation whose result is known: colors inverted. It counts how it was called."""
 
     multiple, halo = 1, 0
 
@@ -193,9 +193,9 @@ def test_many_sizes_do_not_pile_up(tmp_path):
 
 
 def test_kinds_of_images(tmp_path):
-    """Grey, alpha, 16 bits, orientation, several formats: all as they came."""
+    """Gray, alpha, 16 bits, orientation, several formats: all as they came."""
     source, out = tmp_path / "in", tmp_path / "out"
-    grey = save(source / "grey.png", mode="L")
+    gray = save(source / "gray.png", mode="L")
     rgba = save(source / "alpha.png", mode="RGBA")
     deep = np.random.default_rng(0).integers(0, 65536, (6, 5, 3), np.uint16)
     (source / "deep.png").write_bytes(images.encode(reading.Photo(deep), ".png"))
@@ -207,7 +207,7 @@ def test_kinds_of_images(tmp_path):
     save(source / "photo.webp", size=(32, 32))
     outcome, _ = translate(source, out)
     assert not outcome.faults and len(outcome.written) == 6
-    assert np.array_equal(pixels(out / "grey.png"), 255 - grey[..., None].repeat(3, 2))
+    assert np.array_equal(pixels(out / "gray.png"), 255 - gray[..., None].repeat(3, 2))
     result = reading.read((out / "alpha.png").read_bytes())
     assert np.array_equal(result.alpha, rgba[..., 3])
     clear = rgba[..., 3] == 255

@@ -8,7 +8,7 @@ rest in both, under the same file names. So training is unpaired and scoring is 
 and train_b but pairs/a and pairs/b, for methods that need them.
 
 The drawings come from the npm package @iconify/json, which `npm` fetches once (104 MB; it has to
-be installed, or give --package), and are rendered by resvg (pip install resvg-py). Licences and
+be installed, or give --package), and are rendered by resvg (pip install resvg-py). Licenses and
 the list of names are written beside the images.
 """
 
@@ -56,7 +56,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--test", type=int, default=256, metavar="N", help="names kept for testing (default: 256)")
     add("--pairs", action="store_true", help="paired training images instead of two domains")
     add("--skin-tones", action="store_true", help="keep all skin tones (near-duplicates)")
-    add("--background", default="#ffffff", help="colour behind the drawings (default: #ffffff)")
+    add("--background", default="#ffffff", help="color behind the drawings (default: #ffffff)")
     add("--package", type=Path, help="the package as a .tgz, instead of fetching it")
     add("--seed", type=int, default=0, help="of the split (default: 0)")
     add("--threads", type=int, default=2, help="drawings rendered at once (default: 2)")
@@ -165,15 +165,15 @@ def render(job: tuple[str, str, int, str]) -> str | None:
     return None
 
 
-def write_licences(folder: Path, sets: list[dict], parts: dict[str, list[str]]) -> None:
+def write_licenses(folder: Path, sets: list[dict], parts: dict[str, list[str]]) -> None:
     """LICENSES.txt says whose drawings these are, names.json which went where."""
     lines = [f"The images were rendered from the npm package {PACKAGE}, unchanged drawings of:"]
     for icons in sets:
-        info, licence = icons["info"], icons["info"]["license"]
+        info, license = icons["info"], icons["info"]["license"]
         lines += [
             "",
             f"{info['name']} by {info['author']['name']}, {info['author'].get('url', '')}",
-            f"  licence: {licence['title']} ({licence.get('spdx', '')}), {licence.get('url', '')}",
+            f"  license: {license['title']} ({license.get('spdx', '')}), {license.get('url', '')}",
         ]
     (folder / "LICENSES.txt").write_text("\n".join(lines) + "\n")
     (folder / "names.json").write_text(json.dumps(parts, indent=1) + "\n")
@@ -204,7 +204,7 @@ def build(arguments: argparse.Namespace, package: Path, folder: Path) -> dict[st
         faults = [f for f in tqdm(results, total=len(jobs), unit="img", desc="rendering") if f]
     if faults:
         raise DataError(f"{len(faults)} drawings could not be rendered, the first: {faults[0]}")
-    write_licences(folder, sets, parts)
+    write_licenses(folder, sets, parts)
     return parts
 
 

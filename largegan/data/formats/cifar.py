@@ -74,7 +74,7 @@ def read(source: Path, request: Request) -> Originals:
     classes = classes_of(
         labels, names, request, where=shown(source), class_names=_class_names(folder, field)
     )
-    return Originals(names, lambda i: pixels[i], account=account).labelled(classes)
+    return Originals(names, lambda i: pixels[i], account=account).labeled(classes)
 
 
 def _dictionary(path: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def originals_of_tree(
         )
     elif labels in ("folder", "auto"):
         found = _labels_of_folders(tree, root, images, forced=labels != "auto")
-    return Originals(images, lambda i: tree.read(images[i]), account=account).labelled(found)
+    return Originals(images, lambda i: tree.read(images[i]), account=account).labeled(found)
 
 
 def _part(images: list[str], split: str | None, tree: Tree) -> tuple[str, list[str]]:

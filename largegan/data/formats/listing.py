@@ -49,7 +49,7 @@ def read(source: Path, request: Request) -> Originals:
                 "in the folder of the table"
             ) from fault
 
-    return Originals(names, load, account=account).labelled(classes)
+    return Originals(names, load, account=account).labeled(classes)
 
 
 def _found(folder: Path, name: str) -> Path:

@@ -63,7 +63,7 @@ def read(source: Path, request: Request) -> Originals:
         raise DataError(f"the files of {shown(source)} hold images of different sizes")
     pixels = np.concatenate(stacks)[..., None]
     classes = classes_of(labels, names, request, where=shown(source))
-    return Originals(names, lambda i: pixels[i], account=account).labelled(classes)
+    return Originals(names, lambda i: pixels[i], account=account).labeled(classes)
 
 
 def _refuse_several_sets(files: list[str], source: Path) -> None:

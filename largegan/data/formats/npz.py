@@ -42,7 +42,7 @@ def read(source: Path, request: Request) -> Originals:
     account.leave("arrays that are neither images nor their labels", *unused)
     names = [f"image {i} of {source.name}" for i in range(len(images))]
     found = Originals(names, lambda i: np.array(images[i]), account=account)
-    return found.labelled(classes)
+    return found.labeled(classes)
 
 
 def labels_of(

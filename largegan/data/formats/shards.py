@@ -67,7 +67,7 @@ def read(source: Path, request: Request) -> Originals:
             file.seek(offset)
             return file.read(size)
 
-    return Originals(names, load, account=account).labelled(classes)
+    return Originals(names, load, account=account).labeled(classes)
 
 
 def _samples(

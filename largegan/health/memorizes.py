@@ -1,4 +1,4 @@
-"""The generator memorises: many of its samples are training images."""
+"""The generator memorizes: many of its samples are training images."""
 
 from largegan.health.verdicts import Finding, Line, above
 
