@@ -96,8 +96,15 @@ def repeated(files: list[Path]) -> int:
     """Pairs of places with the same block; longer blocks count once, as do imports never."""
     places = defaultdict(list)
     for file in files:
-        lines = [line.strip() for line in file.read_text().splitlines()]
-        code = [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
+        text = file.read_text()
+        imported = {
+            number
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for number in range(node.lineno, node.end_lineno + 1)
+        }
+        lines = enumerate((line.strip() for line in text.splitlines()), 1)
+        code = [line for n, line in lines if line and line[0] != "#" and n not in imported]
         for i in range(len(code) - BLOCK + 1):
             places["\n".join(code[i : i + BLOCK])].append((file, i))
     pairs = set()
