@@ -138,8 +138,8 @@ class TrainConfig:
     deterministic: bool = False
     """On a GPU: the same bits each time, also after a resume, for some speed. CPUs always are."""
     compile: bool = False
-    """Compile networks by torch.compile for phases that differentiate once: minutes at the start,
-    then faster on many GPUs (docs/measured.md). Draws the same random numbers."""
+    """Compile networks by torch.compile for phases that differentiate once: minutes at the start.
+    Draws the same random numbers. Does not pay on a CPU; was not timed on a GPU."""
     max_grad_norm: PositiveWeight | None = None
     """Clip each player's gradient to this norm."""
     max_bad_steps: Count = 10
