@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "ema",
         "health",
         "metrics",
+        "ops",
         "parallel",
         "power_ema",
         "recipe",

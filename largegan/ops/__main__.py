@@ -7,8 +7,8 @@
 Without a GPU the kernels are compiled and not run. Kernels that were compiled stay in the cache
 (LARGEGAN_CACHE, else ~/.cache/largegan), also for other machines that see that folder.
 LARGEGAN_OPS chooses: auto (default) takes kernels where they can be had and says once why not;
-require makes that an error; eager takes PyTorch's operations. What is computed on a CPU takes
-those under every choice, so that only this command says that there is no GPU.
+require makes that an error, and refuses to train on a CPU; eager takes PyTorch's operations. What
+else is computed on a CPU takes those under every choice.
 
 Exit codes: 0 the ops work, with kernels or, where there is no NVIDIA GPU, with PyTorch's
 operations; 4 there is a GPU and kernels cannot be used or compute something else, a kernel does

@@ -4,6 +4,9 @@ import os
 
 import torch
 
+from largegan.errors import EnvironmentFault
+from largegan.ops.runtime import backend
+
 
 def choose_arithmetic(device: torch.device, precision: str, *, deterministic: bool) -> None:
     """For this process, from now on.
@@ -11,8 +14,15 @@ def choose_arithmetic(device: torch.device, precision: str, *, deterministic: bo
     TF32 is allowed in "tf32" and in "bf16", whose phases in sixteen bits are coarser still; in
     "fp32" it is not, though torch allows convolutions to use it. A deterministic GPU gives the same
     bits every time, as a CPU does anyhow; otherwise cuDNN may try which algorithm is fastest.
+
+    Raises EnvironmentFault on a CPU where LARGEGAN_OPS asks for kernels.
     """
     if device.type != "cuda":
+        if backend.mode() == "require":
+            raise EnvironmentFault(
+                f"LARGEGAN_OPS is require, and training is on {device.type}, where there are no "
+                "fused kernels; unset it, or train on an NVIDIA GPU"
+            )
         return
     coarse = precision != "fp32"
     torch.set_float32_matmul_precision("high" if coarse else "highest")

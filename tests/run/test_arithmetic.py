@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from largegan.errors import EnvironmentFault
+from largegan.ops.runtime import backend
 from largegan.run.arithmetic import choose_arithmetic
 
 
@@ -35,3 +37,9 @@ def test_a_cpu_is_left_alone():
     choose_arithmetic(torch.device("cpu"), "tf32", deterministic=True)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.allow_tf32 is before
+
+
+def test_kernels_that_are_required_and_cannot_be_had(monkeypatch):
+    monkeypatch.setattr(backend, "_environment", "require")
+    with pytest.raises(EnvironmentFault, match="unset it, or train on an NVIDIA GPU"):
+        choose_arithmetic(torch.device("cpu"), "fp32", deterministic=False)
