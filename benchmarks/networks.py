@@ -75,6 +75,8 @@ def rows(bench, name: str, variant: str) -> None:
 def iterations(bench, name: str, variant: str, trainer, batch: int) -> None:
     """The mean over whole cycles of the lazy phases, and the longest kernels of one of them."""
     cycle = max(phase.every for phase in trainer.recipe.phases) if bench.cuda else 1
+    if bench.cuda:
+        torch.cuda.reset_peak_memory_stats()  # of the network before
     for _ in range(max(2, cycle) if bench.cuda else 1):  # every phase has been compiled after this
         trainer.iteration()
     wait(bench)
