@@ -14,15 +14,8 @@ def choose_arithmetic(device: torch.device, precision: str, *, deterministic: bo
     TF32 is allowed in "tf32" and in "bf16", whose phases in sixteen bits are coarser still; in
     "fp32" it is not, though torch allows convolutions to use it. A deterministic GPU gives the same
     bits every time, as a CPU does anyhow; otherwise cuDNN may try which algorithm is fastest.
-
-    Raises EnvironmentFault on a CPU where LARGEGAN_OPS asks for kernels.
     """
     if device.type != "cuda":
-        if backend.mode() == "require":
-            raise EnvironmentFault(
-                f"LARGEGAN_OPS is require, and training is on {device.type}, where there are no "
-                "fused kernels; unset it, or train on an NVIDIA GPU"
-            )
         return
     coarse = precision != "fp32"
     torch.set_float32_matmul_precision("high" if coarse else "highest")
@@ -32,3 +25,12 @@ def choose_arithmetic(device: torch.device, precision: str, *, deterministic: bo
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at cuBLAS's first use
         torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing
         torch.use_deterministic_algorithms(True)
+
+
+def check_kernels(device: torch.device) -> None:
+    """Raises EnvironmentFault for training on a CPU where LARGEGAN_OPS asks for kernels."""
+    if device.type != "cuda" and backend.mode() == "require":
+        raise EnvironmentFault(
+            f"LARGEGAN_OPS is require, and training is on {device.type}, where there are no "
+            "fused kernels; unset it, or train on an NVIDIA GPU"
+        )

@@ -5,7 +5,7 @@ import torch
 
 from largegan.errors import EnvironmentFault
 from largegan.ops.runtime import backend
-from largegan.run.arithmetic import choose_arithmetic
+from largegan.run.arithmetic import check_kernels, choose_arithmetic
 
 
 @pytest.fixture(autouse=True)
@@ -42,4 +42,5 @@ def test_a_cpu_is_left_alone():
 def test_kernels_that_are_required_and_cannot_be_had(monkeypatch):
     monkeypatch.setattr(backend, "_environment", "require")
     with pytest.raises(EnvironmentFault, match="unset it, or train on an NVIDIA GPU"):
-        choose_arithmetic(torch.device("cpu"), "fp32", deterministic=False)
+        check_kernels(torch.device("cpu"))
+    check_kernels(torch.device("cuda"))
