@@ -10,7 +10,7 @@ from largegan.run import compiling
 from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
 
 ITERATIONS = 2
-QUICK = ("dcgan", "pix2pix")  # the others take 10 to 40 s each
+QUICK = ("dcgan",)  # the others take 10 to 40 s each
 
 
 @pytest.fixture
