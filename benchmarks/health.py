@@ -149,7 +149,7 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
         "60-images": ("gan", {"data.held_out": 1573, **LEARNS_BY_HEART}),
         "100-images": ("gan", {"data.held_out": 1533, **LEARNS_BY_HEART}),
     },
-    "memorizes": {
+    "memorises": {
         "4-images": ("gan", {"data.held_out": 1629, "recipe.lr": 2e-3}),
         "8-images": ("gan", {"data.held_out": 1625, "recipe.lr": 1e-3}),
         "8-images-wide": ("gan", {"data.held_out": 1625, "recipe.lr": 1e-3, "recipe.width": 256}),
@@ -176,7 +176,7 @@ MENDS: dict[str, dict] = {
     "generator_dominates-thin-d": {"recipe.d_channels": 2, "recipe.d_lr": 4e-6},
     "mode_collapse-z-1": {"recipe.z_dim": 4},
     "discriminator_overfits-60-images": {"recipe.d_dropout": 0.25},
-    "memorizes-8-images": {"data.mirror": "true"},
+    "memorises-8-images": {"data.mirror": "true"},
     "diverges-lr-300": {"recipe.g_lr": 6e-3, "recipe.d_lr": 6e-3},
     "random_feedback-flips": {"recipe.label_flip": 0.0},
     "random_feedback-noise": {"recipe.instance_noise": 0.0},

@@ -97,10 +97,14 @@ def new_parser(command: str, about: str | None) -> argparse.ArgumentParser:
     return Parser(prog=f"largegan {command}", description=about)
 
 
+# Words that were an option's once, and that people's scripts still say.
+ALSO = {"--neighbors": ("--neighbours",)}
+
+
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Adds rows of `OPTIONS`."""
     for name in names:
-        parser.add_argument(name, **OPTIONS[name])
+        parser.add_argument(name, *ALSO.get(name, ()), **OPTIONS[name])
 
 
 def color(text: str) -> tuple[int, int, int]:

@@ -149,7 +149,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         "protocol": {
             "backbone": extractor.backbone.as_dict(),
             "reference": reference.about,
-            "metrics": {"names": METRICS, "neighbors": arguments.neighbors},
+            "metrics": {"names": METRICS, "neighbours": arguments.neighbors},
             **scores.environment(world),
         },
     }

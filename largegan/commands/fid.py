@@ -145,7 +145,7 @@ def measure(arguments: argparse.Namespace, metrics: list[str], world) -> dict[st
             "generated": generated.about,
             "metrics": {
                 "names": metrics,
-                "neighbors": settings.neighbors,
+                "neighbours": settings.neighbors,
                 "chunks": arguments.chunks,
             },
             **scores.environment(world),

@@ -236,7 +236,7 @@ class HealthConfig:
     """As above."""
     on_discriminator_overfits: Action | None = None
     """As above; found only with data.held_out."""
-    on_memorizes: Action | None = None
+    on_memorises: Action | None = None
     """As above."""
     on_diverges: Action | None = None
     """As above."""

@@ -163,7 +163,7 @@ REMEDIES: dict[str, tuple[Change, ...]] = {
     ),
     "mode_collapse": (MORE_Z, MORE_G, FLIP_BOTH, DROP_G, SLOW_G, PENALTY, ADA),
     "discriminator_overfits": (ADA, MIRROR, DROP_D, FEWER_D, PENALTY, NOISE, FLIP_REAL, STOP),
-    "memorizes": (ADA, MIRROR, DROP_G, FEWER_G, DROP_D, STOP),
+    "memorises": (ADA, MIRROR, DROP_G, FEWER_G, DROP_D, STOP),
     "diverges": (SMALLER_STEPS, CLIP, PENALTY),
     "random_feedback": (NO_FLIPS, NO_NOISE, NO_DROP_D, MORE_D, FAST_D, MORE_STEPS, SLOW_G),
     "no_progress": (FAST_G, FAST_D, STOP),

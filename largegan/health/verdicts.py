@@ -63,8 +63,8 @@ VERDICTS: dict[str, Verdict] = {
         "discriminator_overfits",
         ("health/overfit", "health/accuracy_real", "health/accuracy_held_out"),
     ),
-    "memorizes": Verdict(
-        "the generator repeats training images", "memorizes", ("health/copies",), lasts=2
+    "memorises": Verdict(
+        "the generator repeats training images", "memorises", ("health/copies",), lasts=2
     ),
     "diverges": Verdict(
         "training diverges",

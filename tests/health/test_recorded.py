@@ -26,5 +26,5 @@ def test_a_recorded_run(name):
 def test_runs_were_recorded_of_what_was_induced():
     """Of overfitting and memorizing there are made-up windows only, so far."""
     ill = [row["verdict"] for row in RECORDED.values()]
-    induced = set(VERDICTS) - {"discriminator_overfits", "memorizes"}
+    induced = set(VERDICTS) - {"discriminator_overfits", "memorises"}
     assert {name for name in VERDICTS if ill.count(name) >= 2} == induced

@@ -54,7 +54,7 @@ def test_a_handicap_is_taken_away_from_who_is_too_weak(option):
     assert first.settings == {f"recipe.{option}": 0.0}
 
 
-@pytest.mark.parametrize("verdict", ["discriminator_overfits", "memorizes"])
+@pytest.mark.parametrize("verdict", ["discriminator_overfits", "memorises"])
 def test_a_remedy_that_was_taken_is_not_proposed_again(verdict):
     now = settings_of("dcgan")
     first = next(iter(remedies(verdict, now)))

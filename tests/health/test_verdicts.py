@@ -52,7 +52,7 @@ ILL = {
         "health/accuracy_real": 0.95,
         "health/accuracy_held_out": 0.3,
     },
-    "memorizes": {"health/copies": 0.6},
+    "memorises": {"health/copies": 0.6},
     "diverges": {"health/logit_spread": 1e5},
     "random_feedback": {"health/auc": 0.5},
     "no_progress": {},

@@ -259,7 +259,7 @@ def test_every_verdict_has_its_setting():
 )
 def test_what_augmentation_adapted_is_changed_once(change, new):
     """In the checkpoint that the run goes back to, within its range; not in later ones."""
-    found = rollback.Rollback(64, 96, "memorizes", 1, state={"ada.p": change})
+    found = rollback.Rollback(64, 96, "memorises", 1, state={"ada.p": change})
     for nimg, wanted in ((64, new), (96, 0.2)):
         model = {"augment.p": torch.tensor(0.2), "G.weight": torch.ones(2)}
         rollback.change_state(model, Path(f"{nimg:09d}"), found)
