@@ -2,7 +2,8 @@
 
 Label flipping and dropout are what courses recommend, one-sided label smoothing is from Salimans et
 al. (2016, section 3.4), noise on what the discriminator sees from Sonderby et al. (2017) and
-Arjovsky & Bottou (2017), augmentation of it from Zhao et al. (2020). All draw from the generator that the trainer seeds for each micro-batch.
+Arjovsky & Bottou (2017), its augmentation from Zhao et al. (2020). All draw from the generator that
+the trainer seeds for each micro-batch.
 """
 
 from dataclasses import dataclass
