@@ -38,6 +38,8 @@ class DCGANOptions(LogisticHandicapOptions, FallingRates):
     """That of the discriminator; null: channels."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in both networks."""
+    upsample: Literal["transposed", "nearest"] = "transposed"
+    """How the generator doubles sizes; nearest (and 3 x 3) leaves no checkerboard."""
     d_steps: Depth = 1
     """Discriminator steps per generator step."""
     lr: LearningRate = 2e-4
@@ -63,7 +65,9 @@ class DCGAN(Handicapped):
         g_channels = options.g_channels or options.channels
         d_channels = options.d_channels or options.channels
         shape = {"image_channels": data.channels, "norm": options.norm}
-        self.G = Generator(size, z_dim=options.z_dim, channels=g_channels, **shape)
+        self.G = Generator(
+            size, z_dim=options.z_dim, channels=g_channels, upsample=options.upsample, **shape
+        )
         self.D = Discriminator(size, channels=d_channels, **shape)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
