@@ -18,9 +18,10 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import minimax_d
 from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, init_weights
 from largegan.ranges import Beta, Fraction, LearningRate, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +58,8 @@ class ALI(NoiseToImage):
             init_weights(net)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.E_ema = Ema(self.E, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.5, options.beta2)),
-            "G": Player([self.G, self.E], adam(g_lr, 0.5, options.beta2)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G, self.E], 0.5, options.beta2)
+        self.phases = d_then_g(self.discriminator, self.generator)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits `[N]` of real images with their codes, and of made images with theirs."""

@@ -20,14 +20,12 @@ from torch import Tensor
 
 from largegan.ema import Ema
 from largegan.layers.batch_norm import BatchNorm2d
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import resampled
 from largegan.layers.orthogonal import Start, orthogonal_penalty
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.biggan import Discriminator, Generator
-from largegan.nets.resnet_sn import attended
 from largegan.ranges import (
     Beta,
     Depth,
@@ -36,16 +34,17 @@ from largegan.ranges import (
     LearningRate,
     PositiveWeight,
     Weight,
-    WholeNumber,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
 from largegan.recipes.noise_to_image import square_side
+from largegan.recipes.self_attention import SelfAttentionOptions
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class LargeScaleOptions(HandicapOptions):
+class LargeScaleOptions(HandicapOptions, SelfAttentionOptions):
     """Options of `biggan` and of `biggan_deep`."""
 
     z_dim: Width = 120
@@ -62,12 +61,6 @@ class LargeScaleOptions(HandicapOptions):
     """The discriminator's after each stage (BigGAN-deep: and before); null: of d_channels."""
     d_activated_shortcut: bool = False
     """The discriminator's shortcuts see activated features, as in StudioGAN."""
-    attention: WholeNumber = 64
-    """Size of the feature maps with self-attention, in both networks; 0: none."""
-    g_attention_blocks: list[Few] | None = None
-    """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
-    d_attention_blocks: list[Few] | None = None
-    """The discriminator's."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
     bn_eps: PositiveWeight = 1e-5
@@ -141,13 +134,14 @@ class LargeScaleGAN(Handicapped):
             "fold": options.fold,
         }
         self.num_classes = data.num_classes
+        g_attention, d_attention = options.attended(size)
         self.G = generator(
             size,
             z_dim=options.z_dim,
             channels=options.g_channels,
             widths=options.g_widths,
             shared_dim=options.shared_dim,
-            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
+            attention=g_attention,
             norm=options.norm,
             bn_eps=options.bn_eps,
             batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
@@ -158,7 +152,7 @@ class LargeScaleGAN(Handicapped):
             channels=options.d_channels,
             widths=options.d_widths,
             activated_shortcut=options.d_activated_shortcut,
-            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
+            attention=d_attention,
             **common,
         )
         self.z_dim = self.G.z_dim
@@ -174,18 +168,12 @@ class LargeScaleGAN(Handicapped):
             "D": Player([self.D], learner(options.d_lr)),
             "G": Player([self.G], learner(options.g_lr)),
         }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        real, labels = batch["image"], self.labels(batch)
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
         # One forward: nothing in D mixes images, and singular vectors are refined once.
-        both = None if labels is None else torch.cat([labels, labels])
-        on_real, on_fake = self.D(self.seen(torch.cat([real, fake]), at), both).chunk(2)
+        images, labels = self.real_then_fake(batch)
+        on_real, on_fake = self.D(self.seen(images, at), labels).chunk(2)
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
         on_real, on_fake = self.told(on_real, on_fake)
         return {"adv": hinge_d(on_real, on_fake)}
