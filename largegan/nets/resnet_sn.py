@@ -2,11 +2,12 @@
 2018; Zhang et al., 2019).
 
 Pre-activation residual blocks, nearest up-sampling, average-pool down-sampling. The papers share
-them; they differ in widths, normalization, pooling and attention, which are arguments. BigGAN's
+them; they differ in widths, normalization, pooling and attention, which are options. BigGAN's
 networks are made of the same blocks (`nets.biggan`).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -88,24 +89,85 @@ def attended(
     return blocks_that_give(size, resolution=resolution, up=up) if blocks is None else blocks
 
 
-class UpBlock(nn.Module):
-    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size.
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a network's blocks are made of.
 
-    `fold` computes up-sampling and convolution as one (`layers.fold`): the same numbers.
+    `fold` computes resampling and convolution as one (`layers.fold`): the same numbers.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        fold: bool = False,
-    ):
+    conv: Callable[..., nn.Conv2d]
+    activation: Activation
+    norm: Callable[[int], nn.Module] = nn.Identity
+    fold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetOptions:
+    """Options of every ResNet of this kind, generator or discriminator.
+
+    `attention` lists the blocks, counted from 0, that self-attention follows; `fold` resamples
+    inside the convolutions (`layers.fold`), the same numbers.
+    """
+
+    image_channels: int = 3
+    num_classes: int = 0
+    attention: Sequence[int] = ()
+    activation: Activation = F.relu
+    fold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorOptions(ResNetOptions):
+    """Options of `Generator`.
+
+    With `norm="none"` no example sees another: classes still scale and shift, nothing is
+    normalized. `spectral` also normalizes the generator's weights (SAGAN does, SNGAN does not).
+    """
+
+    z_dim: int = 128
+    channels: int = 64
+    norm: Literal["batch", "none"] = "batch"
+    spectral: Spectral | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticOptions(ResNetOptions):
+    """Options of discriminators, these and BigGAN's.
+
+    `second_order` says that a penalty differentiates the input gradient. `activated_shortcut`
+    reproduces networks trained with an in-place activation, whose shortcuts saw act(x). `widths`
+    are those of the blocks, instead of the published multiples of `channels`.
+    """
+
+    channels: int = 64
+    spectral: Spectral | None = AS_PUBLISHED
+    second_order: bool = False
+    activated_shortcut: bool = False
+    widths: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOptions(CriticOptions):
+    """Options of `Discriminator`.
+
+    `norm`: "spectral" normalizes every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
+    penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
+    The hidden width of a block is that of its output, or of its input when not `wide`.
+    """
+
+    norm: Literal["spectral", "batch", "none"] = "spectral"
+    pool: Literal["sum", "mean"] = "sum"
+    wide: bool = True
+
+
+class UpBlock(nn.Module):
+    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size."""
+
+    def __init__(self, inputs: int, outputs: int, parts: Parts):
         super().__init__()
-        self.activation, self.fold = activation, fold
+        norm, conv = parts.norm, parts.conv
+        self.activation, self.fold = parts.activation, parts.fold
         self.norm1, self.norm2 = norm(inputs), norm(outputs)
         self.conv1 = conv(inputs, outputs, 3, 1, 1)
         self.conv2 = conv(outputs, outputs, 3, 1, 1)
@@ -121,49 +183,32 @@ class UpBlock(nn.Module):
 class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
-    Classes act through conditional batch norm; the last norm is never conditional. With
-    `norm="none"` no example sees another: classes still scale and shift, nothing is normalized.
-    `spectral` also normalizes the generator's weights (SAGAN does, SNGAN does not). `attention`
-    lists the blocks, counted from 0, that self-attention follows.
+    Classes act through conditional batch norm; the last norm is never conditional.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        z_dim: int = 128,
-        channels: int = 64,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        norm: Literal["batch", "none"] = "batch",
-        spectral: Spectral | None = None,
-        attention: Sequence[int] = (),
-        activation: Activation = F.relu,
-        fold: bool = False,
-    ):
+    def __init__(self, resolution: int, options: GeneratorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        conv, linear = conv_and_linear(spectral)
-        widths = [channels * m for m in G_WIDTHS[resolution]]
+        o = options or GeneratorOptions()
+        conv, linear = conv_and_linear(o.spectral)
+        widths = [o.channels * m for m in G_WIDTHS[resolution]]
 
         def plain_norm(features: int) -> nn.Module:
-            return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
+            return nn.BatchNorm2d(features, BN_EPS) if o.norm == "batch" else nn.Identity()
 
         def conditional_norm(features: int) -> nn.Module:
             return ConditionalBatchNorm2d(
-                features, num_classes, linear=linear, eps=BN_EPS, normalize=norm == "batch"
+                features, o.num_classes, linear=linear, eps=BN_EPS, normalize=o.norm == "batch"
             )
 
-        block_norm = conditional_norm if num_classes else plain_norm
-        self.num_classes, self.start, self.activation = num_classes, widths[0], activation
-        self.project = linear(z_dim, widths[0] * 4 * 4)
-        self.blocks = nn.ModuleList(
-            UpBlock(inputs, outputs, norm=block_norm, conv=conv, activation=activation, fold=fold)
-            for inputs, outputs in pairwise(widths)
-        )
-        self.attention = attention_after(attention, widths[1:], conv=conv)
+        norm = conditional_norm if o.num_classes else plain_norm
+        parts = Parts(norm=norm, conv=conv, activation=o.activation, fold=o.fold)
+        self.num_classes, self.start, self.activation = o.num_classes, widths[0], o.activation
+        self.project = linear(o.z_dim, widths[0] * 4 * 4)
+        self.blocks = nn.ModuleList(UpBlock(*pair, parts) for pair in pairwise(widths))
+        self.attention = attention_after(o.attention, widths[1:], conv=conv)
         self.norm = plain_norm(widths[-1])
-        self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
+        self.to_rgb = conv(widths[-1], o.image_channels, 3, 1, 1)
         init_weights(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -182,19 +227,10 @@ class FirstBlock(nn.Module):
     `wide` says whose width is between the two: the output's, or the input's.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        wide: bool = True,
-        fold: bool = False,
-    ):
+    def __init__(self, inputs: int, outputs: int, parts: Parts, *, wide: bool = True):
         super().__init__()
-        self.activation, self.fold = activation, fold
+        norm, conv = parts.norm, parts.conv
+        self.activation, self.fold = parts.activation, parts.fold
         hidden = outputs if wide else inputs
         self.norm1, self.shortcut_norm = norm(hidden), norm(inputs)
         self.conv1 = conv(inputs, hidden, 3, 1, 1)
@@ -218,17 +254,15 @@ class DownBlock(nn.Module):
         self,
         inputs: int,
         outputs: int,
+        parts: Parts,
         *,
         down: bool,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
         activated_shortcut: bool,
         wide: bool = True,
-        fold: bool = False,
     ):
         super().__init__()
-        self.down, self.activation, self.fold = down, activation, fold
+        norm, conv = parts.norm, parts.conv
+        self.down, self.activation, self.fold = down, parts.activation, parts.fold
         self.activated_shortcut = activated_shortcut
         hidden = outputs if wide else inputs
         self.norm1, self.norm2 = norm(inputs), norm(hidden)
@@ -251,56 +285,32 @@ class DownBlock(nn.Module):
 class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
-    `norm`: "spectral" normalizes every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
-    penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
-    Classes act by projection. `attention` lists the blocks, counted from 0, that self-attention
-    follows; `second_order` says that a penalty differentiates the input gradient.
-    `activated_shortcut` reproduces networks trained with an in-place activation, whose shortcuts
-    saw act(x). `widths` are those of the blocks, instead of the published multiples of `channels`;
-    the hidden width of a block is that of its output, or of its input when not `wide`.
+    Classes act by projection.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        channels: int = 64,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        norm: Literal["spectral", "batch", "none"] = "spectral",
-        pool: Literal["sum", "mean"] = "sum",
-        spectral: Spectral = AS_PUBLISHED,
-        attention: Sequence[int] = (),
-        second_order: bool = False,
-        activation: Activation = F.relu,
-        activated_shortcut: bool = False,
-        widths: Sequence[int] | None = None,
-        wide: bool = True,
-        fold: bool = False,
-    ):
+    def __init__(self, resolution: int, options: DiscriminatorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        spectral = spectral if norm == "spectral" else None
+        o = options or DiscriminatorOptions()
+        spectral = o.spectral if o.norm == "spectral" else None
         conv, _ = conv_and_linear(spectral)
-        widths = widths or [channels * m for m in D_WIDTHS[resolution]]
+        widths = o.widths or [o.channels * m for m in D_WIDTHS[resolution]]
         num_down = len(widths) - D_FLAT_BLOCKS[resolution]
 
         def block_norm(features: int) -> nn.Module:
-            return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
+            return nn.BatchNorm2d(features, BN_EPS) if o.norm == "batch" else nn.Identity()
 
-        self.pool, self.activation = pool, activation
-        common = {"norm": block_norm, "conv": conv, "activation": activation}
-        common |= {"wide": wide, "fold": fold}
-        self.blocks = nn.ModuleList([FirstBlock(image_channels, widths[0], **common)])
-        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
-            down = i < num_down
-            self.blocks.append(
-                DownBlock(
-                    inputs, outputs, down=down, activated_shortcut=activated_shortcut, **common
-                )
-            )
-        self.attention = attention_after(attention, widths, conv=conv, second_order=second_order)
-        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral=spectral)
+        self.pool, self.activation = o.pool, o.activation
+        parts = Parts(norm=block_norm, conv=conv, activation=o.activation, fold=o.fold)
+        common = {"activated_shortcut": o.activated_shortcut, "wide": o.wide}
+        first = FirstBlock(o.image_channels, widths[0], parts, wide=o.wide)
+        self.blocks = nn.ModuleList([first])
+        for i, pair in enumerate(pairwise(widths), start=1):
+            self.blocks.append(DownBlock(*pair, parts, down=i < num_down, **common))
+        self.attention = attention_after(
+            o.attention, widths, conv=conv, second_order=o.second_order
+        )
+        self.head = ProjectionHead(widths[-1], num_classes=o.num_classes, spectral=spectral)
         init_weights(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -13,7 +13,7 @@ instead of starting at step 20,000.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +25,12 @@ from largegan.layers.orthogonal import Start, orthogonal_penalty
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.biggan import Discriminator, Generator
+from largegan.nets.biggan import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+)
 from largegan.ranges import (
     Beta,
     Depth,
@@ -96,6 +101,41 @@ class LargeScaleOptions(HandicapOptions, SelfAttentionOptions):
     """What Adam adds to the roots that it divides by, both players."""
     ema_halflife_nimg: Halflife = 14_200_000
 
+    def for_networks(self, data: DataSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Options of the generator and of the discriminator, as far as both recipes have them."""
+        g_attention, d_attention = self.attended(data.height)
+        spectral = Spectral(
+            self.sn_values,
+            self.sn_iterations,
+            self.sn_eps,
+            self.sn_update,
+            refine_in_eval=self.sn_refine_in_eval,
+        )
+        common = {
+            "image_channels": data.channels,
+            "num_classes": data.num_classes,
+            "spectral": spectral,
+            "start": self.start,
+            "fold": self.fold,
+        }
+        generator = {
+            "z_dim": self.z_dim,
+            "channels": self.g_channels,
+            "widths": self.g_widths,
+            "shared_dim": self.shared_dim,
+            "attention": g_attention,
+            "norm": self.norm,
+            "bn_eps": self.bn_eps,
+            "batch_norm": partial(BatchNorm2d, cross_rank=self.sync_bn),
+        }
+        discriminator = {
+            "channels": self.d_channels,
+            "widths": self.d_widths,
+            "activated_shortcut": self.d_activated_shortcut,
+            "attention": d_attention,
+        }
+        return generator | common, discriminator | common
+
 
 @dataclass(frozen=True, kw_only=True)
 class BigGANOptions(LargeScaleOptions):
@@ -114,52 +154,10 @@ class LargeScaleGAN(Handicapped):
 
     reading = "sign"
 
-    def build_networks(
-        self, data: DataSpec, options: LargeScaleOptions, generator: partial, discriminator: partial
-    ) -> None:
-        """Sets `G` and `D`: the constructors with what both recipes say of them."""
-        size = data.height
-        spectral = Spectral(
-            options.sn_values,
-            options.sn_iterations,
-            options.sn_eps,
-            options.sn_update,
-            refine_in_eval=options.sn_refine_in_eval,
-        )
-        common = {
-            "image_channels": data.channels,
-            "num_classes": data.num_classes,
-            "spectral": spectral,
-            "start": options.start,
-            "fold": options.fold,
-        }
-        self.num_classes = data.num_classes
-        g_attention, d_attention = options.attended(size)
-        self.G = generator(
-            size,
-            z_dim=options.z_dim,
-            channels=options.g_channels,
-            widths=options.g_widths,
-            shared_dim=options.shared_dim,
-            attention=g_attention,
-            norm=options.norm,
-            bn_eps=options.bn_eps,
-            batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
-            **common,
-        )
-        self.D = discriminator(
-            size,
-            channels=options.d_channels,
-            widths=options.d_widths,
-            activated_shortcut=options.d_activated_shortcut,
-            attention=d_attention,
-            **common,
-        )
+    def learn(self, options: LargeScaleOptions) -> None:
+        """Once `G` and `D` are built: sets the average, the players and the phases."""
         self.z_dim = self.G.z_dim
         self.handicap(options)
-
-    def build_players(self, options: LargeScaleOptions) -> None:
-        """Sets the average, the players and the phases of `G` and `D`."""
         self.ortho = options.ortho
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
@@ -222,8 +220,8 @@ class BigGAN(LargeScaleGAN):
             options: see `BigGANOptions`.
         """
         super().__init__()
-        square_side(data, "biggan")
-        generator = partial(Generator, hierarchical=options.hierarchical)
-        discriminator = partial(Discriminator, wide=options.d_wide)
-        self.build_networks(data, options, generator, discriminator)
-        self.build_players(options)
+        size, self.num_classes = square_side(data, "biggan"), data.num_classes
+        g, d = options.for_networks(data)
+        self.G = Generator(size, GeneratorOptions(hierarchical=options.hierarchical, **g))
+        self.D = Discriminator(size, DiscriminatorOptions(wide=options.d_wide, **d))
+        self.learn(options)

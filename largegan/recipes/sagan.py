@@ -17,7 +17,12 @@ from largegan.ema import Ema
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.resnet_sn import Discriminator, Generator
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+)
 from largegan.ranges import (
     Beta,
     Depth,
@@ -83,22 +88,21 @@ class SAGAN(NoiseToImage):
             "fold": options.fold,
         }
         g_attention, d_attention = options.attended(size)
-        self.G = Generator(
-            size,
+        g = GeneratorOptions(
             z_dim=options.z_dim,
             channels=options.g_channels,
             norm=options.norm,
             attention=g_attention,
             **common,
         )
-        self.D = Discriminator(
-            size,
+        d = DiscriminatorOptions(
             channels=options.d_channels,
             norm="spectral",
             attention=d_attention,
             activated_shortcut=options.d_activated_shortcut,
             **common,
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
         self.players = {

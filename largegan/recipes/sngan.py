@@ -14,7 +14,12 @@ from typing import Literal
 
 from largegan.ema import Ema
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.resnet_sn import Discriminator, Generator
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+)
 from largegan.ranges import Depth, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
@@ -59,16 +64,16 @@ class SNGAN(Handicapped):
         self.num_classes = data.num_classes if options.conditional else 0
         size = square_side(data, "sngan")
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
-        self.G = Generator(
-            size, z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
+        g = GeneratorOptions(
+            z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
         )
-        self.D = Discriminator(
-            size,
+        d = DiscriminatorOptions(
             channels=options.d_channels,
             norm="spectral",
             activated_shortcut=options.d_activated_shortcut,
             **shape,
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = options.adams(self.D, [self.G], 0.0, 0.9)

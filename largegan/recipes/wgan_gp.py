@@ -12,7 +12,12 @@ from typing import Literal
 
 from largegan.ema import Ema
 from largegan.losses import wasserstein_d, wasserstein_g
-from largegan.nets.resnet_sn import Discriminator, Generator
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+)
 from largegan.ranges import Depth, Weight, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, two_sided
@@ -52,16 +57,16 @@ class WGANGP(NoiseToImage):
         self.z_dim, self.gp = options.z_dim, options.gp
         self.penalty = options.penalty
         size, colors = square_side(data, "wgan_gp"), data.channels
-        self.G = Generator(
-            size,
+        g = GeneratorOptions(
             z_dim=options.z_dim,
             channels=options.g_channels,
             image_channels=colors,
             norm=options.g_norm,
         )
-        self.D = Discriminator(
-            size, channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
+        d = DiscriminatorOptions(
+            channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = options.adams(self.D, [self.G], 0.0, 0.9)
         self.phases = d_then_g(
