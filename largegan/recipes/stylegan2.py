@@ -21,8 +21,8 @@ from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
 from largegan.losses import non_saturating_g, path_lengths
-from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
-from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.nets.stylegan2 import Generator, Mapping, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
 from largegan.ranges import (
     Base,
     Depth,
@@ -118,14 +118,13 @@ class StyleGAN2(StyleBased):
         self.penalty = options.penalty
         shared = {"image_channels": data.channels, "conv_clamp": options.conv_clamp}
         shared |= {"channel_base": base, "channel_max": options.channel_max}
-        synthesis = Synthesis(
-            data.height,
-            data.width,
+        g = SynthesisOptions(
             w_dim=options.w_dim,
             architecture=options.g_architecture,
             use_noise=options.noise,
             **shared,
         )
+        synthesis = Synthesis(data.height, data.width, g)
         mapping = Mapping(
             z_dim=options.z_dim,
             c_dim=self.conditions.width,
@@ -135,15 +134,14 @@ class StyleGAN2(StyleBased):
             w_avg_beta=options.w_avg_beta,
         )
         self.G = Generator(mapping, synthesis)
-        self.D = Discriminator(
-            data.height,
-            data.width,
+        d = DiscriminatorOptions(
             c_dim=self.conditions.width,
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
             group_features=options.mbstd_features,
             **shared,
         )
+        self.D = Discriminator(data.height, data.width, d)
         freeze_first(self.D, options.freeze_d)
         self.ema_halflife_nimg = options.ema_halflife_nimg
         self.G_ema = Ema(

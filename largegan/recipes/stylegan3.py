@@ -22,9 +22,9 @@ from largegan.errors import ConfigError
 from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import non_saturating_g
-from largegan.nets.stylegan2 import Mapping
-from largegan.nets.stylegan2_discriminator import Discriminator
-from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
+from largegan.nets.stylegan2 import Generator, Mapping
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
 from largegan.ranges import (
     Base,
     Depth,
@@ -209,9 +209,7 @@ def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generat
     turns = o.configuration == "r"
     widen = 2 if turns else 1
     base = auto_base(data) * widen if o.channel_base is None else o.channel_base
-    synthesis = Synthesis(
-        data.height,
-        data.width,
+    options = SynthesisOptions(
         w_dim=o.w_dim,
         image_channels=data.channels,
         channel_base=base,
@@ -228,6 +226,7 @@ def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generat
         conv_clamp=o.conv_clamp,
         magnitude_halflife_nimg=o.magnitude_halflife_nimg,
     )
+    synthesis = Synthesis(data.height, data.width, options)
     mapping = Mapping(
         z_dim=o.z_dim,
         c_dim=classes,
@@ -241,9 +240,7 @@ def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generat
 
 def make_discriminator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Discriminator:
     """StyleGAN2's."""
-    return Discriminator(
-        data.height,
-        data.width,
+    options = DiscriminatorOptions(
         image_channels=data.channels,
         c_dim=classes,
         channel_base=auto_base(data) if o.d_channel_base is None else o.d_channel_base,
@@ -251,6 +248,7 @@ def make_discriminator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Dis
         conv_clamp=o.conv_clamp,
         group_size=o.mbstd_group,
     )
+    return Discriminator(data.height, data.width, options)
 
 
 def auto_base(data: DataSpec) -> int:
