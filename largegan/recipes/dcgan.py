@@ -19,7 +19,7 @@ from largegan.recipes.handicaps import (
     LogisticHandicapOptions,
     smoothed_minimax_d,
 )
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates, LearningRates
 from largegan.recipes.noise_to_image import square_side
 from largegan.recipes.turns import d_then_g
 
@@ -37,7 +37,7 @@ class DCGANTraining(LogisticHandicapOptions, LearningRates):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANOptions(DCGANTraining):
+class DCGANOptions(DCGANTraining, FallingRates):
     """Options of `dcgan`."""
 
     z_dim: Width = 100

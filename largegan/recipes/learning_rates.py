@@ -40,7 +40,7 @@ class LearningRates:
 
 @dataclass(frozen=True, kw_only=True)
 class FallingRates(LearningRates):
-    """Options where both rates fall linearly to 0, as ResNets for CIFAR-10 are trained."""
+    """Options where both rates may fall to 0 from the start, in a straight line."""
 
     lr: LearningRate = 2e-4
     """Adam's learning rate at the start, both players."""
