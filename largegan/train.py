@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def folder_alone(words: list[str]) -> Namespace:
     """`largegan train FOLDER`: the configuration of the preset that suits it; one rank says why."""
-    from largegan.cost.dry_run import duration
+    from largegan.doctor.dry_run import duration
     from largegan.run.suggestion import suggest
 
     suggestion = suggest(words)
@@ -57,7 +57,7 @@ def folder_alone(words: list[str]) -> Namespace:
 
 def announce(config: Namespace) -> None:
     """What the run would cost; one rank says it."""
-    from largegan.cost.dry_run import dry_run
+    from largegan.doctor.dry_run import dry_run
 
     if os.environ.get("RANK", "0") == "0":
         print(dry_run(config), flush=True)

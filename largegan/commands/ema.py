@@ -92,7 +92,7 @@ def write_checkpoint(base: Path, snapshots, width: float, folder: Path) -> Path:
     import shutil
 
     from largegan import checkpoint
-    from largegan.power_ema import without_powers
+    from largegan.ema.powers import without_powers
 
     content = checkpoint.load(base)
     averages = {k: v for k, v in snapshots.average(width).items() if k in content.model}

@@ -30,7 +30,7 @@ from largegan.errors import ConfigError, DataError
 from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
-from largegan.published import is_published
+from largegan.restore.published import is_published
 from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)

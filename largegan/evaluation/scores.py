@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import largegan
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.image_sets import ImageSet
+from largegan.files.version import VERSION
 from largegan.metrics.features import Extractor
 from largegan.metrics.moments import CHUNKS, Gaussian, Moments, moments_of
 from largegan.metrics.protocol import refuse_foreign
@@ -223,7 +223,7 @@ def warnings_of(reference: Side, generated: Side, backbone: dict) -> list[str]:
 def environment(world: World) -> dict[str, Any]:
     """Recorded, not compared."""
     versions = {name: metadata.version(name) for name in RECORDED}
-    here = {"python": platform.python_version(), "largegan": largegan.__version__}
+    here = {"python": platform.python_version(), "largegan": VERSION}
     return {
         "versions": {**versions, **here},
         "device": str(world.device.type),

@@ -25,9 +25,9 @@ from largegan.files.digests import sha256_of
 from largegan.files.documents import Sha256, read_document
 from largegan.files.output import shown
 from largegan.files.tensors import read_tensors
-from largegan.published import CONFIG, WEIGHTS, Format, keep_only, says
 from largegan.recipe import DataSpec, Recipe, TruncatesStyles
 from largegan.restore import check_size
+from largegan.restore.published import CONFIG, WEIGHTS, Format, keep_only, says
 
 KIND = "largegan network"
 FORMAT = f"{KIND}, version 1"

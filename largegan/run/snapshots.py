@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from largegan import checkpoint
 from largegan.ema import Ema
+from largegan.ema.powers import combined, gamma_of_width, mixture
 from largegan.errors import ConfigError, DataError, EnvironmentFault
-from largegan.power_ema import combined, gamma_of_width, mixture
 
 FOLDER, SUFFIX = "snapshots", ".safetensors"
 LARGEST = torch.finfo(torch.float16).max

@@ -15,11 +15,13 @@ from msgspec import structs
 from torch import nn
 
 from largegan import checkpoint, recipes
+from largegan.ema.powers import without_powers
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import shown
 from largegan.files.tensors import read_header, read_tensors
-from largegan.power_ema import without_powers
-from largegan.published import (
+from largegan.ranges import fits
+from largegan.recipe import DataSpec, Recipe
+from largegan.restore.published import (
     AGAIN,
     WEIGHTS,
     averages_of,
@@ -27,8 +29,6 @@ from largegan.published import (
     keep_only,
     read_configuration,
 )
-from largegan.ranges import fits
-from largegan.recipe import DataSpec, Recipe
 
 
 @dataclass(frozen=True)
