@@ -24,10 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.errors import ConfigError, DataError, EnvironmentFault, reason, shown
 from largegan.files.digests import sha256_of
 from largegan.files.documents import Count, FileName, Positive, Sha256, checked, read_document
-from largegan.files.output import reason, shown
 from largegan.files.tensors import read_tensors
 
 MARKER = "COMPLETE"

@@ -11,8 +11,7 @@ import sys
 from jsonargparse import Namespace
 
 from largegan.config.parse import parse
-from largegan.errors import EnvironmentFault, Requeue, UserError
-from largegan.files.output import of_the_machine
+from largegan.errors import EnvironmentFault, Requeue, UserError, of_the_machine
 
 
 def main(argv: list[str] | None = None) -> int:

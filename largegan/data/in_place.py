@@ -28,8 +28,8 @@ from largegan.data.originals import Originals, Request
 from largegan.data.pack import DEFAULT, Layout, Packed, fill, opened
 from largegan.data.prepare import Preparation, size_of
 from largegan.data.transforms import Framing
-from largegan.errors import ConfigError, DataError, EnvironmentFault
-from largegan.files.output import faults, new_folder, release, reserve, shown, write_text
+from largegan.errors import ConfigError, DataError, EnvironmentFault, shown
+from largegan.files.output import faults, new_folder, release, reserve, write_text
 from largegan.files.photos import BadImage
 
 VERSION = 1  # of what copies hold; another one packs again

@@ -16,9 +16,8 @@ import msgspec
 from largegan.data.account import Account
 from largegan.data.parts import DOMAINS, part_of
 from largegan.data.tables import REMEDY, read_table
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.documents import parse_document
-from largegan.files.output import shown
 
 LABEL_FILES = ("dataset.json", "labels.csv")
 LARGEST_CLASS = 1 << 20

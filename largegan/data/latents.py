@@ -15,9 +15,8 @@ from largegan.data.formats.folder import originals_of_tree, tree_of
 from largegan.data.formats.npz import labels_of, mapped_array
 from largegan.data.originals import Originals, Request
 from largegan.data.stacks import LABEL_ARRAYS, called
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.arrays import Header, Npz, read_array, read_header
-from largegan.files.output import shown
 from largegan.files.photos import BadImage
 
 ARRAY = "latents"  # of an npz

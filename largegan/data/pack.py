@@ -26,9 +26,9 @@ from largegan.data.pairs import open_pairs
 from largegan.data.plan import permutation
 from largegan.data.prepare import Preparation
 from largegan.data.scan import scan_shard
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.digests import sha256_of
-from largegan.files.output import claim_new_folder, new_folder, shown
+from largegan.files.output import claim_new_folder, new_folder
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
 

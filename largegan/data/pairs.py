@@ -10,9 +10,8 @@ from largegan.data.formats import open_originals
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import DOMAINS, part_of
 from largegan.data.tree import files_below, images_among
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files import photos
-from largegan.files.output import shown
 from largegan.files.photos import BadImage
 
 

@@ -20,9 +20,8 @@ from largegan.data.decode import IMAGE_EXTENSIONS, image_shape, is_deep_png
 from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard, check_labels
 from largegan.data.labels import LARGEST_CLASS, whole
 from largegan.data.tar import Member, TarDamage, walk
-from largegan.errors import DataError
+from largegan.errors import DataError, reason, shown
 from largegan.files.documents import parse_document
-from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
 
 LABEL_EXTENSIONS = ("cls", "json")

@@ -26,8 +26,7 @@ from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
 from largegan.data.reading import Reading
 from largegan.data.transforms import Framing, to_device
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import reason, shown
+from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
 from largegan.restore.published import is_published

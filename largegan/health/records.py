@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.documents import LARGEST, checked, read_bounded, text_of
-from largegan.files.output import shown
 
 Setting = str | float | int | bool | None
 REMEDY = "remove that line, the others suffice"

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from largegan import checkpoint
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, shown
 from largegan.files.digests import sha256_of
-from largegan.files.output import Outputs, claim_new_folder, new_folder, shown
+from largegan.files.output import Outputs, claim_new_folder, new_folder
 from largegan.files.version import VERSION
 from largegan.interop import graphs
 from largegan.interop.exported import (

@@ -20,10 +20,9 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from largegan import checkpoint, restore
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.digests import sha256_of
 from largegan.files.documents import Sha256, read_document
-from largegan.files.output import shown
 from largegan.files.tensors import read_tensors
 from largegan.recipe import DataSpec, Recipe, TruncatesStyles
 from largegan.restore import check_size

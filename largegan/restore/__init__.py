@@ -16,8 +16,7 @@ from torch import nn
 
 from largegan import checkpoint, recipes
 from largegan.ema.powers import without_powers
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import shown
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.tensors import read_header, read_tensors
 from largegan.ranges import fits
 from largegan.recipe import DataSpec, Recipe

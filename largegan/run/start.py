@@ -17,8 +17,7 @@ from largegan.config.parse import actions_of, recipe_options
 from largegan.data import Domains, open_stream
 from largegan.data.source import Source
 from largegan.data.transforms import Framing, to_device
-from largegan.errors import ConfigError
-from largegan.files.output import shown
+from largegan.errors import ConfigError, shown
 from largegan.parallel.alike import check_shared, check_versions
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine

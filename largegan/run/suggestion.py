@@ -16,8 +16,7 @@ from largegan.data.in_place import is_packed
 from largegan.data.originals import Request
 from largegan.data.pairs import domain_folders
 from largegan.data.prepare import size_of
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import shown
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.photos import BadImage
 
 LOOKED_AT = 64  # images, evenly spread

@@ -24,8 +24,7 @@ from largegan.data.formats import (
     zips,
 )
 from largegan.data.originals import Originals, Request
-from largegan.errors import DataError
-from largegan.files.output import reason, shown
+from largegan.errors import DataError, reason, shown
 
 
 @dataclass(frozen=True)

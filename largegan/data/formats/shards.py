@@ -24,8 +24,7 @@ from largegan.data.scan import (
     split_name,
 )
 from largegan.data.tar import Member, TarDamage, walk
-from largegan.errors import DataError
-from largegan.files.output import shown
+from largegan.errors import DataError, shown
 from largegan.files.photos import BadImage
 
 LOOKED_AT = 64  # samples
