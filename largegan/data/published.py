@@ -31,7 +31,7 @@ from largegan.data.remote import (
     open_stream,
     scheme_of,
 )
-from largegan.data.scan import Sample
+from largegan.data.samples import Sample
 from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.arrays import LONGEST_HEADER

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from largegan.evaluation.image_sets import ImageSet, open_image_set
+from largegan.evaluation.image_sets import open_image_set
+from largegan.evaluation.scores import ImageSet
 from largegan.metrics.reconstruction import squared_errors
 from largegan.recipe import DataSpec
 from largegan.sampler import Sampler, fitted

@@ -13,13 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError, DataError
-from largegan.evaluation.image_sets import ImageSet
 from largegan.files.version import VERSION
 from largegan.metrics.features import Extractor
 from largegan.metrics.moments import CHUNKS, Gaussian, Moments, moments_of
@@ -30,6 +29,29 @@ from largegan.parallel.launch import World, add_up, agree, together
 
 RECORDED = ("torch", "timm", "clean-fid", "pillow", "numpy")
 Bar = Callable[[Iterable, int], Iterable]  # wraps what a person waits for; total in images
+
+
+class ImageSet(Protocol):
+    """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
+
+    about: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 where there are none."""
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
+
+    def labels(self) -> list[int] | None:
+        """The class of every image, or None."""
+
+    def identity(self) -> str:
+        """A hash of the images; for a checkpoint of what it would draw."""
 
 
 def extract(

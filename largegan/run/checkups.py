@@ -17,8 +17,8 @@ from jsonargparse import Namespace
 from torch import Tensor
 
 from largegan.config.parse import as_dict
-from largegan.data import Domains
-from largegan.data.source import Source
+from largegan.data.domains import Domains
+from largegan.data.stream import Source
 from largegan.data.transforms import to_device
 from largegan.health import looks
 from largegan.health.diagnosis import Diagnosis
@@ -30,7 +30,7 @@ from largegan.parallel import watch
 from largegan.parallel.launch import World, agree
 from largegan.recipe import Batch, MakesSources, Phase, Recipe
 from largegan.run.directory import flatten
-from largegan.run.start import Start
+from largegan.run.prepared import Start
 from largegan.sampler import seeded
 from largegan.trainer import Trainer
 

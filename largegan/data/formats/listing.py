@@ -7,7 +7,7 @@ from pathlib import Path
 
 from largegan.data.account import Account
 from largegan.data.decode import IMAGE_EXTENSIONS
-from largegan.data.labels import plain
+from largegan.data.label_files import plain
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.tables import read_table
 from largegan.errors import DataError, shown
