@@ -23,8 +23,6 @@ from largegan.files.photos import BadImage
 from largegan.files.reading import reading
 
 BATCH_PER_THREAD = 16  # encoded images in memory while packing
-
-
 NAME = r"[^\W.][^./\\\0{}*?\[\]]{0,99}"  # of shards: a plain word
 
 
