@@ -244,6 +244,12 @@ def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed:
             sampler.decode(sampler.latents(batch, random).to(sampler.device), labels)
 
 
+def require_styles(recipe: Recipe, purpose: str = "") -> None:
+    """Raises ConfigError for a recipe without w; `purpose` is what it is wanted for."""
+    if not isinstance(recipe, HasStyles):
+        raise ConfigError(f"recipe {type(recipe).__name__} has no w{purpose}; take a StyleGAN")
+
+
 def open_sampler(
     path: Path,
     device: torch.device | str,

@@ -20,10 +20,11 @@ from largegan.config.parse import as_dict
 from largegan.data.domains import Domains
 from largegan.data.stream import Source
 from largegan.data.transforms import to_device
+from largegan.files.lines import read_lines
 from largegan.health import looks
 from largegan.health.diagnosis import Diagnosis
 from largegan.health.observer import Observer
-from largegan.health.records import Notice, merged, read_lines
+from largegan.health.records import Notice, merged
 from largegan.health.scores import NAMES, statistics
 from largegan.health.signals import PREFIX
 from largegan.parallel import watch
