@@ -21,7 +21,8 @@ from largegan.layers.dropout import Drops
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 from largegan.nets import resnet_sn
-from largegan.nets.resnet_sn import Parts, UpBlock, check_resolution
+from largegan.nets.resnet_blocks import Parts, UpBlock
+from largegan.nets.resnet_sn import check_resolution
 
 # Multiples of `channels`, where they are not those of SNGAN: the 64-pixel generator is that of
 # BigGAN-PyTorch, as is the 32-pixel discriminator, twice as wide as SNGAN's; 16 follows.

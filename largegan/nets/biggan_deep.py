@@ -26,7 +26,8 @@ from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import conv_and_linear
 from largegan.nets import biggan
-from largegan.nets.resnet_sn import CriticOptions, Parts, check_resolution
+from largegan.nets.resnet_blocks import Parts
+from largegan.nets.resnet_sn import CriticOptions, check_resolution
 
 Shortcut = Literal["identity", "conv"]
 # Multiples of `channels`: after the stem, then after each stage. The last stages keep their size.

@@ -6,7 +6,7 @@ them; they differ in widths, normalization, pooling and attention, which are opt
 networks are made of the same blocks (`nets.biggan`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
-from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
+from largegan.layers.cond_norm import ConditionalBatchNorm2d
 from largegan.layers.dropout import Drops
-from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
+from largegan.nets.resnet_blocks import Activation, DownBlock, FirstBlock, Parts, UpBlock
 
-Activation = Callable[[Tensor], Tensor]
 BN_EPS = 1e-4
 
 # Widths as multiples of `channels`: at 4 x 4, then after each block. 32 pixels are the CIFAR nets,
@@ -90,19 +89,6 @@ def attended(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a network's blocks are made of.
-
-    `fold` computes resampling and convolution as one (`layers.fold`): the same numbers.
-    """
-
-    conv: Callable[..., nn.Conv2d]
-    activation: Activation
-    norm: Callable[[int], nn.Module] = nn.Identity
-    fold: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class ResNetOptions:
     """Options of every ResNet of this kind, generator or discriminator.
 
@@ -161,25 +147,6 @@ class DiscriminatorOptions(CriticOptions):
     wide: bool = True
 
 
-class UpBlock(nn.Module):
-    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size."""
-
-    def __init__(self, inputs: int, outputs: int, parts: Parts):
-        super().__init__()
-        norm, conv = parts.norm, parts.conv
-        self.activation, self.fold = parts.activation, parts.fold
-        self.norm1, self.norm2 = norm(inputs), norm(outputs)
-        self.conv1 = conv(inputs, outputs, 3, 1, 1)
-        self.conv2 = conv(outputs, outputs, 3, 1, 1)
-        self.shortcut = conv(inputs, outputs, 1)
-
-    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        h = activated(self.norm1, x, *condition, activation=self.activation)
-        h = up_conv(self.conv1, h, fold=self.fold)  # [N, C', 2H, 2W]
-        h = self.conv2(activated(self.norm2, h, *condition, activation=self.activation))
-        return h + up_conv(self.shortcut, x, fold=self.fold)
-
-
 class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
@@ -219,67 +186,6 @@ class Generator(Drops):
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         return self.to_rgb(self.activation(self.norm(x))).tanh()
-
-
-class FirstBlock(nn.Module):
-    """3x3 - act - 3x3 - pool, plus pool - 1x1: images are not activated before the first layer.
-
-    `wide` says whose width is between the two: the output's, or the input's.
-    """
-
-    def __init__(self, inputs: int, outputs: int, parts: Parts, *, wide: bool = True):
-        super().__init__()
-        norm, conv = parts.norm, parts.conv
-        self.activation, self.fold = parts.activation, parts.fold
-        hidden = outputs if wide else inputs
-        self.norm1, self.shortcut_norm = norm(hidden), norm(inputs)
-        self.conv1 = conv(inputs, hidden, 3, 1, 1)
-        self.conv2 = conv(hidden, outputs, 3, 1, 1)
-        self.shortcut = conv(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.activation(self.norm1(self.conv1(x)))
-        x = self.shortcut_norm(F.avg_pool2d(x, 2))
-        return conv_down(self.conv2, h, fold=self.fold) + self.shortcut(x)  # [N, C', H/2, W/2]
-
-
-class DownBlock(nn.Module):
-    """norm - act - 3x3 - norm - act - 3x3 (- pool), plus norm - 1x1 (- pool) or the input itself.
-
-    `activated_shortcut` feeds the shortcut with act(x) instead of x. `wide` says whose width is
-    between the two: the output's, or the input's.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        parts: Parts,
-        *,
-        down: bool,
-        activated_shortcut: bool,
-        wide: bool = True,
-    ):
-        super().__init__()
-        norm, conv = parts.norm, parts.conv
-        self.down, self.activation, self.fold = down, parts.activation, parts.fold
-        self.activated_shortcut = activated_shortcut
-        hidden = outputs if wide else inputs
-        self.norm1, self.norm2 = norm(inputs), norm(hidden)
-        self.conv1 = conv(inputs, hidden, 3, 1, 1)
-        self.conv2 = conv(hidden, outputs, 3, 1, 1)
-        learned = down or inputs != outputs
-        self.shortcut_norm = norm(inputs) if learned else nn.Identity()
-        self.shortcut = conv(inputs, outputs, 1) if learned else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(self.activation(self.norm1(x)))
-        h = self.activation(self.norm2(h))
-        x = self.shortcut_norm(self.activation(x) if self.activated_shortcut else x)
-        if self.down and self.fold:
-            return conv_down(self.conv2, h) + conv_down(self.shortcut, x)  # [N, C', H/2, W/2]
-        h = self.conv2(h) + self.shortcut(x)
-        return F.avg_pool2d(h, 2) if self.down else h
 
 
 class Discriminator(Drops):

@@ -12,14 +12,8 @@ from torch import Tensor, nn
 from largegan.layers.equalized import EqualizedConv2d, EqualizedLinear
 from largegan.layers.minibatch_std import MinibatchStd
 from largegan.layers.precision import compute_dtype, exact
-from largegan.nets.stylegan2 import (
-    RESIDUAL_GAIN,
-    Architecture,
-    BlockOptions,
-    Mapping,
-    block_sizes,
-    widths,
-)
+from largegan.nets.stylegan2 import RESIDUAL_GAIN, Architecture, BlockOptions, block_sizes, widths
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.ops import downsample2d
 
 

@@ -21,8 +21,9 @@ from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
 from largegan.losses import non_saturating_g, path_lengths
-from largegan.nets.stylegan2 import Generator, Mapping, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
 from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.ranges import (
     Base,
     Depth,

@@ -22,8 +22,9 @@ from largegan.errors import ConfigError
 from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import non_saturating_g
-from largegan.nets.stylegan2 import Generator, Mapping
+from largegan.nets.stylegan2 import Generator
 from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
 from largegan.ranges import (
     Base,

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.interop.stylegan2_ada import IGNORED, theirs
 from largegan.losses import path_lengths, sq_grad_norm
-from largegan.nets.stylegan2 import Generator, Mapping, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
 from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec

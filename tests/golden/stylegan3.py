@@ -14,8 +14,8 @@ from largegan.interop.stylegan3 import theirs
 from largegan.layers.lowpass import lowpass
 from largegan.losses import sq_grad_norm
 from largegan.metrics import equivariance as eq
-from largegan.nets.stylegan2 import Mapping
 from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis, SynthesisOptions
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World

@@ -5,15 +5,9 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.losses import path_lengths, r1
-from largegan.nets.stylegan2 import (
-    Generator,
-    Mapping,
-    Synthesis,
-    SynthesisOptions,
-    block_sizes,
-    widths,
-)
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions, block_sizes, widths
 from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 
 SMALL = {"channel_base": 64, "channel_max": 8}
 
