@@ -112,10 +112,8 @@ def opened(
     if channels_b is None:
         return _with_classes(open_originals(source, request), request, source), [preparation]
     second = dataclasses.replace(preparation, channels=channels_b)
-    return _with_classes(open_pairs(source, request, open_originals), request, source), [
-        preparation,
-        second,
-    ]
+    pairs = open_pairs(source, request, open_originals)
+    return _with_classes(pairs, request, source), [preparation, second]
 
 
 def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
