@@ -165,7 +165,7 @@ def main() -> None:
     for module in PRELOADED:
         __import__(module)
     torch.set_num_threads(1)
-    results: dict = {}
+    results = known(arguments.machine)
     for name in arguments.recipes:
         by_ranks = results.setdefault(NETWORKS[name][0], {})
         for ranks in arguments.ranks:
@@ -173,11 +173,21 @@ def main() -> None:
                 found = in_processes(ranks, name, engine)
                 by_ranks.setdefault(str(ranks), {})[engine] = found
                 print(NETWORKS[name][0], ranks, engine, found, flush=True)
+                write(arguments.machine, results)
+
+
+def known(machine: str) -> dict:
+    """What earlier parts found on this machine."""
     file = RESULTS / "memory.json"
-    known = json.loads(file.read_text())["bytes"] if file.exists() else {}
-    results = {"machine": arguments.machine, "torch": torch.__version__, "bytes": known | results}
-    file.write_text(json.dumps(results, indent=1) + "\n")
-    (RESULTS / "memory.md").write_text(table(results["bytes"]) + "\n")
+    before = json.loads(file.read_text()) if file.exists() else {"machine": None}
+    same = (before["machine"], before.get("torch")) == (machine, torch.__version__)
+    return before["bytes"] if same else {}
+
+
+def write(machine: str, results: dict) -> None:
+    document = {"machine": machine, "torch": torch.__version__, "bytes": results}
+    (RESULTS / "memory.json").write_text(json.dumps(document, indent=1) + "\n")
+    (RESULTS / "memory.md").write_text(table(results) + "\n")
 
 
 if __name__ == "__main__":
