@@ -1,6 +1,8 @@
 """Which engine a player gets, and every combination that is refused before any work."""
 
 import json
+import sys
+import types
 from functools import partial
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel import choose as choose_module
+from largegan.parallel import zero
 from largegan.parallel.choose import choose
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
@@ -141,3 +144,20 @@ def test_a_missing_or_old_deepspeed(monkeypatch):
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "deepspeed").glob("*.json")))
 def test_our_own_files_are_honored(file):
     assert read_settings(str(file))["zero_optimization"]["stage"] in (1, 2, 3)
+
+
+@pytest.mark.parametrize(("said", "expected"), [({}, 12), ({"reduce_bucket_size": 7}, 7)])
+def test_deepspeed_takes_no_more_memory_than_a_player_has(said, expected, monkeypatch):
+    """Its own choice is 2 GB for each player, taken at once."""
+    seen = {}
+
+    def initialize(model, optimizer, config):
+        seen.update(config)
+        return [None]
+
+    names = {"init_distributed": lambda *_, **__: None, "initialize": initialize}
+    ops = types.SimpleNamespace(__compatible_ops__={})
+    monkeypatch.setitem(sys.modules, "deepspeed", types.SimpleNamespace(ops=ops, **names))
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    zero.initialize(torch.nn.Linear(3, 3), None, 3, {"zero_optimization": said})
+    assert seen["zero_optimization"]["reduce_bucket_size"] == expected
