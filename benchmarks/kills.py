@@ -3,6 +3,7 @@
 
     python benchmarks/kills.py --machine "NAME OF THE CPU" --kills 100
     python benchmarks/kills.py --machine "NAME OF THE CPU" --kills 100 --minutes 9   in parts
+    python benchmarks/kills.py                            writes the sentence of docs/engines.md
 
 A case is a recipe of the table under an engine: one process, or two under each way of sharing a
 player out. It is trained once unbroken. Then it is begun again, and all its processes are killed
@@ -32,6 +33,8 @@ from random import Random
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs" / "engines.md"
+BEGIN, END = "<!-- from benchmarks/results/kills.json -->", "<!-- end -->"
 BATCH, IMAGES = 8, 96  # an iteration, and a run
 ALONE = "one process"
 LATEST_S = 180  # a start that takes longer stands still
@@ -228,9 +231,21 @@ def write(results: Path, about: dict, found: list[dict]) -> None:
     results.with_suffix(".log").write_text("\n".join(lines) + "\n")
 
 
+def published(page: str, document: dict) -> str:
+    """The page with what was found between its marks."""
+    moments = ", ".join(f"{count} while {what}" for what, count in document["while"].items())
+    text = (
+        f"{document['kills']} kills of {document['runs']} runs, {document['recipes']} recipes: "
+        f"{moments}.\n{document['of another end']} runs had another end "
+        f"({document['machine']}; each kill is in\n`benchmarks/results/kills.log`)."
+    )
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}"
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--machine", required=True)
+    parser.add_argument("--machine")
     parser.add_argument("--kills", type=int, default=100, help="in all parts together")
     parser.add_argument("--per-run", type=int, default=4, help="kills of one run at most")
     parser.add_argument("--minutes", type=float, help="begin no run after so long")
@@ -239,6 +254,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS / "kills.json")
     parser.add_argument("--keep", type=Path, help="a folder for runs whose end was another")
     arguments = parser.parse_args(argv)
+    if arguments.machine is None:
+        PAGE.write_text(published(PAGE.read_text(), json.loads(arguments.results.read_text())))
+        return 0
     import torch
 
     about = {"machine": arguments.machine, "torch": torch.__version__, "seed": arguments.seed}

@@ -181,7 +181,7 @@ def peak(found: dict[str, float]) -> float:
 def published(page: str, document: dict) -> str:
     """The page with the table of the results between its marks."""
     before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(document['bytes'])}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{table(document['bytes'])}\n{END}{rest.split(END, 1)[1]}"
 
 
 def main() -> None:
