@@ -5,6 +5,7 @@ import sys
 import types
 from functools import partial
 
+import psutil
 import pytest
 import torch
 
@@ -102,6 +103,20 @@ def test_refused_in_one_sentence(kind):
     with pytest.raises(ConfigError, match=words) as refusal:
         made(**options)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "words", [["--gradient_accumulation_steps", "4"], ["--gradient-accumulation-steps=4"]]
+)
+def test_an_option_that_accelerate_keeps_to_itself(words, monkeypatch):
+    """Without DeepSpeed it reaches no environment; the launcher's own command line has it."""
+    line = ["python", "-m", "accelerate.commands.launch", *words, "-m", "largegan.train"]
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda self: line)
+    with pytest.raises(ConfigError, match="sets gradient_accumulation_steps to 4, which is not"):
+        made(None, env={"ACCELERATE_MIXED_PRECISION": "no"})
+    assert set(made(None).values()) == {"Replicated"}  # somebody else's parent
+    line[3:5] = ["--gradient_accumulation_steps", "1"]
+    assert set(made(None, env={"ACCELERATE_MIXED_PRECISION": "no"}).values()) == {"Replicated"}
 
 
 @pytest.mark.parametrize(

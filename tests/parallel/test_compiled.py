@@ -17,7 +17,7 @@ from tests.parallel.product import (
     saved,
     train,
 )
-from tests.parallel.test_product import Product, outcome
+from tests.parallel.test_product import Product, outcome, selected
 
 ENGINES = ["replicated", *CUT, "mixed"]
 # First- and second-order phases, entrances other than the network, and two generators of a player.
@@ -27,12 +27,13 @@ pytestmark = pytest.mark.slow  # a minute for each recipe
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Product:
+def product(tmp_path_factory, request) -> Product:
     folder = tmp_path_factory.mktemp("compiled")
-    alone = {name: run_alone(name, folder, 2) for name in NAMES}
-    arguments = [str(folder), ",".join(ENGINES), ",".join(NAMES)]
+    names, engines = selected(request, "name", NAMES), selected(request, "engine", ENGINES)
+    alone = {name: run_alone(name, folder, 2) for name in names}
+    arguments = [str(folder), ",".join(engines), ",".join(names)]
     run_forked("tests.parallel.compiled", arguments, world=2, timeout_s=900)
-    cells = {name: json.loads((folder / name / "results.json").read_text()) for name in NAMES}
+    cells = {name: json.loads((folder / name / "results.json").read_text()) for name in names}
     return Product(2, folder, alone, cells)
 
 
@@ -47,8 +48,8 @@ def test_compiled_networks_take_the_same_steps(product, name, engine):
 def test_one_process_that_compiles_goes_on_from_two_that_did(product, name, monkeypatch):
     monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
     torch._dynamo.reset()
-    ends = []
-    for source, compiled in (("fsdp2", True), ("alone", False)):
+    ends, several = [], list(product.cells[name])[-1]
+    for source, compiled in ((several, True), ("alone", False)):
         trainer = make(name, "", ALONE, seed=5, ranks=2, compiled=compiled)
         restore(trainer, saved(product.folder / name / source))
         train(trainer, 1)
