@@ -20,12 +20,12 @@ from largegan.recipes.handicaps import (
     LogisticHandicapOptions,
     smoothed_minimax_d,
 )
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANOptions(LogisticHandicapOptions, LearningRates):
+class DCGANOptions(LogisticHandicapOptions, FallingRates):
     """Options of `dcgan`."""
 
     z_dim: Width = 100
@@ -69,8 +69,8 @@ class DCGAN(Handicapped):
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(d_lr, options.beta1, 0.999)),
-            "G": Player([self.G], adam(g_lr, options.beta1, 0.999)),
+            "D": Player([self.D], adam(d_lr, options.beta1, 0.999), options.falling(d_lr)),
+            "G": Player([self.G], adam(g_lr, options.beta1, 0.999), options.falling(g_lr)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
