@@ -2,7 +2,7 @@
 """Bytes that each process holds under each engine: weights, gradients, moments, averages, peak.
 
     python benchmarks/memory.py --machine "NAME OF THE CPU" [--ranks 1 2 4] [--recipes biggan ...]
-    python benchmarks/memory.py                  # writes the table of docs/large-networks.md
+    python benchmarks/memory.py                   # writes the table of docs/large-networks.md
 
 Networks of published size. Every phase of training is gone through but for the losses: gradients
 are there as a backward pass leaves them, then they are reduced, stepped, and averaged. So nothing
@@ -202,6 +202,8 @@ def main() -> None:
         by_ranks = results.setdefault(NETWORKS[name][0], {})
         for ranks in arguments.ranks:
             for engine in ENGINES if ranks > 1 else ENGINES[:1]:
+                if engine in by_ranks.get(str(ranks), {}):
+                    continue  # of an earlier part
                 found = in_processes(ranks, name, engine)
                 by_ranks.setdefault(str(ranks), {})[engine] = found
                 print(NETWORKS[name][0], ranks, engine, found, flush=True)
