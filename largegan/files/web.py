@@ -21,8 +21,7 @@ from http import HTTPStatus
 from typing import BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault
-from largegan.files.output import shown
+from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault, shown
 
 T = TypeVar("T")
 HTTP = ("http", "https")
