@@ -28,6 +28,11 @@ CHOSEN = (
     "biggan in torch's row of pickles", "biggan in torch's tar", "cyclegan said", "pix2pix back",
     "fastcut said", "studiogan sngan 32", "studiogan dcgan",
 )  # fmt: skip
+WEIGHT = 5
+ARGUMENTS = re.compile(
+    rb"(img_resolution|img_channels|[czw]_dim|num_layers|channel_base|channel_max|conv_clamp"
+    rb"|architecture|mapping_kwargs|synthesis_kwargs|epilogue_kwargs|_init_args|_modules)"
+)
 SPARE_MB = 500  # beside twice the files
 
 
@@ -50,20 +55,23 @@ def files() -> dict[str, dict[str, bytes]]:
 
 
 def samples() -> list[bytes]:
+    """Files of sources several times each, so that they outweigh what wants to do harm."""
     return [
         json.dumps([name, file]).encode() + b"\n" + data
         for name, inside in files().items()
         for file, data in inside.items()
-        if name in CHOSEN or len(data) < 4096
+        for _ in range(WEIGHT if name in CHOSEN else 1)
     ]
 
 
 def spoil(sample: bytes, random: Random) -> bytes:
-    """Changes bytes; of state dictionaries, every third time, what they say."""
+    """Changes bytes; every second time what a state dictionary or a network's arguments say."""
     head, _, data = sample.partition(b"\n")
     name, file = json.loads(head)
-    if file.endswith(".pth") and "tar" not in name and not random.randrange(3):
+    if file.endswith(".pth") and "tar" not in name and random.randrange(2):
         return head + b"\n" + lied(data, random)
+    if name in CHOSEN and file.endswith(".pkl") and random.randrange(2):
+        return head + b"\n" + misled(data, random)
     if random.randrange(4) == 0:
         return head + b"\n" + hostile.mutate(data, random)
     return head + b"\n" + spoiled(data, random)
@@ -79,6 +87,15 @@ def lied(data: bytes, random: Random) -> bytes:
     out = io.BytesIO()
     torch.save(content, out, _use_new_zipfile_serialization=bool(random.randrange(4)))
     return out.getvalue()
+
+
+def misled(data: bytes, random: Random) -> bytes:
+    """A pickle in which an argument, or how deep its networks lie, is another."""
+    changed = bytearray(data)
+    for _ in range(random.choice((1, 1, 2, 4))):
+        at = random.choice(list(ARGUMENTS.finditer(data))).end() + random.randrange(1, 6)
+        changed[at] = random.choice((random.randrange(256), *b"KMJN}])"))
+    return bytes(changed)
 
 
 def drop(state: dict, name: str, random: Random) -> None:

@@ -128,7 +128,8 @@ def discriminator_options(found: Snapshot, options: dict[str, Any]) -> dict[str,
         narrow = 2 if options["configuration"] == "r" else 1
         return {name: max(1, options[name[2:]] // narrow) for name in widths}
     told, what = found.arguments["D"], f"{found.path}: its discriminator"
-    clamp = part(found.records["D"], "b4.conv")["conv_clamp"]
+    said = told.get("conv_clamp", UNSAID["conv_clamp"])
+    clamp = part(found.records["D"], "b4.conv").get("conv_clamp", said)
     if clamp != options["conv_clamp"]:
         raise DataError(f"{what} has conv_clamp {clamp}, its generator {options['conv_clamp']}")
     return widths | translated(told, DISCRIMINATOR, what) | inner_options(told, EPILOGUE, what)
