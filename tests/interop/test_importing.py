@@ -202,7 +202,9 @@ HF = {  # widths from 4 x 4 on, and the place of self-attention among the layers
 }
 
 
-@pytest.mark.parametrize("side", [128, 256, pytest.param(512, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "side", [128, *(pytest.param(n, marks=pytest.mark.slow) for n in (256, 512))]
+)
 def test_biggan_deep_of_the_port(side, tmp_path):
     net = peers.hf_folder(tmp_path / "biggan-deep", *HF[side])
     assert importing.find(tmp_path / "biggan-deep").spec == DataSpec(3, side, side, 7)
@@ -325,11 +327,21 @@ def test_training_goes_on_with_the_optimizers_of_the_source(folder, tmp_path, ca
     assert not torch.equal(after.model["G.project.weight"], before.model["G.project.weight"])
 
 
+def unknown(module: str) -> bytes:
+    """A pickled network with an encoder's tensors only."""
+    net = peers.tree({"encoder.weight": torch.zeros(3)}, peers.Module, {})
+    content = (net, net, net) if "tflib" in module else {"G_ema": net}
+    return peers.pickled(content, persistent=False, module=module)
+
+
 BAD = {
     "a text": (b"not a checkpoint", "neither a pickle nor an archive"),
     "a system call": (hostile.pickles()["os.system 4"], "nothing of it was executed"),
     "a number": (b"\x80\x04K\x01.", "none of what can be imported"),
-    "an encoder": (None, "none of what can be imported"),
+    "an encoder": (None, "holds 1 entries such as encoder.weight"),
+    "an encoder as a network": (unknown("training.networks"), "of the class training.networks.Gen"),
+    "a network of another code": (unknown("mycode.nets"), "calls 'mycode.nets.Generator'"),
+    "StyleGAN's TensorFlow": (unknown("dnnlib.tflib.network"), "convert it with legacy.py"),
 }
 
 

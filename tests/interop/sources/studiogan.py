@@ -36,6 +36,10 @@ STUDIOGAN = {
         "sngan", 128, classes=4, **studio(128, classes=4, g={}, d={})
     ),
     "studiogan sngan 64, no average": studiogan("sngan", 64, ema=False, **studio(64, g={}, d={})),
+    "studiogan sagan 32": studiogan(
+        "sagan", 32, **studio(32, ch=2, g={"spectral": True, "attention": (2,)}, d={}),
+        options={"g_attention_blocks": [1], "d_attention_blocks": []},
+    ),
     "studiogan sagan 128": studiogan(
         "sagan", 128, classes=3,
         **studio(128, classes=3, ch=8, g={"spectral": True, "attention": (4,)},

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from tests.interop import layouts, peers
 from tests.interop.peers import EasyDict, Module
 from tests.interop.sources.base import Source, pickled, square
@@ -33,15 +35,21 @@ def stylegan2(
     kind: type = dict,
     wrapped: bool = False,
     half: bool = False,
+    told_classes: int | None = None,
+    judge_state: dict[str, Tensor] | None = None,
     options: dict | None = None,
 ) -> Source:
-    """`g` and `d`: arguments of the layouts; `synthesis`, `judge`: of the constructors."""
+    """`g` and `d`: arguments of the layouts; `synthesis`, `judge`: of the constructors.
+
+    `told_classes` is what the constructors are told of `c`; `judge_state` another network's.
+    """
     g, d = g or {}, d or {}
     shapes = {
         "G": layouts.stylegan2_g(resolution=resolution, c=c, channels=channels, **g),
         "D": layouts.stylegan2_d(resolution=resolution, c=c, channels=channels, **d),
     }
-    shared = {"c_dim": c, "img_resolution": resolution, "img_channels": channels}
+    shared = {"c_dim": c if told_classes is None else told_classes}
+    shared |= {"img_resolution": resolution, "img_channels": channels}
     inner = kind(channel_base=64, channel_max=8, conv_clamp=clamp)
     inner.update(synthesis or {})
     g_told = shared | {"z_dim": g.get("z", 8), "w_dim": g.get("w", 8)}
@@ -56,6 +64,7 @@ def stylegan2(
     for key in keys:
         state = layouts.tensors(shapes[key[0]], seed=len(content))
         state = {name: t.half() if half else t for name, t in state.items()}
+        state = judge_state or state if key == "D" else state
         content[key] = peers.tree(state, Module, nets[key[0]])
         if wrapped:
             content[key] = peers.wrapped(content[key])
