@@ -61,6 +61,10 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
         "help": "k of precision, recall, density, coverage (default: 5; NVIDIA's papers: 3)",
     },
     "--overwrite": {"action": "store_true", "help": "replace files that exist"},
+    "--raw": {
+        "action": "store_true",
+        "help": "a checkpoint draws with its weights as they were trained, not with their averages",
+    },
     "--seed": {
         "type": Number("Seed"),
         "default": 0,

@@ -16,8 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from largegan.ema import Ema
 from largegan.errors import ConfigError, DataError
 from largegan.layers.batch_norm import standing_statistics
+from largegan.published import is_published
 from largegan.recipe import (
     DataSpec,
     HasEncoder,
@@ -251,6 +253,7 @@ def open_sampler(
     classes: str | None = None,
     truncation: float | None = None,
     toward: Toward = "mean",
+    raw: bool = False,
 ) -> Sampler:
     """The sampler of a checkpoint or of a run's newest one.
 
@@ -261,12 +264,30 @@ def open_sampler(
         truncation: above 0, or of either sign where w is truncated; what it does is the recipe's
             choice. None for none.
         toward: what w is truncated to; see `Sampler`.
+        raw: draw with the weights as they were trained, not with their averages.
 
     Raises:
         ConfigError: nothing there; a recipe, class or truncation that cannot be.
         DataError: the checkpoint is incomplete or damaged.
     """
-    return sampler_of(restore(path), device, classes=classes, truncation=truncation, toward=toward)
+    found = restore(path)
+    if raw:
+        use_raw_weights(found)
+    return sampler_of(found, device, classes=classes, truncation=truncation, toward=toward)
+
+
+@torch.no_grad()
+def use_raw_weights(found: Restored) -> None:
+    """Sets every average to what it follows. Raises ConfigError where that is not kept."""
+    if is_published(found.path):
+        raise ConfigError(
+            f"{found.path} is a published model, which has averaged weights alone; give the run"
+        )
+    averages = [net for net in found.recipe.modules() if isinstance(net, Ema)]
+    if not averages:
+        raise ConfigError(f"recipe {found.name} averages no weights: it always draws with the raw")
+    for average in averages:
+        average.net.load_state_dict(average.follows[0].state_dict())
 
 
 def sampler_of(

@@ -113,6 +113,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
     from largegan.cli import choose_device
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
+    from largegan.evaluation.progress import progress_bar
     from largegan.metrics import table
     from largegan.metrics.features import open_extractor
     from largegan.metrics.side import Settings
@@ -128,7 +129,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
         extractor,
         world,
         cache=scores.default_cache(),
-        bar=scores.progress_bar("reference", world),
+        bar=progress_bar("reference", world),
         **common,
     )
     points = []
@@ -138,7 +139,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
             images = open_image_set(
                 str(path), device=device, count=arguments.count, seed=arguments.seed
             )
-            bar = scores.progress_bar(f"width {width:g}", world)
+            bar = progress_bar(f"width {width:g}", world)
             side = scores.extract(images, extractor, world, bar=bar, **common)
         found = table.compute(reference, side, ["fid"], Settings())
         print(f"width {width:<6g} {extractor.backbone.title('FID')} {found['fid']:.4g}")

@@ -232,6 +232,7 @@ class Drawn:
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
         facts.append(self.about.get("standing_batches", 0))
+        facts += ["raw"] if self.about["weights"] == "raw" else []
         facts += [self.sampler.label_counts] if "labels" in self.about else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -244,6 +245,7 @@ def open_image_set(
     truncation: float | None = None,
     classes: str | None = None,
     standing: int = 0,
+    raw: bool = False,
     device: torch.device | str = "cpu",
     labels: bool = False,
     on_error: str = "raise",
@@ -258,6 +260,7 @@ def open_image_set(
         classes: a checkpoint's classes, as for tools/sample.py.
         standing: batches of 64 samples that batch norm's statistics are taken from; 0: those of
             training.
+        raw: a checkpoint draws with its weights as trained, not with their averages.
         device: where a checkpoint draws.
         labels: classes are needed, and their absence is an error.
         on_error: skip leaves out the files that cannot be read, and says which.
@@ -268,22 +271,23 @@ def open_image_set(
     """
     plain, part = split_path(path)
     if is_checkpoint(Path(plain)):
-        sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation)
+        sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation, raw=raw)
         found = sampler.path
         if not has_images(sampler.recipe):
             raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
         if standing:
             use_standing_statistics(sampler, batches=standing, batch=64)
         numbers = selected(range(seed, seed + (count or 50_000)), part, None)
-        about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
+        about = {"kind": "checkpoint", "path": str(found), "seed": seed}
+        about |= {"weights": "raw" if raw else "EMA"}
         about |= {"truncation": truncation, "classes": list(sampler.classes)}
         about |= {"standing_batches": standing} if standing else {}
         about |= about_labels(sampler)
         return Drawn(sampler, numbers, about, sampler.model)
-    drawing = truncation is not None or classes is not None or standing
+    drawing = truncation is not None or classes is not None or standing or raw
     if drawing and (Path(plain).exists() or is_shards(plain)):
         raise ConfigError(
-            f"{plain} is not a checkpoint: truncation, classes and standing are for drawing"
+            f"{plain} is not a checkpoint: truncation, classes, standing and raw are for drawing"
         )
     if is_shards(plain):
         source = open_data(plain, Reading(mode="indexed"))

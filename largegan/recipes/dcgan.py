@@ -20,12 +20,12 @@ from largegan.recipes.handicaps import (
     LogisticHandicapOptions,
     smoothed_minimax_d,
 )
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANOptions(LogisticHandicapOptions, LearningRates):
+class DCGANOptions(LogisticHandicapOptions, FallingRates):
     """Options of `dcgan`."""
 
     z_dim: Width = 100
@@ -38,6 +38,8 @@ class DCGANOptions(LogisticHandicapOptions, LearningRates):
     """That of the discriminator; null: channels."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in both networks."""
+    upsample: Literal["transposed", "nearest"] = "transposed"
+    """How the generator doubles sizes; nearest (and 3 x 3) leaves no checkerboard."""
     d_steps: Depth = 1
     """Discriminator steps per generator step."""
     lr: LearningRate = 2e-4
@@ -63,14 +65,16 @@ class DCGAN(Handicapped):
         g_channels = options.g_channels or options.channels
         d_channels = options.d_channels or options.channels
         shape = {"image_channels": data.channels, "norm": options.norm}
-        self.G = Generator(size, z_dim=options.z_dim, channels=g_channels, **shape)
+        self.G = Generator(
+            size, z_dim=options.z_dim, channels=g_channels, upsample=options.upsample, **shape
+        )
         self.D = Discriminator(size, channels=d_channels, **shape)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(d_lr, options.beta1, 0.999)),
-            "G": Player([self.G], adam(g_lr, options.beta1, 0.999)),
+            "D": Player([self.D], adam(d_lr, options.beta1, 0.999), options.falling(d_lr)),
+            "G": Player([self.G], adam(g_lr, options.beta1, 0.999), options.falling(g_lr)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),

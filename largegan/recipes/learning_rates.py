@@ -1,9 +1,12 @@
 """Learning rates of both players, where a paper has one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from largegan.ranges import LearningRate
+from largegan.ranges import Images, LearningRate
+from largegan.recipe import Progress, linear_decay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +25,16 @@ class LearningRates:
             common if self.g_lr is None else self.g_lr,
             common if self.d_lr is None else self.d_lr,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FallingRates(LearningRates):
+    """Those, and both may fall to 0 from the start, in a straight line."""
+
+    decay_nimg: Images | None = None
+    """Images after which the learning rate has come down to 0; null: constant."""
+
+    def falling(self, lr: float) -> Callable[[Progress], dict[str, float]]:
+        """A player's schedule that begins at `lr`."""
+        falls_from = 0 if self.decay_nimg else None
+        return partial(linear_decay, lr, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)

@@ -11,7 +11,6 @@ in spirit.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -21,7 +20,7 @@ from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets import deep_conv
 from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.ranges import Depth, Images, LearningRate, Width
+from largegan.ranges import Depth, LearningRate, Width
 from largegan.recipe import (
     Batch,
     DataSpec,
@@ -30,15 +29,14 @@ from largegan.recipe import (
     Progress,
     Terms,
     adam,
-    linear_decay,
 )
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import square_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANOptions(HandicapOptions, LearningRates):
+class SNGANOptions(HandicapOptions, FallingRates):
     """Options of `sngan`."""
 
     z_dim: Width = 128
@@ -59,8 +57,6 @@ class SNGANOptions(HandicapOptions, LearningRates):
     """Discriminator steps per generator step."""
     lr: LearningRate = 2e-4
     """Adam's learning rate at the start, both players."""
-    decay_nimg: Images | None = None
-    """Images after which the learning rate has come down to 0; null: constant."""
 
 
 class SNGAN(Handicapped):
@@ -75,7 +71,7 @@ class SNGAN(Handicapped):
             options: see `SNGANOptions`.
         """
         super().__init__()
-        self.z_dim, self.decay_nimg = options.z_dim, options.decay_nimg
+        self.z_dim = options.z_dim
         self.num_classes = data.num_classes if options.conditional else 0
         size = square_side(data, "sngan")
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
@@ -85,17 +81,13 @@ class SNGAN(Handicapped):
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         g_lr, d_lr = options.rates()
         self.players = {
-            "D": Player([self.D], adam(d_lr, 0.0, 0.9), partial(self.schedule, d_lr)),
-            "G": Player([self.G], adam(g_lr, 0.0, 0.9), partial(self.schedule, g_lr)),
+            "D": Player([self.D], adam(d_lr, 0.0, 0.9), options.falling(d_lr)),
+            "G": Player([self.G], adam(g_lr, 0.0, 0.9), options.falling(g_lr)),
         }
         self.phases = [
             Phase("D", self.discriminator, repeat=options.d_steps),
             Phase("G", self.generator, fresh=False),
         ]
-
-    def schedule(self, lr: float, at: Progress) -> dict[str, float]:
-        falls_from = 0 if self.decay_nimg else None
-        return linear_decay(lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
