@@ -20,6 +20,7 @@ from largegan.nets.resnet_sn import D_WIDTHS, G_WIDTHS
 from largegan.recipe import DataSpec
 
 PATTERN = re.compile(r"model=(G|D|G_ema)-(\w+)-weights-step=(\d+)\.pth")
+GAIN = "blocks.0.0.bn1.gain.weight"  # of features by what a norm sees
 NETS = {"G": "G", "D": "D", "G_ema": "G_ema.net"}
 
 RULES = {  # per family: the peer's module names -> ours
@@ -124,9 +125,10 @@ def read(source: Path, *, epoch: str | None = None) -> Found | None:
     generator = states.get("G_ema") or states.get("G")
     if generator is None:
         raise DataError(f"{source} holds no generator, only {', '.join(files)}")
-    kind = kind_of(generator, str(source))
-    remarks = leave_other_judges(states, generator)
-    recipe = recipe_of(kind, generator, judged="D" in states)
+    kind = kind_of(generator, states.get("D"), str(source))
+    classes = classes_of(kind, plain(generator))
+    remarks = leave_other_judges(states, classes)
+    recipe = recipe_of(kind, generator, judged="D" in states or classes > 0)
     options, spec = options_of(recipe, kind, states, str(source))
     nets = {
         NETS[name]: PeerNet(state, partial(names, kind=kind, which=name[0], state=state))
@@ -149,7 +151,7 @@ def read(source: Path, *, epoch: str | None = None) -> Found | None:
     )
 
 
-def kind_of(state: State, what: str) -> str:
+def kind_of(state: State, judge: State | None, what: str) -> str:
     """The peer's backbone, from a generator's names. Raises `DataError` for one without recipe."""
     if any(name.startswith("synthesis.") for name in state):
         raise DataError(
@@ -160,40 +162,50 @@ def kind_of(state: State, what: str) -> str:
         return "deep_conv"
     if "conv2d5.bias" not in state:
         raise DataError(f"{what}: a generator of StudioGAN whose backbone has no recipe here")
-    if not any(name.startswith("shared.") for name in state):
-        return "resnet"
     if not any(".0.conv2d4." in name for name in state):
-        return "big_resnet"
+        large = "shared.weight" in state or sees_latents(plain(state), judge)
+        return "big_resnet" if large else "resnet"
     shortcut = any(".0.conv2d0." in name for name in state)
     return f"big_resnet_deep_{'studiogan' if shortcut else 'legacy'}"
 
 
+def sees_latents(state: State, judge: State | None) -> bool:
+    """Whether norms see a part of z, as in a BigGAN without classes, and not a class."""
+    knows = judge is not None and any(name.startswith("embedding.") for name in judge)
+    if knows or GAIN not in state:
+        return False
+    return shape(state, GAIN, "")[1] == shape(state, "linear0.weight", "")[1]
+
+
 def recipe_of(kind: str, state: State, *, judged: bool) -> str:
-    """Our recipe for a backbone; `judged`: with the discriminator that came with it."""
+    """Our recipe for a backbone; `judged`: with a discriminator that ours have, or with classes."""
     if kind == "deep_conv":
         return "sngan"
     if kind == "resnet":
-        spectral, classes = "linear0.weight_orig" in state, classes_of(plain(state), "")
-        return "sagan" if spectral else "sngan" if judged or classes else "wgan_gp"
+        return "sagan" if "linear0.weight_orig" in state else "sngan" if judged else "wgan_gp"
     return "biggan" if kind == "big_resnet" else "biggan_deep"
 
 
-def leave_other_judges(states: dict[str, State], generator: State) -> list[str]:
+def leave_other_judges(states: dict[str, State], classes: int) -> list[str]:
     """Takes away a discriminator that no recipe has, and says which."""
-    judge = states.get("D")
-    if judge is None:
-        return []
-    why = None
-    if "linear1.weight_u" not in judge:
-        why = "has no spectral norm"
-    elif any(name.startswith(("linear2.", "linear3.", "linear_")) for name in judge):
-        why = "has several heads"
-    elif bool(classes_of(plain(generator), "")) != any(n.startswith("embedding.") for n in judge):
-        why = "sees classes in another way than by projection"
+    why = strange(states["D"], classes) if "D" in states else None
     if why is None:
         return []
     del states["D"]
     return [f"its discriminator {why}, which ours do not: it is left behind, and D begins anew"]
+
+
+def strange(judge: State, classes: int) -> str | None:
+    """What a discriminator does that none of our recipes' does."""
+    if "linear1.weight_u" not in judge:
+        return "has no spectral norm"
+    if any(name.startswith(("linear2.", "linear3.", "linear_")) for name in judge):
+        return "has several heads"
+    if shape(judge, "linear1.weight_orig", "its discriminator")[0] != 1:
+        return "has an output for each class"
+    if (classes > 0) != any(name.startswith("embedding.") for name in judge):
+        return "sees classes in another way than by projection"
+    return None
 
 
 def plain(state: State) -> State:
@@ -221,19 +233,20 @@ def widths_of(state: State, what: str, *, depth: int, up: bool) -> list[int]:
     return [shape(state, f"blocks.{i}.0.conv2d{last}.weight", what)[0] for i in ends]
 
 
-def image_spec(state: State, what: str, doublings: int) -> DataSpec:
+def image_spec(state: State, what: str, doublings: int, kind: str = "resnet") -> DataSpec:
     side = 4 << doublings
     if side not in G_WIDTHS:
         raise DataError(f"{what}: a generator of {doublings} doublings is none of ours")
-    return DataSpec(shape(state, "conv2d5.weight", what)[0], side, side, classes_of(state, what))
+    channels = shape(state, "conv2d5.weight", what)[0]
+    return DataSpec(channels, side, side, classes_of(kind, state))
 
 
-def classes_of(state: State, what: str) -> int:
+def classes_of(kind: str, state: State) -> int:
     """How many classes the generator knows: rows of its table, or of one-hot conditions."""
-    if "shared.weight" in state:
-        return shape(state, "shared.weight", what)[0]
-    gains = ("blocks.0.0.bn1.gain.weight", "blocks.0.0.bn0.gain.weight")
-    return next((shape(state, name, what)[1] for name in gains if name in state), 0)
+    if kind.startswith("big"):
+        return state["shared.weight"].shape[0] if "shared.weight" in state else 0
+    gains = (GAIN, "blocks.0.0.bn0.gain.weight")
+    return next((state[name].shape[1] for name in gains if name in state), 0)
 
 
 def cnn_options(generator: State, judge: State | None, what: str) -> tuple[dict, DataSpec]:
@@ -244,7 +257,7 @@ def cnn_options(generator: State, judge: State | None, what: str) -> tuple[dict,
             f"{what}: a CNN with self-attention, or with spectral norm in its generator"
         )
     channels, width = shape(generator, "conv4.weight", what)[:2]
-    side, classes = 4 << len(blocks), classes_of(generator, what)
+    side, classes = 4 << len(blocks), classes_of("deep_conv", generator)
     options = {
         "architecture": "cnn",
         "z_dim": shape(generator, "linear0.weight", what)[1],
@@ -291,9 +304,9 @@ def large_options(
     if "linear0.weight_u" not in generator:
         raise DataError(f"{what}: a BigGAN without spectral norm in its generator; ours have it")
     blocks, _ = split(generator)
-    spec = image_spec(generator, what, len(blocks) // depth)
+    spec = image_spec(generator, what, len(blocks) // depth, "big_resnet")
     rows, inputs = shape(generator, "linear0.weight", what)
-    shared = shape(generator, "shared.weight", what)[1]
+    shared = shape(generator, "shared.weight", what)[1] if spec.num_classes else 0
     options: dict[str, Any] = {
         "shared_dim": shared,
         "z_dim": inputs - shared if depth > 1 else inputs * (len(blocks) + 1),

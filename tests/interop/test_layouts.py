@@ -125,6 +125,7 @@ EVERY_TIME = {  # one for each thing that an importer does differently; the slow
     "cyclegan gray to color", "cyclegan of torch 0.3", "cyclegan iteration", "cyclegan unet_128",
     "cyclegan said", "pix2pix unet_128, gray to 4", "pix2pix back", "pix2pix said as before 2019",
     "cut without projection", "fastcut said", "studiogan sagan 32", "studiogan wgan_gp",
+    "studiogan biggan without classes",
     "studiogan of several GPUs", "studiogan dcgan", "studiogan sngan's dcgan, 3 classes",
 }  # fmt: skip
 ROWS = [

@@ -48,13 +48,14 @@ def studio_g(
     spectral: bool = False,
     attention: tuple[int, ...] = (),
     shared: int = 0,
+    hier: bool = False,
     channels: int = 3,
 ) -> Shapes:
-    """The ResNet, or with `shared` BigGAN's; `attention` counts places in the list from 1."""
+    """The ResNet, or with `shared` or `hier` BigGAN's; `attention` counts places from 1."""
     layer = torch_spectral if spectral else plain
     widths = [ch * m for m in SN_G[resolution]]
-    part = z // len(widths) if shared else z
-    condition = shared + part if shared else classes
+    part = z // len(widths) if shared or hier else z
+    condition = shared + part if shared or hier else classes
     shapes: Shapes = {"shared.weight": (classes, shared)} if shared else {}
     shapes |= under("linear0.", layer(part, 16 * widths[0]))
     place = 0

@@ -51,6 +51,10 @@ STUDIOGAN = {
         **studio(64, classes=3, ch=8, g={"spectral": True, "attention": (3,), "shared": 6,
                                          "z": 20}, d={"attention": (1,)}),
     ),
+    "studiogan biggan without classes": studiogan(
+        "biggan", 32, **studio(32, g={"spectral": True, "hier": True, "z": 12}, d={}),
+        options={"z_dim": 12, "shared_dim": 0},
+    ),
     "studiogan of several GPUs": studiogan(
         "sngan", 32, **studio(32, g={}, d={}), prefix="module."
     ),
