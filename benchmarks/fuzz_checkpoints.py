@@ -20,6 +20,7 @@ from fuzz_bytes import LIES, spoiled
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the makers of files are the tests'
 
 from largegan.interop.importing import find, write_run
+from largegan.interop.peers import build
 from tests.interop import hostile
 from tests.interop.sources import SOURCES
 
@@ -154,7 +155,11 @@ def read(data: bytes, place: Any, random: Random) -> None:
     with place.quiet():
         before = restart_peak()
     try:
-        write_run(find(folder / file if alone else folder), place.out / "run")
+        found = find(folder / file if alone else folder)
+        if random.randrange(4):
+            build(found)
+        else:
+            write_run(found, place.out / "run")
     finally:
         with place.quiet():
             grown = memory_mb("VmHWM") - before

@@ -101,16 +101,12 @@ def resolution_of(found: Snapshot) -> tuple[int, int, int]:
 
 
 FILTER, SLOPE = Only([(1, 3, 3, 1)]), Only(["lrelu"])
-# A discriminator's: what its blocks, its mapping network and its last block may be told.
+# What parts of networks may be told; widths and counts of layers are seen from the tensors, too.
+WIDTHS = dict.fromkeys(("num_layers", "w_avg_beta", "embed_features", "layer_features"))
+MAPPING = WIDTHS | {"activation": SLOPE, "lr_multiplier": Only([0.01])}
 BLOCK = {"freeze_layers": None, "fp16_channels_last": None, "activation": SLOPE,
          "resample_filter": FILTER}  # fmt: skip
-LABELS = {"num_layers": Only([8]), "embed_features": Only([None]), "layer_features": Only([None]),
-          "activation": SLOPE, "lr_multiplier": Only([0.01]), "w_avg_beta": None}  # fmt: skip
-LAST = {"activation": SLOPE, "cmap_dim": Only([None])}
-# A generator's mapping network.
-MAPPING = {"num_layers": None, "w_avg_beta": None, "embed_features": Only([None]),
-           "layer_features": Only([None]), "activation": SLOPE,
-           "lr_multiplier": Only([0.01])}  # fmt: skip
+LAST = {"activation": SLOPE, "cmap_dim": None}
 
 
 def part(record: Record, name: str) -> dict[str, Any]:
@@ -125,7 +121,8 @@ def part(record: Record, name: str) -> dict[str, Any]:
 def inner_options(told: Mapping, epilogue: Mapping, what: str) -> dict[str, Any]:
     """What a discriminator's parts were told, as ours. Raises `DataError` for what is not built."""
     translated(told.get("block_kwargs") or {}, BLOCK, f"{what}'s blocks")
-    translated(told.get("mapping_kwargs") or {}, LABELS, f"{what}'s mapping")
+    if told.get("c_dim"):
+        translated(told.get("mapping_kwargs") or {}, MAPPING, f"{what}'s mapping")
     return translated(told.get("epilogue_kwargs") or {}, epilogue, f"{what}'s last block")
 
 

@@ -58,7 +58,7 @@ SYNTHESIS = {"channel_base": "channel_base", "channel_max": "channel_max",
 DISCRIMINATOR = {"c_dim": None, "img_resolution": None, "img_channels": None,
                  "architecture": "d_architecture", "channel_base": "d_channel_base",
                  "channel_max": "d_channel_max", "conv_clamp": "conv_clamp",
-                 "num_fp16_res": None, "cmap_dim": Only([None]), "block_kwargs": None,
+                 "num_fp16_res": None, "cmap_dim": None, "block_kwargs": None,
                  "mapping_kwargs": None, "epilogue_kwargs": None}  # fmt: skip
 EPILOGUE = LAST | {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": "mbstd_features"}
 UNSAID = {"channel_base": 32768, "channel_max": 512}

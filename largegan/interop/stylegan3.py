@@ -56,9 +56,8 @@ DISCRIMINATOR = {
     "channel_base": "d_channel_base",
     "channel_max": "d_channel_max",
     "architecture": Only(["resnet"]),
-    "cmap_dim": Only([None]),
     **dict.fromkeys(("c_dim", "img_resolution", "img_channels", "num_fp16_res", "conv_clamp")),
-    **dict.fromkeys(("block_kwargs", "mapping_kwargs", "epilogue_kwargs")),
+    **dict.fromkeys(("cmap_dim", "block_kwargs", "mapping_kwargs", "epilogue_kwargs")),
 }
 EPILOGUE = LAST | {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": Only([1])}
 UNSAID = {"channel_base": 32768, "channel_max": 512, "conv_clamp": 256}

@@ -119,6 +119,7 @@ EVERY_TIME = {  # one for each thing that an importer does differently; the slow
     "stylegan2 in EasyDicts", "stylegan2 half", "stylegan2 in DataParallel", "stylegan2 no noise",
     "stylegan2 one mapping layer", "stylegan2 no clamp", "stylegan2 spread of 3",
     "stylegan2 no spread", "stylegan2 another D", "stylegan2 all that may be said",
+    "stylegan2 converted from TensorFlow",
     "stylegan2 resnet and orig", "stylegan2 orig and skip", "stylegan3 gray, G_ema only",
     "stylegan3 all that may be said", "r3gan gray, one wide block a stage", "r3gan G_ema only",
     "biggan not shared", "biggan of another D", "biggan in torch's tar", "biggan best copy",

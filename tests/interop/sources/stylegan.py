@@ -29,6 +29,7 @@ def stylegan2(
     g: dict | None = None,
     d: dict | None = None,
     synthesis: dict | None = None,
+    g_mapping: dict | None = None,
     judge: dict | None = None,
     clamp: float | None = 256,
     keys: tuple[str, ...] = ("G", "D", "G_ema"),
@@ -39,7 +40,7 @@ def stylegan2(
     judge_state: dict[str, Tensor] | None = None,
     options: dict | None = None,
 ) -> Source:
-    """`g` and `d`: arguments of the layouts; `synthesis`, `judge`: of the constructors.
+    """`g` and `d`: arguments of the layouts; `synthesis`, `g_mapping`, `judge`: of constructors.
 
     `told_classes` is what the constructors are told of `c`; `judge_state` another network's.
     """
@@ -53,7 +54,8 @@ def stylegan2(
     inner = kind(channel_base=64, channel_max=8, conv_clamp=clamp)
     inner.update(synthesis or {})
     g_told = shared | {"z_dim": g.get("z", 8), "w_dim": g.get("w", 8)}
-    g_told |= {"synthesis_kwargs": inner, "mapping_kwargs": kind(num_layers=g.get("layers", 2))}
+    mapping = kind(num_layers=g.get("layers", 2), **(g_mapping or {}))
+    g_told |= {"synthesis_kwargs": inner, "mapping_kwargs": mapping}
     d_told = shared | {"channel_base": 64, "channel_max": 8, "conv_clamp": clamp} | (judge or {})
     d_told = {k: kind(v) if isinstance(v, dict) else v for k, v in d_told.items()}
     nets = {
@@ -139,6 +141,26 @@ STYLEGAN2 = {
             "mapping_kwargs": {"num_layers": 8, "lr_multiplier": 0.01, "activation": "lrelu"},
             "epilogue_kwargs": {"activation": "lrelu", "mbstd_group_size": 4},
         },
+    ),
+    "stylegan2 converted from TensorFlow": stylegan2(
+        kind=EasyDict,
+        clamp=None,
+        synthesis={
+            "architecture": "skip", "resample_filter": [1, 3, 3, 1], "use_noise": True,
+            "activation": "lrelu", "num_fp16_res": 0,
+        },
+        g_mapping={
+            "embed_features": None, "layer_features": 8, "activation": "lrelu",
+            "lr_multiplier": 0.01, "w_avg_beta": 0.998,
+        },
+        judge={
+            "cmap_dim": 8,
+            "num_fp16_res": 0,
+            "block_kwargs": {"activation": "lrelu", "resample_filter": [1, 3, 3, 1]},
+            "mapping_kwargs": {"num_layers": 0, "embed_features": 8, "layer_features": 8},
+            "epilogue_kwargs": {"mbstd_group_size": 4, "mbstd_num_channels": 1},
+        },
+        options={"conv_clamp": None},
     ),
     **{
         f"stylegan2 {g} and {d}": stylegan2(
