@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from largegan.errors import ConfigError, EnvironmentFault, UserError
+from largegan.errors import ConfigError, EnvironmentFault, UserError, of_the_machine, shown
 from largegan.files import output
-from largegan.files.output import shown
 from largegan.files.reading import name_warnings
 from largegan.files.stopping import Stopped, stops
 from largegan.files.words import Number, Parser, to_name, to_path, to_source
@@ -135,7 +134,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, MemoryError) as fault:
-        say_fault(output.of_the_machine(fault))
+        say_fault(of_the_machine(fault))
         return EnvironmentFault.exit_code
     except Stopped as asked:
         say_fault(f"stopped by {asked.name}; what was unfinished is gone")

@@ -16,10 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from largegan.ema import Ema
 from largegan.errors import ConfigError, DataError
 from largegan.layers.batch_norm import standing_statistics
-from largegan.published import is_published
 from largegan.recipe import (
     DataSpec,
     HasEncoder,
@@ -29,7 +27,7 @@ from largegan.recipe import (
     TruncatesStyles,
     title_of,
 )
-from largegan.restore import Restored, restore
+from largegan.restore import Restored, restore, use_raw_weights
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
 
@@ -246,6 +244,12 @@ def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed:
             sampler.decode(sampler.latents(batch, random).to(sampler.device), labels)
 
 
+def require_styles(recipe: Recipe, purpose: str = "") -> None:
+    """Raises ConfigError for a recipe without w; `purpose` is what it is wanted for."""
+    if not isinstance(recipe, HasStyles):
+        raise ConfigError(f"recipe {type(recipe).__name__} has no w{purpose}; take a StyleGAN")
+
+
 def open_sampler(
     path: Path,
     device: torch.device | str,
@@ -274,20 +278,6 @@ def open_sampler(
     if raw:
         use_raw_weights(found)
     return sampler_of(found, device, classes=classes, truncation=truncation, toward=toward)
-
-
-@torch.no_grad()
-def use_raw_weights(found: Restored) -> None:
-    """Sets every average to what it follows. Raises ConfigError where that is not kept."""
-    if is_published(found.path):
-        raise ConfigError(
-            f"{found.path} is a published model, which has averaged weights alone; give the run"
-        )
-    averages = [net for net in found.recipe.modules() if isinstance(net, Ema)]
-    if not averages:
-        raise ConfigError(f"recipe {found.name} averages no weights: it always draws with the raw")
-    for average in averages:
-        average.net.load_state_dict(average.follows[0].state_dict())
 
 
 def sampler_of(

@@ -141,7 +141,7 @@ def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[in
         if arguments.images:
             from largegan.evaluation.reconstruction import read_like
 
-            images = read_like(arguments.images, sampler.spec)
+            images = read_like(arguments.images, sampler)
         request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers, images)
         return draw_sheet(name, sampler, request)
     if arguments.arithmetic:

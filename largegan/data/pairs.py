@@ -1,19 +1,20 @@
 """Pairs of images: two folders with the same names, or both side by side in one picture."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from largegan.data.account import Account
-from largegan.data.formats import open_originals
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import DOMAINS, part_of
 from largegan.data.tree import files_below, images_among
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files import photos
-from largegan.files.output import shown
 from largegan.files.photos import BadImage
+
+Opener = Callable[[Path, Request], Originals]
 
 
 def domain_folders(source: Path, split: str | None = None) -> tuple[Path, Path] | None:
@@ -50,11 +51,14 @@ def _part_within(folder: Path, split: str | None) -> Path:
     return parts[0] if parts else folder
 
 
-def open_pairs(source: Path, request: Request) -> Originals:
-    """Pairs of a source: of its halves, or of its two folders. Raises DataError, ConfigError."""
+def open_pairs(source: Path, request: Request, whole_images: Opener) -> Originals:
+    """Pairs of a source: of its halves, or of its two folders. Raises DataError, ConfigError.
+
+    Pictures that are to be cut in halves are opened by `whole_images`, in whatever format.
+    """
     if request.side_by_side is not None:
         _ask_about_parts(source, request)
-        whole = open_originals(source, dataclasses.replace(request, labels="none"))
+        whole = whole_images(source, dataclasses.replace(request, labels="none"))
         return _halved(whole, left=request.side_by_side == "left")
     return _of_folders(source, request)
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
 from largegan.evaluation.history import PREFIX
-from largegan.evaluation.image_sets import Drawn, ImageSet, about_labels, open_image_set
+from largegan.evaluation.image_sets import Drawn, about_labels, open_image_set
 from largegan.evaluation.progress import progress_bar
+from largegan.evaluation.scores import ImageSet
 from largegan.metrics import table
 from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
 from largegan.metrics.side import Settings, Side

@@ -12,52 +12,29 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from largegan import checkpoint
-from largegan.data import open_data
 from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
 from largegan.data.reading import Reading
+from largegan.data.source import open_data
 from largegan.data.transforms import Framing, to_device
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import reason, shown
+from largegan.errors import ConfigError, DataError, reason, shown
+from largegan.evaluation.scores import ImageSet
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
-from largegan.published import is_published
+from largegan.restore.published import is_published
 from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)
 AS_STORED = Framing()
-
-
-class ImageSet(Protocol):
-    """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
-
-    about: dict[str, Any]
-
-    @property
-    def count(self) -> int:
-        """How many images."""
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes; 0 where there are none."""
-
-    def read(self, first: int, last: int) -> list[Tensor]:
-        """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
-
-    def labels(self) -> list[int] | None:
-        """The class of every image, or None."""
-
-    def identity(self) -> str:
-        """A hash of the images; for a checkpoint of what it would draw."""
 
 
 @dataclass

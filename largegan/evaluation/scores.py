@@ -13,16 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-import largegan
 from largegan.errors import ConfigError, DataError
-from largegan.evaluation.image_sets import ImageSet
 from largegan.evaluation.progress import Bar
 from largegan.evaluation.unfinished import Unfinished
+from largegan.files.version import VERSION
 from largegan.metrics.features import Extractor
 from largegan.metrics.moments import CHUNKS, Gaussian, Moments, moments_of
 from largegan.metrics.protocol import refuse_foreign
@@ -31,6 +30,29 @@ from largegan.metrics.statistics import Statistics, read_statistics, write_stati
 from largegan.parallel.launch import World, add_up, agree, together
 
 RECORDED = ("torch", "timm", "clean-fid", "pillow", "numpy")
+
+
+class ImageSet(Protocol):
+    """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
+
+    about: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 where there are none."""
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
+
+    def labels(self) -> list[int] | None:
+        """The class of every image, or None."""
+
+    def identity(self) -> str:
+        """A hash of the images; for a checkpoint of what it would draw."""
 
 
 def extract(
@@ -241,7 +263,7 @@ def warnings_of(reference: Side, generated: Side, backbone: dict) -> list[str]:
 def environment(world: World) -> dict[str, Any]:
     """Recorded, not compared."""
     versions = {name: metadata.version(name) for name in RECORDED}
-    here = {"python": platform.python_version(), "largegan": largegan.__version__}
+    here = {"python": platform.python_version(), "largegan": VERSION}
     return {
         "versions": {**versions, **here},
         "device": str(world.device.type),

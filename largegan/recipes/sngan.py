@@ -16,23 +16,20 @@ from typing import Literal
 from torch import nn
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets import deep_conv
-from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.ranges import Depth, LearningRate, Width
-from largegan.recipe import (
-    Batch,
-    DataSpec,
-    Phase,
-    Player,
-    Progress,
-    Terms,
-    adam,
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
 )
+from largegan.ranges import Depth, Width
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
 from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +52,6 @@ class SNGANOptions(HandicapOptions, FallingRates):
     """The discriminator's shortcuts see activated features, as in StudioGAN."""
     d_steps: Depth = 5
     """Discriminator steps per generator step."""
-    lr: LearningRate = 2e-4
-    """Adam's learning rate at the start, both players."""
 
 
 class SNGAN(Handicapped):
@@ -79,20 +74,12 @@ class SNGAN(Handicapped):
         self.G, self.D = make(size, options, shape)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.0, 0.9), options.falling(d_lr)),
-            "G": Player([self.G], adam(g_lr, 0.0, 0.9), options.falling(g_lr)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G], 0.0, 0.9)
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
+        fake = self.fake_for_d(batch)
         on_real = self.D(self.seen(real, at), labels)
         on_real, on_fake = self.told(on_real, self.D(self.seen(fake, at), labels))
         return {"adv": hinge_d(on_real, on_fake)}
@@ -104,16 +91,14 @@ class SNGAN(Handicapped):
 
 def resnets(size: int, o: SNGANOptions, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator."""
-    return (
-        Generator(size, z_dim=o.z_dim, channels=o.g_channels, norm=o.g_norm, **shape),
-        Discriminator(
-            size,
-            channels=o.d_channels,
-            norm="spectral",
-            activated_shortcut=o.d_activated_shortcut,
-            **shape,
-        ),
+    g = GeneratorOptions(z_dim=o.z_dim, channels=o.g_channels, norm=o.g_norm, **shape)
+    d = DiscriminatorOptions(
+        channels=o.d_channels,
+        norm="spectral",
+        activated_shortcut=o.d_activated_shortcut,
+        **shape,
     )
+    return Generator(size, g), Discriminator(size, d)
 
 
 def standard_cnns(size: int, o: SNGANOptions, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:

@@ -11,22 +11,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import wasserstein_d, wasserstein_g
-from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.ranges import Depth, LearningRate, Weight, Width
-from largegan.recipe import (
-    Batch,
-    DataSpec,
-    Phase,
-    Player,
-    Progress,
-    Terms,
-    adam,
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
 )
+from largegan.ranges import Depth, Weight, Width
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, two_sided
 from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +42,6 @@ class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions, FallingRates):
     """Critic steps per generator step."""
     gp: Weight = 10.0
     """Weight of the gradient penalty (the paper's lambda)."""
-    lr: LearningRate = 2e-4
-    """Adam's learning rate at the start, both players."""
 
 
 class WGANGP(NoiseToImage):
@@ -59,33 +54,27 @@ class WGANGP(NoiseToImage):
             options: see `WGANGPOptions`.
         """
         super().__init__()
-        self.z_dim, self.gp, self.penalty = options.z_dim, options.gp, options.penalty
+        self.z_dim, self.gp = options.z_dim, options.gp
+        self.penalty = options.penalty
         size, colors = square_side(data, "wgan_gp"), data.channels
-        self.G = Generator(
-            size,
+        g = GeneratorOptions(
             z_dim=options.z_dim,
             channels=options.g_channels,
             image_channels=colors,
             norm=options.g_norm,
         )
-        self.D = Discriminator(
-            size, channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
+        d = DiscriminatorOptions(
+            channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.0, 0.9), options.falling(d_lr)),
-            "G": Player([self.G], adam(g_lr, 0.0, 0.9), options.falling(g_lr)),
-        }
-        self.phases = [
-            Phase("D", self.critic, repeat=options.n_critic, second_order=options.second_order),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G], 0.0, 0.9)
+        self.phases = d_then_g(
+            self.critic, self.generator, d_steps=options.n_critic, second_order=options.second_order
+        )
 
     def critic(self, batch: Batch, at: Progress) -> Terms:
-        real = batch["image"]
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
+        real, fake = batch["image"], self.fake_for_d(batch)
         on_real, on_fake = self.D(real), self.D(fake)
         self.scored(on_real, on_fake, "relative")
         return {
