@@ -319,10 +319,8 @@ def projection_options(state: State | None) -> dict[str, Any]:
     """The width of CUT's projection, 0 where there is none."""
     if not state:
         return {} if state is None else {"projection": 0}
-    widths = {state[n].shape[0] for n in state if n.endswith(".0.bias")}
-    if len(widths) != 1:
-        raise DataError("its network F is not the projection of CUT's code")
-    return {"projection": widths.pop()}
+    widths = {state[n].shape[0] for n in state if re.match(r"mlp_\d+\.0\.bias$", n)}
+    return {"projection": widths.pop()} if len(widths) == 1 else {}
 
 
 def dropout_of(said: Mapping[str, Any], options: dict[str, Any]) -> list[str]:
@@ -334,11 +332,13 @@ def dropout_of(said: Mapping[str, Any], options: dict[str, Any]) -> list[str]:
 
 
 def leave_other_projections(states: dict[str, State], options: Mapping[str, Any]) -> list[str]:
-    """Takes away a projection of features that nobody names, and notes it."""
+    """Takes away a projection of features that ours is not, or that nobody names; notes it."""
     count = len(numbered(states.get("F", {}), r"^mlp_(\d+)\."))
-    if count in (0, len(options.get("nce_layers") or range(CUT_LAYERS))):
+    if not states.get("F") or count == len(options.get("nce_layers") or range(CUT_LAYERS)):
         return []
     del states["F"]
+    if not count:
+        return ["its F is no projection of sampled features: it is left behind, and F begins anew"]
     return [
         f"its projection F is of {count} layers, which leave no trace: it begins anew, unless "
         "train_opt.txt, which names them, lies beside it"

@@ -182,6 +182,18 @@ def test_another_judge_is_left_behind_with_a_note(tmp_path):
     assert "D" not in found.nets and "several heads" in found.notes[0]
 
 
+def test_a_projection_that_is_another_is_left_behind_with_a_note(tmp_path):
+    folder = SOURCES["cut"].write(tmp_path)
+    others = {
+        "no projection of sampled": {"conv_0.weight": torch.ones(4, 3, 3, 3)},
+        "is of 2 layers": layouts.tensors(layouts.projection([3, 6])),
+    }
+    for says, state in others.items():
+        torch.save(state, folder / "latest_net_F.pth")
+        found = importing.find(folder)
+        assert set(found.nets) == {"G", "D"} and any(says in note for note in found.notes)
+
+
 # Lives.
 
 LIVES = [
