@@ -19,6 +19,7 @@ from largegan.data.prepare import size_of
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import shown
 from largegan.files.photos import BadImage
+from largegan.files.special import special
 
 LOOKED_AT = 64  # images, evenly spread
 CHOICES = ("--config", "--recipe.name")  # words with which a person has chosen already
@@ -53,6 +54,8 @@ def suggest(argv: list[str], env: Mapping[str, str] = os.environ) -> Suggestion:
     if named or {"-h", "--help"} & set(words):
         return Suggestion(words)
     path = os.path.expanduser(argv[0])
+    if kind := special(path):
+        raise ConfigError(f"{shown(path)} is {kind}; give a folder of images")
     seen = look(path, given(words, "data.split"), given(words, "data.side_by_side"))
     advice = advised(seen.reads, seen.count, gpu=has_gpu())
     if advice is None:
