@@ -144,7 +144,10 @@ def _pack(source: Path, wanted: Wanted, folder: Path) -> Copy:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         release(scratch)
-    return Copy(target, () if packed is None else tuple(_account(packed, source, target)))
+    return Copy(
+        target,
+        () if packed is None else tuple(_account(packed, source / wanted.request.inside, target)),
+    )
 
 
 def _fill(target: Path, originals: Originals, how: list, wanted: Wanted) -> Packed | None:
@@ -186,12 +189,13 @@ class Look:
     sizes: Counter[Size]
     lossless: bool
     names: dict[Size, str]  # an image of each size
+    fault: str = ""  # of the last that cannot be read
 
 
 def look_at(originals: Originals, source: Path) -> Look:
     """Reads every image once; those that cannot be read are named when they are packed."""
     found, sizes, names = hashlib.sha256(), Counter(), {}
-    lossless = True
+    lossless, last = True, ""
     everything = range(len(originals.names))
     for i in tqdm(everything, f"looking at {source.name}", unit="img", disable=None):
         try:
@@ -204,7 +208,8 @@ def look_at(originals: Originals, source: Path) -> Look:
                 names.setdefault(size, originals.names[i])
         except (BadImage, OSError, DataError) as fault:
             found.update(str(fault).encode())
-    return Look(found.hexdigest(), sizes, lossless, names)
+            last = f"{shown(originals.names[i])} {fault}"
+    return Look(found.hexdigest(), sizes, lossless, names, last)
 
 
 def _plain(image: bytes | np.ndarray) -> bytes:
@@ -235,7 +240,7 @@ def stored_size(look: Look, wanted: Wanted, source: Path) -> Size | None:
     What training would only make smaller is stored small; what it enlarges, or cuts, is kept.
     """
     if not look.sizes:
-        raise DataError(f"no image of {shown(source)} can be read; largegan pack says why")
+        raise DataError(f"no image of {shown(source)} can be read; the last one: {look.fault}")
     exact = wanted.exact_size()
     if exact is not None:
         return None if set(look.sizes) == {exact} else exact

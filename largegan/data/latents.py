@@ -16,7 +16,7 @@ from largegan.data.formats.npz import labels_of, mapped_array
 from largegan.data.originals import Originals, Request
 from largegan.data.stacks import LABEL_ARRAYS, called
 from largegan.errors import ConfigError, DataError
-from largegan.files.arrays import Header, Npz, read_array, read_header
+from largegan.files.arrays import Header, Npz, array_of, read_header
 from largegan.files.output import shown
 from largegan.files.photos import BadImage
 
@@ -84,7 +84,7 @@ def _check_layout(header: Header, what: str) -> None:
 def read_latent(data: bytes) -> np.ndarray:
     """A floating-point array from the bytes of an ``.npy`` file; raises BadImage."""
     try:
-        array = read_array(io.BytesIO(data), len(data))
+        array = array_of(data)
     except (ValueError, EOFError, OSError) as error:
         raise BadImage(f"is not a readable .npy file ({shown(error)})") from error
     if not np.issubdtype(array.dtype, np.floating):

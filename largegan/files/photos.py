@@ -27,6 +27,7 @@ TIFF_ENDINGS = (".tif", ".tiff")
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's conversion to gray
 ORIENTATION = 274  # the EXIF and TIFF tag
 HUGE = 1 << 28  # bytes of pixels from which on they are mapped from disk rather than held
+ANIMATED_WITHIN = 1 << 16  # bytes of a PNG
 LARGEST, RATIO = 2 << 30, 200  # bytes of pixels; how many times more than the file has
 
 
@@ -133,6 +134,18 @@ def is_deep(data: bytes) -> bool:
             with Image.open(io.BytesIO(data)) as image:
                 return image.mode[0] in "IF"
     return False
+
+
+def has_more(data: bytes) -> bool:
+    """Whether an image is the first of several: an animation, or pages of a TIFF.
+
+    Raises BadImage.
+    """
+    several = data[:4] == b"GIF8" or data[8:12] == b"WEBP" or data[:4] in TIFF_STARTS
+    if not several and b"acTL" not in data[:ANIMATED_WITHIN]:
+        return False
+    with decoder_faults(), Image.open(io.BytesIO(data)) as image:
+        return bool(getattr(image, "is_animated", False))
 
 
 def map_tiff(path: Path) -> Photo | None:

@@ -167,6 +167,9 @@ def test_two_domains(opened, tmp_path: Path, names: tuple[str, str]) -> None:
     lone = dataclasses.replace(lone, cache_dir=str(tmp_path / "cache"))
     both = open_source(lone, recipe_class("cut"))
     assert both.info.identity == source.info.identity
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root))
+    for recipe, same in (("cyclegan", source), ("pix2pix", pairs)):
+        assert opened(packed, recipe)[0].info.identity == same.info.identity
 
 
 @pytest.mark.parametrize("half", ["left", "right"])

@@ -7,7 +7,7 @@ take it. The first row that recognizes a path reads it, so what is more particul
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from largegan.data.formats import (
     zips,
 )
 from largegan.data.originals import Originals, Request
+from largegan.data.stacks import decoded_arrays
 from largegan.errors import DataError
 from largegan.files.output import reason, shown
 
@@ -75,7 +76,8 @@ def open_originals(source: Path, request: Request) -> Originals:
     name = format_of(source)
     if name != "folder" and FORMATS["folder"].recognizes(source):
         source = _only_file(source) or source
-    return FORMATS[name].read(source, request)
+    found = FORMATS[name].read(source, request)
+    return replace(found, load=decoded_arrays(found.load, windowed=request.windowed))
 
 
 def _only_file(folder: Path) -> Path | None:
