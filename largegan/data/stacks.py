@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from largegan.data.decode import NPY_START
-from largegan.data.labels import whole
+from largegan.data.labels import VECTORS, whole
 from largegan.data.parts import part_of
 from largegan.errors import DataError
 from largegan.files.arrays import Header, array_of
@@ -86,7 +86,7 @@ def class_numbers(
     if None in numbers or labels.dtype.kind not in "iu":
         raise DataError(
             f"labels {name} of {where} are not class numbers (shape {labels.shape}, "
-            f"{labels.dtype}); save one whole number from 0 on for each image"
+            f"{labels.dtype}); save one whole number from 0 on for each image, or say {VECTORS}"
         )
     if len(numbers) != count:
         raise DataError(

@@ -6,7 +6,9 @@ Whatever a decoder raises on a damaged file becomes `BadImage`, in `decoder_faul
 """
 
 import contextlib
+import ctypes
 import io
+import logging
 import lzma
 import struct
 import zlib
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyspng
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, _imaging
 
 from largegan.files.output import shown
 
@@ -29,6 +31,21 @@ ORIENTATION = 274  # the EXIF and TIFF tag
 HUGE = 1 << 28  # bytes of pixels from which on they are mapped from disk rather than held
 ANIMATED_WITHIN = 1 << 16  # bytes of a PNG
 LARGEST, RATIO = 2 << 30, 200  # bytes of pixels; how many times more than the file has
+
+
+def quiet_decoders() -> None:
+    """What is wrong with a file is raised, in one sentence; decoders need not print it as well.
+
+    libtiff prints to standard error by itself, so its handlers are taken away.
+    """
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    with contextlib.suppress(OSError, AttributeError):  # a Pillow without libtiff
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+quiet_decoders()
 
 
 class BadImage(ValueError):

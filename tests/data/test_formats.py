@@ -300,6 +300,53 @@ def test_hdf5_that_claims_more_than_it_stores(tmp_path: Path) -> None:
         open_originals(tmp_path / "x.h5", Request(scratch=tmp_path))
 
 
+@pytest.mark.parametrize("virtual", [False, True])
+def test_hdf5_reads_no_other_file(tmp_path: Path, virtual: bool) -> None:
+    import h5py
+
+    (tmp_path / "secret").write_bytes(IMAGES[:2].tobytes())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if virtual:
+            whole = h5py.VirtualLayout(IMAGES[:2].shape, "u1")
+            whole[:] = h5py.VirtualSource(tmp_path / "b.h5", "x", IMAGES[:2].shape)
+            file.create_virtual_dataset("images", whole)
+        else:
+            where = [(str(tmp_path / "secret"), 0, IMAGES[:2].nbytes)]
+            file.create_dataset("images", IMAGES[:2].shape, "u1", external=where)
+    with pytest.raises(DataError, match="in other files, which are not read"):
+        open_originals(tmp_path / "a.h5", Request(scratch=tmp_path))
+
+
+def test_labels_of_odd_kinds_are_refused_in_a_sentence(tmp_path: Path, capfd) -> None:
+    import datetime
+    from decimal import Decimal
+
+    import pyarrow
+    from pyarrow import parquet
+
+    for kind, label in (("datetime", datetime.datetime(2026, 1, 1)), ("", Decimal(1))):
+        table = pyarrow.table({"image": writers.FILES[:2], "label": [label] * 2})
+        parquet.write_table(table, tmp_path / "a.parquet")
+        if kind:
+            with pytest.raises(DataError, match=rf"\{{'{kind}': .* is no class"):
+                open_originals(tmp_path / "a.parquet", Request(scratch=tmp_path))
+        else:
+            found = open_originals(tmp_path / "a.parquet", Request(scratch=tmp_path))
+            assert found.labels == [1, 1]
+    assert not capfd.readouterr().err
+
+
+def test_a_reader_that_fails_is_a_sentence(tmp_path: Path, capfd) -> None:
+    def read(findings: Findings):
+        yield Item("a", b"1")
+        raise KeyError("odd")
+
+    (tmp_path / "x").write_bytes(b"1")
+    with pytest.raises(DataError, match=r"KeyError: 'odd'"):
+        spilled(tmp_path / "x", read, Request(scratch=tmp_path))
+    assert not capfd.readouterr().err
+
+
 def test_several_sets_of_one_kind_are_asked_about(tmp_path: Path) -> None:
     source = writers.hdf5(tmp_path / "x.h5", a=IMAGES, b=IMAGES)
     with pytest.raises(DataError, match="several datasets of images; it holds a, b"):
