@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from largegan.data.account import examples
 from largegan.data.cache import locked
+from largegan.data.copies import PACKED
 from largegan.data.decode import JPEG_START
 from largegan.data.formats.shards import trains_as_is
 from largegan.data.index import INDEX_NAME, parse_index
@@ -78,7 +79,7 @@ def copy_in_cache(source: Path, wanted: Wanted, folder: Path) -> Copy:
     One process of a machine packs while the others wait. Raises DataError, ConfigError,
     EnvironmentFault.
     """
-    folder = folder / "packed"
+    folder = folder / PACKED
     seen = _digest([VERSION, repr(wanted), *_stats(source)])
     known = folder / f"{seen}.json"
     with faults(folder, "choose another data.cache_dir"):
@@ -86,10 +87,23 @@ def copy_in_cache(source: Path, wanted: Wanted, folder: Path) -> Copy:
         with locked(folder / f"{seen}.lock"):
             found = _remembered(known, folder)
             if found is not None:
+                _used(found)
                 return Copy(found, ())
             copy = _pack(source, wanted, folder)
-            write_text(known, json.dumps({"largegan": "packed", "copy": copy.path.name}))
+            _used(copy.path)
+            about = {
+                "largegan": "packed",
+                "copy": copy.path.name,
+                "source": shown(source.resolve()),
+            }
+            write_text(known, json.dumps(about))
             return copy
+
+
+def _used(copy: Path) -> None:
+    """Says so to `copies`, which removes what is not used any more."""
+    with contextlib.suppress(OSError):  # of somebody else
+        os.utime(copy / INDEX_NAME)
 
 
 def _remembered(known: Path, folder: Path) -> Path | None:
