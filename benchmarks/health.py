@@ -27,8 +27,9 @@ from PIL import Image
 
 from largegan.config.parse import parse
 from largegan.errors import UserError
+from largegan.files.lines import read_lines
 from largegan.health.diagnosis import Diagnosis, counts
-from largegan.health.records import Notice, merged, read_lines, still_there
+from largegan.health.records import Notice, merged, still_there
 from largegan.health.verdicts import VERDICTS
 from largegan.parallel.launch import World
 from largegan.run.checkups import RARE, SPARSE, probe

@@ -20,10 +20,10 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from largegan.config.parse import parse, recipe_options
-from largegan.cost.count import Count, count
-from largegan.cost.dry_run import declared_spec
-from largegan.cost.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib
-from largegan.cost.hardware import GPUS, assumptions
+from largegan.doctor.count import Count, count
+from largegan.doctor.dry_run import declared_spec
+from largegan.doctor.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib
+from largegan.doctor.hardware import GPUS, assumptions
 from largegan.recipes import build
 
 ROOT = Path(__file__).parents[1]

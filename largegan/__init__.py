@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from largegan.files.version import VERSION
+
 if TYPE_CHECKING:
     import torch
 
     from largegan.api.generator import Generator
     from largegan.api.translator import Translator
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["load"]
 
 

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from largegan.errors import ConfigError, EnvironmentFault, UserError
+from largegan.errors import ConfigError, EnvironmentFault, UserError, of_the_machine, shown
 from largegan.files import output
-from largegan.files.output import shown
 from largegan.files.reading import name_warnings
 from largegan.files.stopping import Stopped, stops
 from largegan.files.words import Number, Parser, to_name, to_path, to_source
@@ -61,6 +60,10 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of several commands; here with their o
         "help": "k of precision, recall, density, coverage (default: 5; NVIDIA's papers: 3)",
     },
     "--overwrite": {"action": "store_true", "help": "replace files that exist"},
+    "--raw": {
+        "action": "store_true",
+        "help": "a checkpoint draws with its weights as they were trained, not with their averages",
+    },
     "--seed": {
         "type": Number("Seed"),
         "default": 0,
@@ -131,7 +134,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, MemoryError) as fault:
-        say_fault(output.of_the_machine(fault))
+        say_fault(of_the_machine(fault))
         return EnvironmentFault.exit_code
     except Stopped as asked:
         say_fault(f"stopped by {asked.name}; what was unfinished is gone")

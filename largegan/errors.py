@@ -1,5 +1,6 @@
 """Errors a person can act on: one sentence with what, where and what to do, and an exit code."""
 
+import errno
 import re
 
 # user:password@ of an address; a password may hold what it should not, such as a slash.
@@ -85,3 +86,29 @@ def _hidden_query(found: re.Match) -> str:
     names = [part.partition("=")[0] if "=" in part else "" for part in query.split("&")]
     hidden = "&".join(f"{name}={HIDDEN}" if name else HIDDEN for name in names)
     return f"{found['address']}?{hidden}{behind}"
+
+
+def shown(path: object, longest: int = 150) -> str:
+    """A path for a sentence: one line, what cannot be printed escaped, the middle left out."""
+    text = printable(str(path))
+    return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"
+
+
+def reason(fault: OSError) -> str:
+    """Why, in few words."""
+    known = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "your quota of disk space is used up",
+        errno.EFBIG: "the disk takes no file of that size",
+        errno.ENAMETOOLONG: "the name is too long",
+        errno.ENOTDIR: "a file stands where a folder should",
+    }
+    return known.get(fault.errno or 0, fault.strerror or str(fault))
+
+
+def of_the_machine(fault: OSError | MemoryError) -> EnvironmentFault:
+    """The sentence for a fault that nothing looked at more closely."""
+    if isinstance(fault, MemoryError):
+        return EnvironmentFault("there is not enough memory for this; ask for less at once")
+    where = f"{shown(fault.filename)}: " if fault.filename else ""
+    return EnvironmentFault(f"{where}{reason(fault)}; check the path and the disk")

@@ -27,7 +27,7 @@ from largegan.recipe import (
     TruncatesStyles,
     title_of,
 )
-from largegan.restore import Restored, restore
+from largegan.restore import Restored, restore, use_raw_weights
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
 
@@ -244,6 +244,12 @@ def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed:
             sampler.decode(sampler.latents(batch, random).to(sampler.device), labels)
 
 
+def require_styles(recipe: Recipe, purpose: str = "") -> None:
+    """Raises ConfigError for a recipe without w; `purpose` is what it is wanted for."""
+    if not isinstance(recipe, HasStyles):
+        raise ConfigError(f"recipe {type(recipe).__name__} has no w{purpose}; take a StyleGAN")
+
+
 def open_sampler(
     path: Path,
     device: torch.device | str,
@@ -251,6 +257,7 @@ def open_sampler(
     classes: str | None = None,
     truncation: float | None = None,
     toward: Toward = "mean",
+    raw: bool = False,
 ) -> Sampler:
     """The sampler of a checkpoint or of a run's newest one.
 
@@ -261,12 +268,16 @@ def open_sampler(
         truncation: above 0, or of either sign where w is truncated; what it does is the recipe's
             choice. None for none.
         toward: what w is truncated to; see `Sampler`.
+        raw: draw with the weights as they were trained, not with their averages.
 
     Raises:
         ConfigError: nothing there; a recipe, class or truncation that cannot be.
         DataError: the checkpoint is incomplete or damaged.
     """
-    return sampler_of(restore(path), device, classes=classes, truncation=truncation, toward=toward)
+    found = restore(path)
+    if raw:
+        use_raw_weights(found)
+    return sampler_of(found, device, classes=classes, truncation=truncation, toward=toward)
 
 
 def sampler_of(

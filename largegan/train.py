@@ -11,8 +11,7 @@ import sys
 from jsonargparse import Namespace
 
 from largegan.config.parse import parse
-from largegan.errors import EnvironmentFault, Requeue, UserError
-from largegan.files.output import of_the_machine
+from largegan.errors import EnvironmentFault, Requeue, UserError, of_the_machine
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def folder_alone(words: list[str]) -> Namespace:
     """`largegan train FOLDER`: the configuration of the preset that suits it; one rank says why."""
-    from largegan.cost.dry_run import duration
+    from largegan.doctor.dry_run import duration
     from largegan.run.suggestion import suggest
 
     suggestion = suggest(words)
@@ -57,7 +56,7 @@ def folder_alone(words: list[str]) -> Namespace:
 
 def announce(config: Namespace) -> None:
     """What the run would cost; one rank says it."""
-    from largegan.cost.dry_run import dry_run
+    from largegan.doctor.dry_run import dry_run
 
     if os.environ.get("RANK", "0") == "0":
         print(dry_run(config), flush=True)

@@ -11,10 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from largegan import checkpoint, power_ema, train
+from largegan import checkpoint, train
+from largegan.ema import powers as power_ema
+from largegan.ema.powers import PowerEma, gamma_of_width, width_of_gamma
 from largegan.errors import ConfigError, DataError
 from largegan.metrics import features
-from largegan.power_ema import PowerEma, gamma_of_width, width_of_gamma
 from largegan.restore import restore
 from largegan.run import snapshots
 from tests.ending import code_of

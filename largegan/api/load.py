@@ -10,8 +10,7 @@ from largegan.api.generator import Generator
 from largegan.api.precision import Precision
 from largegan.api.translator import Translator
 from largegan.cli import choose_device
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import shown
+from largegan.errors import ConfigError, DataError, shown
 from largegan.interop.exported import is_exported, load_exported
 from largegan.recipe import Recipe
 from largegan.restore import Restored, restore

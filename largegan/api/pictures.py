@@ -15,11 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files import photos
 from largegan.files.archives import LARGEST_MEMBER
 from largegan.files.documents import read_bounded
-from largegan.files.output import shown
 from largegan.files.photos import BadImage, Photo
 from largegan.sampler import to_uint8
 from largegan.viz.pictures import as_image

@@ -42,8 +42,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    from largegan.errors import ConfigError
-    from largegan.files.output import Outputs, shown, write_text
+    from largegan.errors import ConfigError, shown
+    from largegan.files.output import Outputs, write_text
 
     metric = arguments.metric
     if not table.is_score(metric):
@@ -75,7 +75,7 @@ def best_of(folder: Path, metric: str) -> Best | None:
     """Of the checkpoints that are still there. Raises ConfigError, DataError."""
     from largegan import checkpoint
     from largegan.errors import ConfigError
-    from largegan.health.records import read_lines
+    from largegan.files.lines import read_lines
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no run: there is no such folder")

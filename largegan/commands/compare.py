@@ -20,7 +20,7 @@ import sys
 from pathlib import PurePosixPath
 
 from largegan.cli import add_options, exit_code, new_parser, read_window
-from largegan.files.output import shown
+from largegan.errors import shown
 from largegan.files.words import Number, to_name, to_path, to_source
 
 UNITS = {"psnr": "dB", "ssim": "", "l1": "", "features": ""}

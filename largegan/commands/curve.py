@@ -104,6 +104,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
     """Scores of every point, on all processes together."""
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
+    from largegan.evaluation.progress import progress_bar
     from largegan.metrics.features import open_extractor
     from largegan.metrics.side import Settings
     from largegan.parallel.launch import agree, together
@@ -124,7 +125,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         cache=scores.default_cache(),
         features=True,
         batch=batch,
-        bar=scores.progress_bar("reference", world),
+        bar=progress_bar("reference", world),
     )
     settings, found = Settings(neighbors=arguments.neighbors), []
     for amount, path, options in points:
@@ -137,7 +138,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
             world,
             batch=batch,
             features=True,
-            bar=scores.progress_bar(f"T {amount:g}", world),
+            bar=progress_bar(f"T {amount:g}", world),
         )
         values = agree(
             world,

@@ -36,10 +36,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    import largegan
-    from largegan.demo.page import build, serve, wait
+    from largegan.api.load import open_model
+    from largegan.api.page import build, serve, wait
 
-    page = build(largegan.load(arguments.checkpoint, device=arguments.device))
+    page = build(
+        open_model(arguments.checkpoint, device=arguments.device, dtype=None, download=False)
+    )
     address = serve(page, host=arguments.host, port=arguments.port)
     print(f"{address} shows {arguments.checkpoint}; Ctrl-C ends it", flush=True)
     if arguments.host != LOOPBACK:

@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
     from largegan.files.output import Outputs
-    from largegan.recipe import HasStyles
-    from largegan.sampler import open_sampler
+    from largegan.sampler import open_sampler, require_styles
     from largegan.viz.pictures import PICTURES, write_picture
 
     if arguments.out.suffix.lower() not in PICTURES:
@@ -70,8 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         classes=arguments.classes,
         truncation=arguments.truncation,
     )
-    if not isinstance(sampler.recipe, HasStyles):
-        raise ConfigError(f"recipe {type(sampler.recipe).__name__} has no w; take a StyleGAN")
+    require_styles(sampler.recipe)
     from largegan.viz.directions import directions_sheet, find_directions
 
     directions = find_directions(sampler, arguments.count)

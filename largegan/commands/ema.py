@@ -48,12 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
     base = base_checkpoint(arguments.run, snapshots.taken[-1])
     out = arguments.run / "posthoc"
     if arguments.width is not None:
-        print(f"width {arguments.width:g}: {write_checkpoint(base, snapshots, widths[0], out)}")
+        print(f"width {arguments.width:g}: {snapshots.write_checkpoint(base, widths[0], out)}")
         return
     answer = measure(arguments, base, snapshots, widths)
     best = min(answer["points"], key=lambda point: point["scores"]["fid"])
     answer["chosen"] = best["width"]
-    path = write_checkpoint(base, snapshots, best["width"], out)
+    path = snapshots.write_checkpoint(base, best["width"], out)
     report(answer, out)
     print(f"width {best['width']:g} is the best: {path}")
 
@@ -87,25 +87,6 @@ def base_checkpoint(run: Path, nimg: int) -> Path:
     )
 
 
-def write_checkpoint(base: Path, snapshots, width: float, folder: Path) -> Path:
-    """`base` with the averages of one width, as `folder/NNNNNNNNN`; replaces what is there."""
-    import shutil
-
-    from largegan import checkpoint
-    from largegan.power_ema import without_powers
-
-    content = checkpoint.load(base)
-    averages = {k: v for k, v in snapshots.average(width).items() if k in content.model}
-    checkpoint.check_model(base, {**averages, **content.model}, content.model)
-    model = without_powers(content.model)
-    model |= {name: value.to(model[name].dtype) for name, value in averages.items()}
-    state = content.state | {"posthoc_width": width}
-    shutil.rmtree(folder / base.name, ignore_errors=True)
-    return checkpoint.save(
-        folder, int(base.name), checkpoint.Checkpoint(model, content.optimizer, state)
-    )
-
-
 def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[float]) -> dict:
     """FID of every width."""
     import tempfile
@@ -113,6 +94,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
     from largegan.cli import choose_device
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
+    from largegan.evaluation.progress import progress_bar
     from largegan.metrics import table
     from largegan.metrics.features import open_extractor
     from largegan.metrics.side import Settings
@@ -128,17 +110,17 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
         extractor,
         world,
         cache=scores.default_cache(),
-        bar=scores.progress_bar("reference", world),
+        bar=progress_bar("reference", world),
         **common,
     )
     points = []
     for width in widths:
         with tempfile.TemporaryDirectory() as scratch:
-            path = write_checkpoint(base, snapshots, width, Path(scratch))
+            path = snapshots.write_checkpoint(base, width, Path(scratch))
             images = open_image_set(
                 str(path), device=device, count=arguments.count, seed=arguments.seed
             )
-            bar = scores.progress_bar(f"width {width:g}", world)
+            bar = progress_bar(f"width {width:g}", world)
             side = scores.extract(images, extractor, world, bar=bar, **common)
         found = table.compute(reference, side, ["fid"], Settings())
         print(f"width {width:<6g} {extractor.backbone.title('FID')} {found['fid']:.4g}")

@@ -38,7 +38,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help=f"(default: {DEFAULT_METRICS}, as far as the inputs allow) {known}")  # fmt: skip
     add("--count", type=Number("Drawn"),
         help="generated images (default: all; 50,000 from a checkpoint)")  # fmt: skip
-    add_options(parser, "--seed", "--truncation", "--classes", "--standing")
+    add_options(parser, "--seed", "--truncation", "--classes", "--standing", "--raw")
     add_options(parser, "--backbone", "--weights-dir")
     add("--resize", choices=("device", "host"), default="device",
         help="host: with Pillow, bit for bit clean-fid's, slower (default: device)")  # fmt: skip
@@ -169,6 +169,7 @@ def possible(arguments: argparse.Namespace, metrics: list[str]) -> list[str]:
 def reference_of(arguments: argparse.Namespace, extractor, world, needs: set[str]):
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
+    from largegan.evaluation.progress import progress_bar
     from largegan.metrics.statistics import is_statistics
     from largegan.parallel.launch import together
 
@@ -191,13 +192,14 @@ def reference_of(arguments: argparse.Namespace, extractor, world, needs: set[str
         cache=cache,
         features="features" in needs,
         batch=arguments.batch,
-        bar=scores.progress_bar("reference", world),
+        bar=progress_bar("reference", world),
     )
 
 
 def generated_of(arguments: argparse.Namespace, extractor, world, metrics: list[str]):
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
+    from largegan.evaluation.progress import progress_bar
     from largegan.metrics.statistics import is_statistics
     from largegan.parallel.launch import together
 
@@ -213,6 +215,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, metrics: list[
             truncation=arguments.truncation,
             classes=arguments.classes,
             standing=arguments.standing,
+            raw=arguments.raw,
             on_error=arguments.on_error,
             device=world.device,
             labels="labels" in table.needs(metrics),
@@ -226,7 +229,7 @@ def generated_of(arguments: argparse.Namespace, extractor, world, metrics: list[
         chunks=arguments.chunks,
         features="features" in table.needs(metrics),
         logits=table.needs_classifier(metrics),
-        bar=scores.progress_bar("generated", world),
+        bar=progress_bar("generated", world),
     )
 
 

@@ -152,7 +152,7 @@ def request(arguments: argparse.Namespace):
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from largegan.data.pairs import trained_domains
+    from largegan.data.formats.pairs import trained_domains
     from largegan.files.output import Outputs, claim_new_folder, new_folder
 
     check(arguments)

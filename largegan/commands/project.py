@@ -51,8 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
     from largegan.files.output import Outputs
-    from largegan.recipe import HasStyles
-    from largegan.sampler import open_sampler
+    from largegan.sampler import open_sampler, require_styles
     from largegan.viz.inversion import project
 
     names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
@@ -64,10 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     claims.inside(arguments.out, names)
     device = choose_device(arguments.device)
     sampler = open_sampler(arguments.checkpoint, device, classes=arguments.label)
-    if not isinstance(sampler.recipe, HasStyles):
-        raise ConfigError(
-            f"recipe {type(sampler.recipe).__name__} has no w to search; take a StyleGAN"
-        )
+    require_styles(sampler.recipe, " to search")
     if len(sampler.classes) > 1:
         raise ConfigError("this checkpoint has classes; say which one with --class")
     spec = sampler.spec

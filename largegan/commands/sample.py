@@ -60,7 +60,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seeds", help="which ones instead, such as 0-15,42")
     add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
     add("--files", action="store_true", help="single files, whatever OUT is called")
-    add_options(parser, "--classes", "--truncation", "--toward", "--standing")
+    add_options(parser, "--classes", "--truncation", "--toward", "--standing", "--raw")
     add("--thresholds", type=Numbers("Truncation"), default=(), metavar="T,T",
         help="several truncations: a row or a folder each")  # fmt: skip
     modes = parser.add_mutually_exclusive_group()
@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         classes=arguments.classes,
         truncation=arguments.truncation,
         toward=arguments.toward,
+        raw=arguments.raw,
     )
     seeds = seeds_of(arguments)
     check_size(arguments, seeds)
@@ -140,7 +141,7 @@ def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[in
         if arguments.images:
             from largegan.evaluation.reconstruction import read_like
 
-            images = read_like(arguments.images, sampler.spec)
+            images = read_like(arguments.images, sampler)
         request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers, images)
         return draw_sheet(name, sampler, request)
     if arguments.arithmetic:

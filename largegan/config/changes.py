@@ -7,8 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from largegan.errors import ConfigError
-from largegan.files.output import shown
+from largegan.errors import ConfigError, shown
 
 SEED = "train.seed"
 ADA_P = "ada.p"  # no setting, but a number that the run adapts: it is changed in the checkpoint

@@ -27,8 +27,7 @@ from jsonargparse import (
 from largegan.config.changes import after_rollback
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
-from largegan.errors import ConfigError, without_secrets
-from largegan.files.output import shown
+from largegan.errors import ConfigError, shown, without_secrets
 from largegan.files.special import special
 from largegan.metrics import table
 from largegan.ranges import LIMITS, Place, plain

@@ -164,6 +164,9 @@ class TrainConfig:
     """Minutes after which a checkpoint comes at the latest; null: by images alone."""
     max_seconds: Seconds | None = None
     """Seconds after which a start saves, draws and ends well (exit code 0). Left out: never."""
+    job_margin_seconds: Seconds | None = 90.0
+    """In a SLURM job that knows its end: so long before, a start saves and asks to be started again
+    (exit code 75), if no signal has asked it to before; null: SLURM's end is not looked at."""
     sample_rows: Rows = 8
     """Rows and columns of a sample grid."""
     snapshot_every_nimg: Images | None = None

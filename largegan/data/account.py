@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from largegan.files.output import shown
+from largegan.errors import shown
 
 EXAMPLES = 3
 

@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from largegan.data.account import Account
 from largegan.data.originals import Item, Originals, Request, classes_of
-from largegan.errors import DataError, EnvironmentFault, UserError
+from largegan.errors import DataError, EnvironmentFault, UserError, shown
 from largegan.files.archives import RATIO, SUSPECT
-from largegan.files.output import faults, shown
+from largegan.files.output import faults
 
 IMAGES = "spilled.bin"
 SPARE = 64 << 20  # bytes that stay free on the disk

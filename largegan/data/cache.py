@@ -18,8 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from largegan.errors import ConfigError, DataError, EnvironmentFault
-from largegan.files.output import reason
+from largegan.errors import ConfigError, DataError, EnvironmentFault, reason
 
 ENV_LIMIT = "LARGEGAN_CACHE_BYTES"
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of some shared file systems

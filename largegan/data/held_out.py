@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from largegan.data.domains import Domains
-from largegan.data.source import Source
+from largegan.data.stream import Source
 from largegan.errors import ConfigError
 
 

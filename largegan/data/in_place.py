@@ -23,14 +23,15 @@ from largegan.data.account import examples
 from largegan.data.cache import locked
 from largegan.data.copies import PACKED
 from largegan.data.decode import JPEG_START
+from largegan.data.formats import opened
 from largegan.data.formats.shards import trains_as_is
 from largegan.data.index import INDEX_NAME, parse_index
-from largegan.data.originals import Originals, Request
-from largegan.data.pack import DEFAULT, Layout, Packed, fill, opened
+from largegan.data.originals import DEFAULT, Originals, Request
 from largegan.data.prepare import Preparation, size_of
 from largegan.data.transforms import Framing
-from largegan.errors import ConfigError, DataError, EnvironmentFault
-from largegan.files.output import faults, new_folder, release, reserve, shown, write_text
+from largegan.data.writing import Layout, Packed, fill
+from largegan.errors import ConfigError, DataError, EnvironmentFault, shown
+from largegan.files.output import faults, new_folder, release, reserve, write_text
 from largegan.files.photos import BadImage
 
 VERSION = 1  # of what copies hold; another one packs again

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from largegan.data.decode import LARGEST_SIDE, possible_size
 from largegan.data.tar import member_at
-from largegan.errors import DataError
+from largegan.errors import DataError, reason, shown
 from largegan.files.arrays import read_array
 from largegan.files.documents import (
     LARGEST,
@@ -29,7 +29,7 @@ from largegan.files.documents import (
     parse_document,
     read_bounded,
 )
-from largegan.files.output import reason, shown, write_text, writing
+from largegan.files.output import write_text, writing
 
 FORMAT, VERSION = "largegan-index", 1
 INDEX_NAME = "index.json"

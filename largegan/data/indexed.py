@@ -16,8 +16,7 @@ from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, SIZE_B, Index
 from largegan.data.latents import decode_latent_into
 from largegan.data.policy import SkipPolicy
 from largegan.data.tar import member_at
-from largegan.errors import DataError
-from largegan.files.output import shown
+from largegan.errors import DataError, shown
 from largegan.files.photos import BadImage
 
 OPEN_SHARDS = 64  # each memory map holds a file descriptor

@@ -59,6 +59,9 @@ class Request:
                 raise ConfigError(f"{name} is {value!r}; choose one of {known}")
 
 
+DEFAULT = Request()
+
+
 class Item(NamedTuple):
     """One image as a reader meets it: a file's bytes or an array [H, W, C], and its label."""
 

@@ -31,12 +31,11 @@ from largegan.data.remote import (
     open_stream,
     scheme_of,
 )
-from largegan.data.scan import Sample
+from largegan.data.samples import Sample
 from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.arrays import LONGEST_HEADER
 from largegan.files.documents import LARGEST, read_bounded
-from largegan.files.output import shown
 
 LARGEST_ROW = 5 * 8  # bytes of a sample in the entries
 

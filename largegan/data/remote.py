@@ -11,9 +11,8 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from largegan.data.cache import open_cached
-from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.errors import ConfigError, DataError, EnvironmentFault, reason, shown
 from largegan.files import web
-from largegan.files.output import reason, shown
 from largegan.files.web import HTTP, open_web
 
 BY_WEBDATASET = {"gs": "gsutil", "hf": "curl", "ais": "ais"}  # and the program that each needs

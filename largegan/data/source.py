@@ -21,11 +21,10 @@ from largegan.data.reading import PLAIN, Reading
 from largegan.data.remote import check_scheme, local_path, scheme_of
 from largegan.data.resolve import expand
 from largegan.data.scan import build_index
-from largegan.data.streaming import StreamedSource
+from largegan.data.stream import Source
 from largegan.data.synthetic import SYNTHETIC, GaussianSource
 from largegan.errors import ConfigError, DataError
 
-Source = IndexedSource | StreamedSource | GaussianSource
 log = logging.getLogger(__name__)
 
 

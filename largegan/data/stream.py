@@ -7,18 +7,27 @@ neither on the number of ranks nor on the number of workers, and the whole state
 
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from largegan.data.index import DataInfo
 from largegan.data.micros import Answer, RankShare, answer
 from largegan.data.plan import OrderPlan, coin_flips, offsets
+from largegan.data.policy import SkipPolicy
 from largegan.data.streaming import StreamedMicros, StreamedSource
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 
 PREFETCHED = 4  # micro-batches in flight per worker
+
+
+class Source(Protocol):
+    """What a stream draws from: samples by number (``read``), or shards front to back."""
+
+    info: DataInfo
+    policy: SkipPolicy
 
 
 class Stream:
@@ -31,7 +40,7 @@ class Stream:
 
     def __init__(
         self,
-        source,
+        source: Source,
         *,
         batch_size: int,
         micro_batch_size: int,

@@ -20,7 +20,7 @@ from largegan.data.micros import Answer, RankShare, answer
 from largegan.data.plan import permutation
 from largegan.data.policy import SkipPolicy
 from largegan.data.remote import open_shard
-from largegan.data.scan import Sample, damaged, group, stop
+from largegan.data.samples import Sample, damaged, group, stop
 from largegan.data.tar import TarDamage, walk
 from largegan.errors import ConfigError, DataError
 

@@ -5,9 +5,8 @@ import io
 import re
 from pathlib import PurePosixPath
 
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.documents import text_of
-from largegan.files.output import shown
 
 PATH_COLUMNS = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path",

@@ -6,8 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from largegan.data.account import Account
 from largegan.data.decode import IMAGE_EXTENSIONS
-from largegan.errors import DataError
-from largegan.files.output import reason, shown
+from largegan.errors import DataError, reason, shown
 
 IGNORED = ("__MACOSX", ".")  # what archives of a Mac carry, and hidden files
 

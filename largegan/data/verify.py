@@ -30,9 +30,8 @@ from largegan.data.scan import (
     second_channels,
 )
 from largegan.data.tar import member_at
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.files.digests import sha256_of
-from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage
 
 

@@ -8,8 +8,9 @@ import torch
 from jsonargparse import Namespace
 
 from largegan.config.schema import DataConfig
-from largegan.data import DataInfo, Stream, framed, open_stream
-from largegan.data.domains import UnpairedStream
+from largegan.data.domains import UnpairedStream, framed, open_stream
+from largegan.data.index import DataInfo
+from largegan.data.stream import Stream
 from largegan.doctor.finding import Finding, Visit
 from largegan.recipe import Recipe
 from largegan.recipes import recipe_class

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from jsonargparse import Namespace
 
-    from largegan.data.source import Source
+    from largegan.data.stream import Source
     from largegan.parallel.launch import World
     from largegan.recipe import DataSpec, Recipe
     from largegan.trainer import Trainer

@@ -14,7 +14,9 @@ from torch import Tensor
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
 from largegan.evaluation.history import PREFIX
-from largegan.evaluation.image_sets import Drawn, ImageSet, about_labels, open_image_set
+from largegan.evaluation.image_sets import Drawn, about_labels, open_image_set
+from largegan.evaluation.progress import progress_bar
+from largegan.evaluation.scores import ImageSet
 from largegan.metrics import table
 from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
 from largegan.metrics.side import Settings, Side
@@ -60,7 +62,7 @@ class TrainingScores:
             cache=scores.default_cache(),
             features="features" in needs,
             batch=self.settings.batch,
-            bar=scores.progress_bar("reference", self.world),
+            bar=progress_bar("reference", self.world),
         )
 
     def __call__(self) -> dict[str, float]:
@@ -76,7 +78,7 @@ class TrainingScores:
             chunks=scores.CHUNKS if self.settings.error_bars else 1,
             features="features" in table.needs(self.metrics),
             logits=table.needs_classifier(self.metrics),
-            bar=scores.progress_bar("evaluating", self.world),
+            bar=progress_bar("evaluating", self.world),
         )
         return agree(
             self.world, lambda: table.compute(self.reference, side, self.metrics, Settings())

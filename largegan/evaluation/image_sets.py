@@ -12,52 +12,29 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from largegan import checkpoint
-from largegan.data import open_data
 from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
 from largegan.data.reading import Reading
+from largegan.data.source import open_data
 from largegan.data.transforms import Framing, to_device
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import reason, shown
+from largegan.errors import ConfigError, DataError, reason, shown
+from largegan.evaluation.scores import ImageSet
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
-from largegan.published import is_published
+from largegan.restore.published import is_published
 from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)
 AS_STORED = Framing()
-
-
-class ImageSet(Protocol):
-    """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
-
-    about: dict[str, Any]
-
-    @property
-    def count(self) -> int:
-        """How many images."""
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes; 0 where there are none."""
-
-    def read(self, first: int, last: int) -> list[Tensor]:
-        """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
-
-    def labels(self) -> list[int] | None:
-        """The class of every image, or None."""
-
-    def identity(self) -> str:
-        """A hash of the images; for a checkpoint of what it would draw."""
 
 
 @dataclass
@@ -232,6 +209,7 @@ class Drawn:
     def identity(self) -> str:
         facts = [self.weights, list(self.numbers), self.sampler.classes, self.sampler.truncation]
         facts.append(self.about.get("standing_batches", 0))
+        facts += ["raw"] if self.about["weights"] == "raw" else []
         facts += [self.sampler.label_counts] if "labels" in self.about else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -244,6 +222,7 @@ def open_image_set(
     truncation: float | None = None,
     classes: str | None = None,
     standing: int = 0,
+    raw: bool = False,
     device: torch.device | str = "cpu",
     labels: bool = False,
     on_error: str = "raise",
@@ -258,6 +237,7 @@ def open_image_set(
         classes: a checkpoint's classes, as for tools/sample.py.
         standing: batches of 64 samples that batch norm's statistics are taken from; 0: those of
             training.
+        raw: a checkpoint draws with its weights as trained, not with their averages.
         device: where a checkpoint draws.
         labels: classes are needed, and their absence is an error.
         on_error: skip leaves out the files that cannot be read, and says which.
@@ -268,22 +248,23 @@ def open_image_set(
     """
     plain, part = split_path(path)
     if is_checkpoint(Path(plain)):
-        sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation)
+        sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation, raw=raw)
         found = sampler.path
         if not has_images(sampler.recipe):
             raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
         if standing:
             use_standing_statistics(sampler, batches=standing, batch=64)
         numbers = selected(range(seed, seed + (count or 50_000)), part, None)
-        about = {"kind": "checkpoint", "path": str(found), "weights": "EMA", "seed": seed}
+        about = {"kind": "checkpoint", "path": str(found), "seed": seed}
+        about |= {"weights": "raw" if raw else "EMA"}
         about |= {"truncation": truncation, "classes": list(sampler.classes)}
         about |= {"standing_batches": standing} if standing else {}
         about |= about_labels(sampler)
         return Drawn(sampler, numbers, about, sampler.model)
-    drawing = truncation is not None or classes is not None or standing
+    drawing = truncation is not None or classes is not None or standing or raw
     if drawing and (Path(plain).exists() or is_shards(plain)):
         raise ConfigError(
-            f"{plain} is not a checkpoint: truncation, classes and standing are for drawing"
+            f"{plain} is not a checkpoint: truncation, classes, standing and raw are for drawing"
         )
     if is_shards(plain):
         source = open_data(plain, Reading(mode="indexed"))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from largegan.evaluation.image_sets import ImageSet, open_image_set
+from largegan.evaluation.image_sets import open_image_set
+from largegan.evaluation.scores import ImageSet
 from largegan.metrics.reconstruction import squared_errors
-from largegan.recipe import DataSpec
 from largegan.sampler import Sampler, fitted
 
 
@@ -24,10 +24,10 @@ class Coded:
     errors: Tensor
 
 
-def read_like(path: str, spec: DataSpec, *, count: int | None = None) -> Tensor:
-    """All images of a set as uint8 `[N, channels, height, width]`; see `sampler.fitted`."""
+def read_like(path: str, sampler: Sampler, *, count: int | None = None) -> Tensor:
+    """All images of a set as uint8 `[N, channels, height, width]`, as the sampler has them."""
     images = open_image_set(path, count=count)
-    return torch.stack([fitted(image, spec) for image in images.read(0, images.count)])
+    return torch.stack([fitted(image, sampler.spec) for image in images.read(0, images.count)])
 
 
 def encode_all(sampler: Sampler, images: ImageSet, *, batch: int = 64) -> Iterator[Coded]:

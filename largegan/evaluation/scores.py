@@ -8,19 +8,20 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-import largegan
 from largegan.errors import ConfigError, DataError
-from largegan.evaluation.image_sets import ImageSet
+from largegan.evaluation.progress import Bar
+from largegan.evaluation.unfinished import Unfinished
+from largegan.files.version import VERSION
 from largegan.metrics.features import Extractor
 from largegan.metrics.moments import CHUNKS, Gaussian, Moments, moments_of
 from largegan.metrics.protocol import refuse_foreign
@@ -29,7 +30,29 @@ from largegan.metrics.statistics import Statistics, read_statistics, write_stati
 from largegan.parallel.launch import World, add_up, agree, together
 
 RECORDED = ("torch", "timm", "clean-fid", "pillow", "numpy")
-Bar = Callable[[Iterable, int], Iterable]  # wraps what a person waits for; total in images
+
+
+class ImageSet(Protocol):
+    """`numbers[i]` is the number of image i within its source; `about` goes into the protocol."""
+
+    about: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 where there are none."""
+
+    def read(self, first: int, last: int) -> list[Tensor]:
+        """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
+
+    def labels(self) -> list[int] | None:
+        """The class of every image, or None."""
+
+    def identity(self) -> str:
+        """A hash of the images; for a checkpoint of what it would draw."""
 
 
 def extract(
@@ -42,11 +65,12 @@ def extract(
     features: bool = False,
     logits: bool = False,
     bar: Bar | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Side:
     """Moments of all images, and on request their features `[n, d]` and logits, on all processes.
 
     Called by all processes together. A `UserError` of one of them (a damaged image) is raised by
-    all. `bar` shows this process's share.
+    all. `bar` shows this process's share; `unfinished` has what an earlier try found.
     """
     dim = extractor.backbone.dim
     sums = Moments(dim, images.count, chunks=chunks, device=moments_device(extractor))
@@ -57,8 +81,7 @@ def extract(
         nonlocal judged
         mine = range(world.rank * batch, images.count, world.size * batch)
         spans = [(first, min(first + batch, images.count)) for first in mine]
-        for (first, last), pixels in read_ahead(images, spans, bar):
-            found = extractor(pixels)
+        for (first, last), found in features_of(images, extractor, spans, bar, unfinished):
             sums.add(found, first)
             if kept is not None:
                 kept[first:last] = found.cpu()
@@ -86,25 +109,31 @@ def extract(
     )
 
 
+def features_of(
+    images: ImageSet,
+    extractor: Extractor,
+    spans: list[tuple[int, int]],
+    bar: Bar | None,
+    unfinished: Unfinished | None,
+) -> Iterator[tuple[tuple[int, int], Tensor]]:
+    """Each span and its features `[n, d]`, in order; what an earlier try has left is not redone."""
+    left = unfinished
+    known = {span for span in spans if left is not None and left.read(*span) is not None}
+    pixels = read_ahead(images, [span for span in spans if span not in known])
+    for span in iter(spans) if bar is None else bar(spans, sum(b - a for a, b in spans)):
+        found = left.read(*span) if left is not None and span in known else None
+        if found is None:  # not known, or taken away by another score that has just ended
+            found = extractor(images.read(*span) if span in known else next(pixels))
+            if left is not None:
+                left.keep(span[0], found)
+        yield span, found
+
+
 def single(images: ImageSet) -> Gaussian:
     raise DataError(
         f"{images.about.get('path', 'the set')} holds one image; a distance between sets needs at "
         "least 2 on either side (10,000 or more for a figure to publish)"
     )
-
-
-def progress_bar(name: str, world: World) -> Bar:
-    """A bar on the first process, when there is something to wait for and somebody to see it."""
-    from tqdm import tqdm
-
-    def show(spans: Iterable, total: int) -> Iterator:
-        hidden = True if world.rank else None
-        with tqdm(total=total, unit="img", desc=name, disable=hidden, delay=1) as shown:
-            for span in spans:
-                yield span
-                shown.update(span[1] - span[0])
-
-    return show
 
 
 def moments_device(extractor: Extractor) -> torch.device:
@@ -127,24 +156,21 @@ def keep_logits(
     return judged
 
 
-def read_ahead(
-    images: ImageSet, spans: list[tuple[int, int]], bar: Bar | None
-) -> Iterator[tuple[tuple[int, int], list[Tensor]]]:
-    """Batches in order; files are decoded by threads while the network is busy."""
-    shown = iter(spans) if bar is None else iter(bar(spans, sum(b - a for a, b in spans)))
+def read_ahead(images: ImageSet, spans: list[tuple[int, int]]) -> Iterator[list[Tensor]]:
+    """The images of each span; files are decoded by threads while the network is busy."""
     if images.about.get("kind") == "checkpoint":  # drawing is the device's own work
-        for span in shown:
-            yield span, images.read(*span)
+        for span in spans:
+            yield images.read(*span)
         return
     # Shards are memory maps that one thread opens and closes; files are independent.
     threads = 1 if images.about.get("kind") == "shards" else max(1, min(8, os.cpu_count() or 1))
     with ThreadPoolExecutor(threads) as pool:
         waiting = iter(spans)
         ahead = [pool.submit(images.read, *s) for s in islice(waiting, threads + 1)]
-        for span in shown:
+        while ahead:
             pixels = ahead.pop(0).result()
             ahead += [pool.submit(images.read, *s) for s in islice(waiting, 1)]
-            yield span, pixels
+            yield pixels
 
 
 def reference_side(
@@ -173,12 +199,26 @@ def reference_side(
         about["cached"] = True
         labels = images.labels()
         return Side(kept.gaussian, about, features=kept.features, labels=labels, images=images)
-    side = extract(images, extractor, world, batch=batch, chunks=1, features=features, bar=bar)
+    left = None
+    if cache is not None and extractor.device.type == "cpu":  # where it takes hours
+        left = Unfinished(cache / f"{name}.unfinished", extractor.backbone.dim)
+    side = extract(
+        images,
+        extractor,
+        world,
+        batch=batch,
+        chunks=1,
+        features=features,
+        bar=bar,
+        unfinished=left,
+    )
     side.about = about
     if cache is not None:
         made = {"backbone": extractor.backbone.as_dict(), "set": about}
         statistics = Statistics(side.gaussian, made, side.features)
         agree(world, lambda: write_statistics(cache / f"{name}.safetensors", statistics))
+    if left is not None:
+        agree(world, left.remove)
     return side
 
 
@@ -223,7 +263,7 @@ def warnings_of(reference: Side, generated: Side, backbone: dict) -> list[str]:
 def environment(world: World) -> dict[str, Any]:
     """Recorded, not compared."""
     versions = {name: metadata.version(name) for name in RECORDED}
-    here = {"python": platform.python_version(), "largegan": largegan.__version__}
+    here = {"python": platform.python_version(), "largegan": VERSION}
     return {
         "versions": {**versions, **here},
         "device": str(world.device.type),

@@ -8,8 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from largegan.errors import DataError
-from largegan.files.output import shown
+from largegan.errors import DataError, shown
 
 LARGEST_MEMBER = 512 << 20  # bytes of one image file
 SUSPECT, RATIO = 64 << 20, 200  # a member this large that packs this well is no image

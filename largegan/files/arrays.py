@@ -8,9 +8,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.archives import check_member, open_zip
-from largegan.files.output import shown
 
 LONGEST_HEADER = 10_000  # characters
 NUMBERS = "fiub"  # kinds of numbers; never objects, which would be pickles

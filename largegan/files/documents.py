@@ -6,8 +6,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from largegan.errors import DataError
-from largegan.files.output import reason, shown
+from largegan.errors import DataError, reason, shown
 from largegan.files.special import special
 
 LARGEST = 256 << 20  # bytes of a document

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from largegan.errors import ConfigError, EnvironmentFault, printable
+from largegan.errors import ConfigError, EnvironmentFault, reason, shown
 
 MARK = "largegan"  # files that tools make say who made them, within their first bytes
 MARK_WITHIN = 1 << 16  # bytes
@@ -373,32 +373,6 @@ def faults(path: Path, remedy: str = ROOM) -> Iterator[None]:
         raise EnvironmentFault(f"cannot write {shown(path)}: {reason(fault)}; {remedy}") from fault
     except SafetensorError as fault:
         raise EnvironmentFault(f"cannot write {shown(path)}: {fault}; {remedy}") from fault
-
-
-def shown(path: object, longest: int = 150) -> str:
-    """A path for a sentence: one line, what cannot be printed escaped, the middle left out."""
-    text = printable(str(path))
-    return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 2 :]}"
-
-
-def reason(fault: OSError) -> str:
-    """Why, in few words."""
-    known = {
-        errno.ENOSPC: "the disk is full",
-        errno.EDQUOT: "your quota of disk space is used up",
-        errno.EFBIG: "the disk takes no file of that size",
-        errno.ENAMETOOLONG: "the name is too long",
-        errno.ENOTDIR: "a file stands where a folder should",
-    }
-    return known.get(fault.errno or 0, fault.strerror or str(fault))
-
-
-def of_the_machine(fault: OSError | MemoryError) -> EnvironmentFault:
-    """The sentence for a fault that nothing looked at more closely."""
-    if isinstance(fault, MemoryError):
-        return EnvironmentFault("there is not enough memory for this; ask for less at once")
-    where = f"{shown(fault.filename)}: " if fault.filename else ""
-    return EnvironmentFault(f"{where}{reason(fault)}; check the path and the disk")
 
 
 def clean_up() -> None:

@@ -21,7 +21,7 @@ import pyspng
 import tifffile
 from PIL import Image, ImageOps, _imaging
 
-from largegan.files.output import shown
+from largegan.errors import shown
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

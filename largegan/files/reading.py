@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-from largegan.errors import one_line
-from largegan.files.output import shown
+from largegan.errors import one_line, shown
 
 READING: ContextVar[str | None] = ContextVar("READING", default="")  # the file that is decoded now
 

@@ -10,9 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from largegan.errors import DataError
+from largegan.errors import DataError, reason, shown
 from largegan.files.documents import Count, parse_document
-from largegan.files.output import reason, shown
 
 LARGEST_HEADER = 100 << 20  # bytes, as the format itself allows
 BITS = {

@@ -20,8 +20,7 @@ from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault
-from largegan.files.output import shown
+from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault, shown
 
 HTTP = ("http", "https")
 FIRST_TRIES, TRIES = 4, 8  # of a host that has never answered, and of one that has

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from largegan.errors import ConfigError, one_line
-from largegan.files.output import shown
+from largegan.errors import ConfigError, one_line, shown
 from largegan.files.special import special
 
 MOST_NUMBERS = 1000  # in one list

@@ -5,18 +5,16 @@ that begins or ends is a line of health.jsonl, a `Notice`; other lines there are
 steps, which have "event" and no "verdict".
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from largegan.errors import DataError
-from largegan.files.documents import LARGEST, checked, read_bounded, text_of
-from largegan.files.output import shown
+from largegan.errors import shown
+from largegan.files.documents import checked
+from largegan.files.lines import REMEDY, read_lines
 
 Setting = str | float | int | bool | None
-REMEDY = "remove that line, the others suffice"
 
 
 @dataclass(frozen=True)
@@ -68,30 +66,6 @@ def read_notices(run: Path) -> list[Notice]:
     """All verdicts of a run, in the order of time. Raises DataError."""
     path = run / "health.jsonl"
     return notices_of(read_lines(path), path)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log of JSON objects; none where there is no file. Raises DataError.
-
-    A last line without its end is being written, or was when the run was killed: left out.
-    """
-    try:
-        text = text_of(read_bounded(path, LARGEST, "make it shorter"))
-    except FileNotFoundError:
-        return []
-    *whole, _ = text.split("\n")
-    return [line_of(line, f"{shown(path)}, line {n},") for n, line in enumerate(whole, 1)]
-
-
-def line_of(text: str, where: str) -> dict[str, Any]:
-    """One object. Raises DataError; NaN and Infinity are numbers here, as Python writes them."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise DataError(f"{where} is no line of a log ({shown(fault)}); {REMEDY}") from fault
-    if not isinstance(found, dict):
-        raise DataError(f"{where} is no line of a log (it holds no object); {REMEDY}")
-    return found
 
 
 def merged(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

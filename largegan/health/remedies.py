@@ -64,11 +64,13 @@ def one_of(*changes: Callable[[Settings], dict | None]) -> Callable[[Settings], 
     return lambda now: next((found for change in changes if (found := change(now))), None)
 
 
-def ada(now: Settings) -> dict | None:
-    """Augmentation, where the recipe has it and it is off."""
+def augmentation(now: Settings) -> dict | None:
+    """That of what D sees, where the recipe has it and it is off: the kind that adapts, if any."""
     if "recipe.augment" not in now or now["recipe.augment"] not in ("none", None, False):
         return None
-    return {"recipe.augment": "ada" if "recipe.ada_target" in now else True}
+    if now["recipe.augment"] is False:
+        return {"recipe.augment": True}
+    return {"recipe.augment": "ada" if "recipe.ada_target" in now else "diffaugment"}
 
 
 def mirrored(now: Settings) -> dict | None:
@@ -125,7 +127,7 @@ SLOW_G = Change(times(0.25, "recipe.g_lr", common="recipe.lr"), "the generator l
 FAST_G = Change(times(4, "recipe.g_lr", common="recipe.lr"), "the generator learns faster")
 FEWER_STEPS = Change(times(0.5, *STEPS), "fewer steps of the discriminator for each of the other")
 MORE_STEPS = Change(times(2, *STEPS), "more steps of the discriminator for each of the other")
-ADA = Change(ada, "the discriminator cannot learn the training images by heart")
+AUGMENT = Change(augmentation, "the discriminator cannot learn the training images by heart")
 MIRROR = Change(mirrored, "twice as many images, where left and right do not matter")
 PENALTY = Change(times(2, *PENALTIES), "a flatter discriminator")
 CLIP = Change(at_least("train.max_grad_norm", 1.0), "one large gradient no longer moves everything")
@@ -156,14 +158,15 @@ def both(first: dict | None, second: dict | None) -> dict | None:
 
 REMEDIES: dict[str, tuple[Change, ...]] = {
     "discriminator_dominates": (
-        FLIP_REAL, DROP_D, MORE_G, FEWER_D, FEWER_STEPS, SLOW_D, FAST_G, SMOOTH, NOISE, ADA, PENALTY
+        FLIP_REAL, DROP_D, MORE_G, FEWER_D, FEWER_STEPS, SLOW_D, FAST_G, SMOOTH, NOISE, AUGMENT,
+        PENALTY,
     ),
     "generator_dominates": (
         NO_FLIPS, NO_NOISE, NO_DROP_D, MORE_D, DROP_G, FEWER_G, MORE_STEPS, FAST_D, SLOW_G
     ),
-    "mode_collapse": (MORE_Z, MORE_G, FLIP_BOTH, DROP_G, SLOW_G, PENALTY, ADA),
-    "discriminator_overfits": (ADA, MIRROR, DROP_D, FEWER_D, PENALTY, NOISE, FLIP_REAL, STOP),
-    "memorises": (ADA, MIRROR, DROP_G, FEWER_G, DROP_D, STOP),
+    "mode_collapse": (MORE_Z, MORE_G, FLIP_BOTH, DROP_G, SLOW_G, PENALTY, AUGMENT),
+    "discriminator_overfits": (AUGMENT, MIRROR, DROP_D, FEWER_D, PENALTY, NOISE, FLIP_REAL, STOP),
+    "memorises": (AUGMENT, MIRROR, DROP_G, FEWER_G, DROP_D, STOP),
     "diverges": (SMALLER_STEPS, CLIP, PENALTY),
     "random_feedback": (NO_FLIPS, NO_NOISE, NO_DROP_D, MORE_D, FAST_D, MORE_STEPS, SLOW_G),
     "no_progress": (FAST_G, FAST_D, STOP),

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import largegan
 from largegan import checkpoint
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, shown
 from largegan.files.digests import sha256_of
-from largegan.files.output import Outputs, claim_new_folder, new_folder, shown
+from largegan.files.output import Outputs, claim_new_folder, new_folder
+from largegan.files.version import VERSION
 from largegan.interop import graphs
 from largegan.interop.exported import (
     CONFIG,
@@ -105,7 +105,7 @@ def write_all(
         "sha256": sha256_of(folder / WEIGHTS),
         "inputs": list(traceable.names),
         "optional_inputs": [graphs.TRUNCATION] if traceable.truncates else [],
-        "largegan": largegan.__version__,
+        "largegan": VERSION,
         "torch": torch.__version__,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1))

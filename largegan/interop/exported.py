@@ -20,14 +20,13 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from largegan import checkpoint, restore
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.digests import sha256_of
 from largegan.files.documents import Sha256, read_document
-from largegan.files.output import shown
 from largegan.files.tensors import read_tensors
-from largegan.published import CONFIG, WEIGHTS, Format, keep_only, says
 from largegan.recipe import DataSpec, Recipe, TruncatesStyles
 from largegan.restore import check_size
+from largegan.restore.published import CONFIG, WEIGHTS, Format, keep_only, says
 
 KIND = "largegan network"
 FORMAT = f"{KIND}, version 1"

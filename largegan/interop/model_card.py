@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-import largegan
+from largegan.files.version import VERSION
 from largegan.recipe import HasEncoder, HasStyles
 from largegan.recipes import TABLE
 from largegan.restore import Restored
@@ -62,7 +62,7 @@ def what_it_is(found: Restored) -> str:
         if found.recipe.num_classes:
             does += f", of {found.recipe.num_classes} classes{named_classes(found)}"
     return (
-        f"Recipe `{found.name}` of largegan {largegan.__version__}: {about}. It {does}. The "
+        f"Recipe `{found.name}` of largegan {VERSION}: {about}. It {does}. The "
         f"weights are averages over training{seen(found)}."
     )
 

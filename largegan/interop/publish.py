@@ -1,6 +1,6 @@
 """Writing a folder that `largegan.load` opens and a hub shows: whole and compared, or not.
 
-OUT/config.json         see `published.py`
+OUT/config.json         see `restore/published.py`
     model.safetensors   averaged networks only
     README.md           the model card
     picture.png         what it makes, where there is a picture
@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import largegan
 from largegan.errors import ConfigError, DataError
 from largegan.files.digests import sha256_of
 from largegan.files.output import new_folder
+from largegan.files.version import VERSION
 from largegan.interop import graphs, model_card
 from largegan.interop.export import claim_folder, traceable_of, write_graphs, write_weights
 from largegan.interop.exported import channels_of, network_of
-from largegan.published import (
+from largegan.restore import Restored, restore
+from largegan.restore.published import (
     CONFIG,
     FORMAT,
     WEIGHTS,
@@ -30,7 +31,6 @@ from largegan.published import (
     is_published,
     keep_only,
 )
-from largegan.restore import Restored, restore
 
 README, PICTURE = "README.md", "picture.png"
 
@@ -87,7 +87,7 @@ def configuration(found: Restored, folder: Path) -> dict[str, Any]:
         "class_names": list(found.class_names),
         "nimg": found.nimg,
         "sha256": sha256_of(folder / WEIGHTS),
-        "largegan": largegan.__version__,
+        "largegan": VERSION,
     }
 
 

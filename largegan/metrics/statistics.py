@@ -20,11 +20,10 @@ from msgspec import Meta
 from safetensors.torch import save_file
 from torch import Tensor
 
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files import output
 from largegan.files.arrays import Npz
 from largegan.files.documents import parse_document, read_bounded
-from largegan.files.output import shown
 from largegan.files.tensors import read_header, read_tensors
 from largegan.metrics.moments import Gaussian
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.errors import ConfigError, DataError, EnvironmentFault, reason
 from largegan.files import output
 from largegan.files.digests import sha256_of
-from largegan.files.output import reason
 from largegan.files.web import open_web
 
 FOLDER = "LARGEGAN_WEIGHTS"

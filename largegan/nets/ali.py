@@ -6,6 +6,7 @@ one as large as what is left. The decoder is the encoder's mirror.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -48,23 +49,27 @@ class Layer(nn.Module):
         return F.leaky_relu(self.dropout(self.norm(self.conv(x))), self.slope)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NetOptions:
+    """Options of all three networks."""
+
+    z_dim: int = 64
+    image_channels: int = 3
+    channels: int = 32
+    norm: Norm = "batch"
+    slope: float = SLOPE
+
+
 def pyramid(
-    size: int,
-    *,
-    image_channels: int,
-    channels: int,
-    norm: Norm,
-    bare: int = 0,
-    dropout: float = 0.0,
-    slope: float = SLOPE,
+    size: int, options: NetOptions, *, bare: int = 0, dropout: float = 0.0
 ) -> nn.Sequential:
     """Images `[N, C, size, size]` -> `[N, F, 1, 1]`; the first `bare` layers have no norm."""
-    layers, inputs, table = [], image_channels, kernels(size)
-    rows = enumerate(zip(table, widths(channels, len(table)), strict=True))
+    layers, inputs, table = [], options.image_channels, kernels(size)
+    rows = enumerate(zip(table, widths(options.channels, len(table)), strict=True))
     for i, ((kernel, stride), width) in rows:
-        normed = norm == "batch" and i >= bare
+        normed = options.norm == "batch" and i >= bare
         conv = nn.Conv2d(inputs, width, kernel, stride, bias=not normed)
-        layers.append(Layer(conv, width, norm=normed, dropout=dropout, slope=slope))
+        layers.append(Layer(conv, width, norm=normed, dropout=dropout, slope=options.slope))
         inputs = width
     return nn.Sequential(*layers)
 
@@ -72,23 +77,14 @@ def pyramid(
 class Encoder(nn.Module):
     """Images `[N, C, S, S]` in [-1, 1] -> mean and log deviation of z, `[N, z_dim]` each."""
 
-    def __init__(
-        self,
-        size: int,
-        *,
-        z_dim: int = 64,
-        image_channels: int = 3,
-        channels: int = 32,
-        norm: Norm = "batch",
-        slope: float = SLOPE,
-    ):
+    def __init__(self, size: int, options: NetOptions | None = None):
         super().__init__()
-        shape = {"image_channels": image_channels, "channels": channels}
-        self.convs = pyramid(size, **shape, norm=norm, slope=slope)
-        top = widths(channels, len(self.convs))[-1]
-        conv = nn.Conv2d(top, top, 1, bias=norm == "none")
-        self.mix = Layer(conv, top, norm=norm == "batch", dropout=0.0, slope=slope)
-        self.to_z = nn.Conv2d(top, 2 * z_dim, 1)
+        o = options or NetOptions()
+        self.convs = pyramid(size, o)
+        top = widths(o.channels, len(self.convs))[-1]
+        conv = nn.Conv2d(top, top, 1, bias=o.norm == "none")
+        self.mix = Layer(conv, top, norm=o.norm == "batch", dropout=0.0, slope=o.slope)
+        self.to_z = nn.Conv2d(top, 2 * o.z_dim, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.to_z(self.mix(self.convs(images))).flatten(1).chunk(2, 1)
@@ -99,32 +95,25 @@ class Decoder(nn.Module):
     """`[N, z_dim]` -> images `[N, C, S, S]`, squashed into [-1, 1]."""
 
     def __init__(
-        self,
-        size: int,
-        *,
-        z_dim: int = 64,
-        image_channels: int = 3,
-        channels: int = 32,
-        norm: Norm = "batch",
-        slope: float = SLOPE,
-        squash: Callable[[Tensor], Tensor] = torch.tanh,
+        self, size: int, options: NetOptions, *, squash: Callable[[Tensor], Tensor] = torch.tanh
     ):
         super().__init__()
-        self.squash, table = squash, kernels(size)
-        outputs = [channels, *widths(channels, len(table))[:-1]]
-        layers, inputs = [], z_dim
+        o, self.squash, table = options, squash, kernels(size)
+        normed, slope = o.norm == "batch", o.slope
+        outputs = [o.channels, *widths(o.channels, len(table))[:-1]]
+        layers, inputs = [], o.z_dim
         for (kernel, stride), width, gap in zip(
             reversed(table), reversed(outputs), reversed(gaps(size)), strict=True
         ):
             conv = nn.ConvTranspose2d(
-                inputs, width, kernel, stride, output_padding=gap, bias=norm == "none"
+                inputs, width, kernel, stride, output_padding=gap, bias=not normed
             )
-            layers.append(Layer(conv, width, norm=norm == "batch", dropout=0.0, slope=slope))
+            layers.append(Layer(conv, width, norm=normed, dropout=0.0, slope=slope))
             inputs = width
         mix = nn.ConvTranspose2d(inputs, inputs, 1)
-        layers.append(Layer(mix, inputs, norm=norm == "batch", dropout=0.0, slope=slope))
+        layers.append(Layer(mix, inputs, norm=normed, dropout=0.0, slope=slope))
         self.convs = nn.Sequential(*layers)
-        self.to_image = nn.Conv2d(inputs, image_channels, 1, bias=False)
+        self.to_image = nn.Conv2d(inputs, o.image_channels, 1, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.squash(self.to_image(self.convs(z[:, :, None, None])))
@@ -145,22 +134,11 @@ class JointDiscriminator(nn.Module):
     Both have a network of their own before they meet, with dropout and, for z, without norm.
     """
 
-    def __init__(
-        self,
-        size: int,
-        *,
-        z_dim: int = 64,
-        image_channels: int = 3,
-        channels: int = 32,
-        norm: Norm = "batch",
-        dropout: float = 0.2,
-        slope: float = SLOPE,
-    ):
+    def __init__(self, size: int, options: NetOptions, *, dropout: float = 0.2):
         super().__init__()
-        shape = {"image_channels": image_channels, "channels": channels}
-        self.x = pyramid(size, **shape, norm=norm, bare=1, dropout=dropout, slope=slope)
-        width = widths(channels, len(self.x))[-1]
-        top = 16 * channels
+        self.x = pyramid(size, options, bare=1, dropout=dropout)
+        width = widths(options.channels, len(self.x))[-1]
+        top, slope, z_dim = 16 * options.channels, options.slope, options.z_dim
 
         def bare(inputs: int, outputs: int, *, bias: bool) -> Layer:
             conv = nn.Conv2d(inputs, outputs, 1, bias=bias)

@@ -5,11 +5,12 @@ shared by all conditional norms, and a latent whose parts each reach one block.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
@@ -20,7 +21,8 @@ from largegan.layers.dropout import Drops
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 from largegan.nets import resnet_sn
-from largegan.nets.resnet_sn import Activation, UpBlock, check_resolution
+from largegan.nets.resnet_blocks import Parts, UpBlock
+from largegan.nets.resnet_sn import check_resolution
 
 # Multiples of `channels`, where they are not those of SNGAN: the 64-pixel generator is that of
 # BigGAN-PyTorch, as is the 32-pixel discriminator, twice as wide as SNGAN's; 16 follows.
@@ -28,93 +30,97 @@ G_WIDTHS = resnet_sn.G_WIDTHS | {64: (16, 16, 8, 4, 2)}
 D_WIDTHS = resnet_sn.D_WIDTHS | {16: (4, 4, 4), 32: (4, 4, 4, 4)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class GeneratorOptions(resnet_sn.ResNetOptions):
+    """Options of `Generator`."""
+
+    z_dim: int = 120
+    """Numbers in a latent. When `hierarchical`, it is rounded down to equal parts, one for the
+    first layer and one for each block; the generator's `z_dim` is what remains."""
+    channels: int = 96
+    """Unit of the widths."""
+    shared_dim: int | None = 128
+    """Length of the class embedding that all norms share and project (no spectral norm: it cripples
+    training); None gives every norm a gain and bias per class."""
+    hierarchical: bool = True
+    """Each block sees its own part of z beside the class; else only the first layer sees z. Without
+    classes the parts of z alone condition the norms."""
+    norm: Literal["batch", "none"] = "batch"
+    """"none" leaves the modulation and drops the batch statistics."""
+    batch_norm: Callable[..., nn.Module] = BatchNorm2d
+    """Builds the norms, called with features, `eps` and `affine`."""
+    bn_eps: float = 1e-5
+    """What batch norm adds to variances."""
+    spectral: Spectral | None = AS_PUBLISHED
+    """How weights are normalized; None: not at all."""
+    widths: Sequence[int] | None = None
+    """Of the start and after each block, instead of the published ones."""
+    start: Start = "orthogonal"
+    """What weights start as."""
+
+    def plain_norm(self, features: int) -> nn.Module:
+        """One that nothing conditions."""
+        if self.norm == "none":
+            return nn.Identity()
+        return self.batch_norm(features, eps=self.bn_eps, affine=True)
+
+    def block_norm(
+        self, condition_dim: int, linear: Callable[..., nn.Module]
+    ) -> Callable[[int], nn.Module]:
+        """Features -> a norm that `condition_dim` numbers condition through `linear`."""
+        if not condition_dim:
+            return self.plain_norm
+        return partial(
+            ConditionalBatchNorm2d,
+            condition_dim=condition_dim,
+            linear=linear,
+            norm=self.batch_norm,
+            eps=self.bn_eps,
+            normalize=self.norm == "batch",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOptions(resnet_sn.DiscriminatorOptions):
+    """Options of `Discriminator`; as published a block's hidden width is its output's."""
+
+    channels: int = 96
+    start: Start = "orthogonal"
+
+
 class Generator(Drops):
-    """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
+    """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1]."""
 
-    Args:
-        resolution: pixels of a side, 16 to 512.
-        z_dim: numbers in a latent. When `hierarchical`, it is rounded down to equal parts, one for
-            the first layer and one for each block; `self.z_dim` is what remains.
-        channels: unit of the widths.
-        num_classes: 0 for none; then the parts of z alone condition the norms.
-        shared_dim: length of the class embedding that all norms share and project (no spectral
-            norm: it cripples training); None gives every norm a gain and bias per class.
-        hierarchical: each block sees its own part of z beside the class; else only the first
-            layer sees z.
-        attention: blocks, counted from 0, that self-attention follows.
-        norm: "none" leaves the modulation and drops the batch statistics.
-        batch_norm: builds the norms, called with features, `eps` and `affine`.
-        spectral: how weights are normalized; None: not at all.
-        widths: of the start and after each block, instead of the published ones.
-        fold: up-sample inside the convolutions; the same numbers (`layers.fold`).
-        start: what weights start as.
-    """
-
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        z_dim: int = 120,
-        channels: int = 96,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        shared_dim: int | None = 128,
-        hierarchical: bool = True,
-        attention: Sequence[int] = (),
-        norm: Literal["batch", "none"] = "batch",
-        batch_norm: Callable[..., nn.Module] = BatchNorm2d,
-        bn_eps: float = 1e-5,
-        spectral: Spectral | None = AS_PUBLISHED,
-        activation: Activation = F.relu,
-        widths: Sequence[int] | None = None,
-        fold: bool = False,
-        start: Start = "orthogonal",
-    ):
+    def __init__(self, resolution: int, options: GeneratorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        if hierarchical and num_classes and not shared_dim:
+        o = options or GeneratorOptions()
+        hierarchical, num_classes = o.hierarchical, o.num_classes
+        if hierarchical and num_classes and not o.shared_dim:
             raise ConfigError(
                 "a hierarchical z needs a shared class embedding: give shared_dim, or turn off "
                 "hierarchical"
             )
-        widths = widths or [channels * m for m in G_WIDTHS[resolution]]
-        self.part = z_dim // len(widths) if hierarchical else z_dim
-        self.z_dim = self.part * len(widths) if hierarchical else z_dim
-        self.hierarchical, self.activation, self.first = hierarchical, activation, widths[0]
+        widths = o.widths or [o.channels * m for m in G_WIDTHS[resolution]]
+        self.part = o.z_dim // len(widths) if hierarchical else o.z_dim
+        self.z_dim = self.part * len(widths) if hierarchical else o.z_dim
+        self.hierarchical, self.activation, self.first = hierarchical, o.activation, widths[0]
         self.num_classes = num_classes
-        conv, linear = conv_and_linear(spectral)
-        self.shared = nn.Embedding(num_classes, shared_dim) if num_classes and shared_dim else None
-        condition_dim = shared_dim if self.shared else num_classes
+        conv, linear = conv_and_linear(o.spectral)
+        shared_dim = o.shared_dim if num_classes and o.shared_dim else 0
+        self.shared = nn.Embedding(num_classes, shared_dim) if shared_dim else None
+        condition_dim = shared_dim or num_classes
         if hierarchical:
-            condition_dim = self.part + (shared_dim if self.shared else 0)
-
-        def block_norm(features: int) -> nn.Module:
-            if not condition_dim:
-                return plain_norm(features)
-            return ConditionalBatchNorm2d(
-                features,
-                condition_dim,
-                linear=linear if self.shared or hierarchical else class_table,
-                norm=batch_norm,
-                eps=bn_eps,
-                normalize=norm == "batch",
-            )
-
-        def plain_norm(features: int) -> nn.Module:
-            return (
-                batch_norm(features, eps=bn_eps, affine=True) if norm == "batch" else nn.Identity()
-            )
-
+            condition_dim = self.part + shared_dim
         self.conditional = condition_dim > 0
         self.project = linear(self.part, widths[0] * 4 * 4)
-        self.blocks = nn.ModuleList(
-            UpBlock(inputs, outputs, norm=block_norm, conv=conv, activation=activation, fold=fold)
-            for inputs, outputs in pairwise(widths)
-        )
-        self.attention = attention_after(attention, widths[1:], conv=conv)
-        self.norm = plain_norm(widths[-1])
-        self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
-        init_weights(self, start)
+        norm = o.block_norm(condition_dim, linear if shared_dim or hierarchical else class_table)
+        parts = Parts(norm=norm, conv=conv, activation=o.activation, fold=o.fold)
+        self.blocks = nn.ModuleList(UpBlock(*pair, parts) for pair in pairwise(widths))
+        self.attention = attention_after(o.attention, widths[1:], conv=conv)
+        self.norm = o.plain_norm(widths[-1])
+        self.to_rgb = conv(widths[-1], o.image_channels, 3, 1, 1)
+        init_weights(self, o.start)
 
     def embed(self, labels: Tensor | None) -> Tensor | None:
         """What norms see of a class: `[N, shared_dim]`, labels when nothing is shared, or None."""
@@ -145,44 +151,11 @@ class Generator(Drops):
 
 
 class Discriminator(resnet_sn.Discriminator):
-    """Images `[N, C, R, R]` (and labels `[N]`) -> logits `[N]`: SNGAN's, with BigGAN's start.
+    """Images `[N, C, R, R]` (and labels `[N]`) -> logits `[N]`: SNGAN's, with BigGAN's start."""
 
-    As published the hidden width of a block is its output's; when not `wide` it is its input's.
-    `widths` are those of the blocks, instead of the published multiples of `channels`; for the
-    other options see `resnet_sn.Discriminator`.
-    """
-
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        channels: int = 96,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        norm: Literal["spectral", "batch", "none"] = "spectral",
-        spectral: Spectral = AS_PUBLISHED,
-        attention: Sequence[int] = (),
-        second_order: bool = False,
-        activation: Activation = F.relu,
-        activated_shortcut: bool = False,
-        widths: Sequence[int] | None = None,
-        wide: bool = True,
-        fold: bool = False,
-        start: Start = "orthogonal",
-    ):
+    def __init__(self, resolution: int, options: DiscriminatorOptions | None = None):
         check_resolution(resolution)
-        super().__init__(
-            resolution,
-            image_channels=image_channels,
-            num_classes=num_classes,
-            norm=norm,
-            spectral=spectral,
-            attention=attention,
-            second_order=second_order,
-            activation=activation,
-            activated_shortcut=activated_shortcut,
-            widths=widths or [channels * m for m in D_WIDTHS[resolution]],
-            wide=wide,
-            fold=fold,
-        )
-        init_weights(self, start)
+        o = options or DiscriminatorOptions()
+        widths = o.widths or [o.channels * m for m in D_WIDTHS[resolution]]
+        super().__init__(resolution, replace(o, widths=widths))
+        init_weights(self, o.start)

@@ -9,7 +9,8 @@ every norm. There are two published forms, which differ in how a shortcut change
   one of the generator, is a 1 x 1 convolution.
 """
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -18,15 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.layers.attention import attention_after
-from largegan.layers.batch_norm import BatchNorm2d
-from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
+from largegan.layers.cond_norm import activated
 from largegan.layers.dropout import Drops
 from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.projection import ProjectionHead
-from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
+from largegan.layers.spectral_norm import conv_and_linear
 from largegan.nets import biggan
-from largegan.nets.resnet_sn import Activation, check_resolution
+from largegan.nets.resnet_blocks import Parts
+from largegan.nets.resnet_sn import CriticOptions, check_resolution
 
 Shortcut = Literal["identity", "conv"]
 # Multiples of `channels`: after the stem, then after each stage. The last stages keep their size.
@@ -41,31 +42,59 @@ D_WIDTHS = {
 D_DOWN = {16: 1, 32: 2, 64: 4, 128: 5, 256: 6, 512: 7}  # stages that halve
 
 
+@dataclass(frozen=True, kw_only=True)
+class BottleneckParts(Parts):
+    """What blocks are made of; `shortcut` is the form."""
+
+    shortcut: Shortcut
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorOptions(biggan.GeneratorOptions):
+    """Options of `Generator`.
+
+    `depth` blocks a stage: the last one changes the width and doubles the size. With
+    `hierarchical=False` only the first layer sees z and only the norms the class, an option of
+    BigGAN-PyTorch. `attention` lists the stages, counted from 0, that self-attention follows.
+    `widths` are those of the start and after each stage.
+    """
+
+    z_dim: int = 128
+    channels: int = 128
+    shared_dim: int = 128
+    depth: int = 2
+    shortcut: Shortcut = "identity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOptions(CriticOptions):
+    """Options of `Discriminator`.
+
+    `depth` blocks a stage: the first one changes the width and halves the size. `widths` are those
+    after the stem and after each stage. `spectral=None` leaves the weights plain.
+    """
+
+    channels: int = 128
+    depth: int = 2
+    shortcut: Shortcut = "identity"
+    start: Start = "orthogonal"
+
+
 class UpBlock(nn.Module):
     """Four times norm - act - conv: 1x1 to a quarter, (up) 3x3, 3x3, 1x1 to the output."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        up: bool,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        shortcut: Shortcut,
-        fold: bool,
-    ):
+    def __init__(self, inputs: int, outputs: int, parts: BottleneckParts, *, up: bool):
         super().__init__()
-        hidden = inputs // 4
-        self.up, self.activation, self.fold, self.outputs = up, activation, fold, outputs
+        norm, conv, hidden = parts.norm, parts.conv, inputs // 4
+        self.up, self.outputs = up, outputs
+        self.activation, self.fold = parts.activation, parts.fold
         self.norm1, self.norm2 = norm(inputs), norm(hidden)
         self.norm3, self.norm4 = norm(hidden), norm(hidden)
         self.conv1 = conv(inputs, hidden, 1)
         self.conv2 = conv(hidden, hidden, 3, 1, 1)
         self.conv3 = conv(hidden, hidden, 3, 1, 1)
         self.conv4 = conv(hidden, outputs, 1)
-        self.shortcut = conv(inputs, outputs, 1) if shortcut == "conv" else None
+        self.shortcut = conv(inputs, outputs, 1) if parts.shortcut == "conv" else None
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         def act(norm: nn.Module, x: Tensor) -> Tensor:
@@ -84,78 +113,31 @@ class UpBlock(nn.Module):
 
 
 class Generator(Drops):
-    """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
+    """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1]."""
 
-    `depth` blocks a stage: the last one changes the width and doubles the size. With
-    `hierarchical=False` only the first layer sees z and only the norms the class, an option of
-    BigGAN-PyTorch. `shared_dim` is the length of the class embedding; `attention` lists the
-    stages, counted from 0, that self-attention follows. `widths` are those of the start and after
-    each stage. For the other options see `nets.biggan.Generator`.
-    """
-
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        z_dim: int = 128,
-        channels: int = 128,
-        depth: int = 2,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        shared_dim: int = 128,
-        hierarchical: bool = True,
-        shortcut: Shortcut = "identity",
-        attention: Sequence[int] = (),
-        norm: Literal["batch", "none"] = "batch",
-        batch_norm: Callable[..., nn.Module] = BatchNorm2d,
-        bn_eps: float = 1e-5,
-        spectral: Spectral | None = AS_PUBLISHED,
-        activation: Activation = F.relu,
-        widths: Sequence[int] | None = None,
-        fold: bool = False,
-        start: Start = "orthogonal",
-    ):
+    def __init__(self, resolution: int, options: GeneratorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        widths = widths or [channels * m for m in biggan.G_WIDTHS[resolution]]
-        self.z_dim, self.depth, self.hierarchical = z_dim, depth, hierarchical
-        self.activation, self.first = activation, widths[0]
-        conv, linear = conv_and_linear(spectral)
-        self.shared = nn.Embedding(num_classes, shared_dim) if num_classes else None
-        class_dim = shared_dim if num_classes else 0
-        condition_dim = class_dim + z_dim if hierarchical else class_dim
-
-        def block_norm(features: int) -> nn.Module:
-            if not condition_dim:
-                return plain_norm(features)
-            return ConditionalBatchNorm2d(
-                features,
-                condition_dim,
-                linear=linear,
-                norm=batch_norm,
-                eps=bn_eps,
-                normalize=norm == "batch",
-            )
-
-        def plain_norm(features: int) -> nn.Module:
-            return (
-                batch_norm(features, eps=bn_eps, affine=True) if norm == "batch" else nn.Identity()
-            )
-
+        o = options or GeneratorOptions()
+        widths = o.widths or [o.channels * m for m in biggan.G_WIDTHS[resolution]]
+        self.z_dim, self.depth, self.hierarchical = o.z_dim, o.depth, o.hierarchical
+        self.activation, self.first = o.activation, widths[0]
+        conv, linear = conv_and_linear(o.spectral)
+        self.shared = nn.Embedding(o.num_classes, o.shared_dim) if o.num_classes else None
+        class_dim = o.shared_dim if o.num_classes else 0
+        condition_dim = class_dim + o.z_dim if o.hierarchical else class_dim
         self.conditional = condition_dim > 0
-        self.project = linear(condition_dim if hierarchical else z_dim, widths[0] * 4 * 4)
-        common = {"norm": block_norm, "conv": conv, "activation": activation}
-        common |= {"shortcut": shortcut, "fold": fold}
+        self.project = linear(condition_dim if o.hierarchical else o.z_dim, widths[0] * 4 * 4)
+        norm, form = o.block_norm(condition_dim, linear), {"shortcut": o.shortcut, "fold": o.fold}
+        parts = BottleneckParts(norm=norm, conv=conv, activation=o.activation, **form)
         self.blocks = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
-            self.blocks.extend(
-                UpBlock(inputs, inputs, up=False, **common) for _ in range(depth - 1)
-            )
-            self.blocks.append(UpBlock(inputs, outputs, up=True, **common))
-        self.attention = attention_after(attention, widths[1:], conv=conv)
-        self.norm = plain_norm(widths[-1])
-        self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
-        init_weights(self, start)
+            self.blocks.extend(UpBlock(inputs, inputs, parts, up=False) for _ in range(o.depth - 1))
+            self.blocks.append(UpBlock(inputs, outputs, parts, up=True))
+        self.attention = attention_after(o.attention, widths[1:], conv=conv)
+        self.norm = o.plain_norm(widths[-1])
+        self.to_rgb = conv(widths[-1], o.image_channels, 3, 1, 1)
+        init_weights(self, o.start)
 
     def embed(self, labels: Tensor | None) -> Tensor | None:
         """What norms see of a class: `[N, shared_dim]`."""
@@ -191,20 +173,17 @@ class DownBlock(nn.Module):
         self,
         inputs: int,
         outputs: int,
+        parts: BottleneckParts,
         *,
         down: bool,
         first: bool,
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        shortcut: Shortcut,
         activated_shortcut: bool,
-        fold: bool,
     ):
         super().__init__()
-        hidden = outputs // 4
-        self.down, self.first, self.fold = down, first, fold
-        self.activation, self.activated_shortcut = activation, activated_shortcut
-        self.form = shortcut
+        conv, hidden = parts.conv, outputs // 4
+        self.down, self.first, self.fold = down, first, parts.fold
+        self.activation, self.activated_shortcut = parts.activation, activated_shortcut
+        self.form = shortcut = parts.shortcut
         self.conv1 = conv(inputs, hidden, 1)
         self.conv2 = conv(hidden, hidden, 3, 1, 1)
         self.conv3 = conv(hidden, hidden, 3, 1, 1)
@@ -238,51 +217,32 @@ class DownBlock(nn.Module):
 class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
-    A 3 x 3 stem, then `depth` blocks a stage: the first one changes the width and halves the size.
-    `widths` are those after the stem and after each stage. Nothing is batch-normalized.
-    `spectral=None` leaves the weights plain. For the other options see
-    `nets.resnet_sn.Discriminator`.
+    A 3 x 3 stem, then `depth` blocks a stage. Nothing is batch-normalized.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        channels: int = 128,
-        depth: int = 2,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        shortcut: Shortcut = "identity",
-        spectral: Spectral | None = AS_PUBLISHED,
-        attention: Sequence[int] = (),
-        second_order: bool = False,
-        activation: Activation = F.relu,
-        activated_shortcut: bool = False,
-        widths: Sequence[int] | None = None,
-        fold: bool = False,
-        start: Start = "orthogonal",
-    ):
+    def __init__(self, resolution: int, options: DiscriminatorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        widths = widths or [channels * m for m in D_WIDTHS[resolution]]
-        self.depth, self.activation = depth, activation
-        conv, _ = conv_and_linear(spectral)
-        common = {"conv": conv, "activation": activation, "shortcut": shortcut}
-        common |= {"activated_shortcut": activated_shortcut, "fold": fold}
-        self.stem = conv(image_channels, widths[0], 3, 1, 1)
+        o = options or DiscriminatorOptions()
+        widths = o.widths or [o.channels * m for m in D_WIDTHS[resolution]]
+        self.depth, self.activation = o.depth, o.activation
+        conv, _ = conv_and_linear(o.spectral)
+        form = {"shortcut": o.shortcut, "fold": o.fold}
+        parts = BottleneckParts(conv=conv, activation=o.activation, **form)
+        block = partial(DownBlock, parts=parts, activated_shortcut=o.activated_shortcut)
+        self.stem = conv(o.image_channels, widths[0], 3, 1, 1)
         self.blocks = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise(widths)):
             down = i < D_DOWN[resolution]
-            self.blocks.append(DownBlock(inputs, outputs, down=down, first=i == 0, **common))
+            self.blocks.append(block(inputs, outputs, down=down, first=i == 0))
             self.blocks.extend(
-                DownBlock(outputs, outputs, down=False, first=False, **common)
-                for _ in range(depth - 1)
+                block(outputs, outputs, down=False, first=False) for _ in range(o.depth - 1)
             )
         self.attention = attention_after(
-            attention, widths[1:], conv=conv, second_order=second_order
+            o.attention, widths[1:], conv=conv, second_order=o.second_order
         )
-        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral=spectral)
-        init_weights(self, start)
+        self.head = ProjectionHead(widths[-1], num_classes=o.num_classes, spectral=o.spectral)
+        init_weights(self, o.start)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.stem(x)

@@ -10,6 +10,7 @@ from largegan.errors import ConfigError
 from largegan.layers.dropout import Drops
 
 Norm = Literal["batch", "none"]
+Upsample = Literal["transposed", "nearest"]
 
 
 def stages(resolution: int) -> int:
@@ -35,6 +36,27 @@ def init_weights(net: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+class ResizedConv(nn.Conv2d):
+    """`[N, inputs, H, W]` -> `[N, outputs, 2H, 2W]`: nearest neighbor, then 3 x 3.
+
+    Every output pixel is made by the same weights (Odena et al., 2016, "Deconvolution and
+    Checkerboard Artifacts"); a transposed convolution of stride 2 has four sets of them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True):
+        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2))
+
+
+def doubling(inputs: int, outputs: int, upsample: Upsample, *, bias: bool = True) -> nn.Module:
+    """A layer that doubles the size."""
+    if upsample == "nearest":
+        return ResizedConv(inputs, outputs, bias=bias)
+    return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)
+
+
 class Generator(Drops):
     """`[N, z_dim]` -> images in [-1, 1]; figure 1 is `Generator(64, channels=128, z_dim=100)`.
 
@@ -50,6 +72,7 @@ class Generator(Drops):
         channels: int = 128,
         image_channels: int = 3,
         norm: Norm = "batch",
+        upsample: Upsample = "transposed",
     ):
         super().__init__()
         widths = [channels << i for i in reversed(range(stages(resolution)))]
@@ -59,9 +82,9 @@ class Generator(Drops):
         self.ups = nn.ModuleList()
         self.norms = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
-            self.ups.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias))
+            self.ups.append(doubling(inputs, outputs, upsample, bias=bias))
             self.norms.append(_norm(outputs, norm))
-        self.to_rgb = nn.ConvTranspose2d(channels, image_channels, 4, 2, 1)
+        self.to_rgb = doubling(channels, image_channels, upsample)
         init_weights(self)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ and gates in every block (adaLN); each quarter of its depth adds to the image, a
 is an output. The discriminator sees all outputs of an image at once, as channels.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,6 +92,44 @@ class Modulation(nn.Linear):
         return super().forward(F.silu(w)).unsqueeze(1).chunk(self.parts, dim=-1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransformerOptions:
+    """Options of both networks.
+
+    The image's sides are multiples of `patch`, `depth` one of `LEVELS`, `width / heads` one of 4.
+    """
+
+    patch: int = 2
+    image_channels: int = 3
+    num_classes: int = 0
+    width: int = 384
+    depth: int = 12
+    heads: int = 6
+    mlp_ratio: float = 4.0
+    qk_norm: bool = True
+
+    @property
+    def inside(self) -> dict[str, Any]:
+        """What a block's attention and MLP are like."""
+        return {"mlp_ratio": self.mlp_ratio, "qk_norm": self.qk_norm}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOptions(TransformerOptions):
+    """Options of `Discriminator`.
+
+    With classes the logit is the class token's features (`cmap_dim` of them) times the class's
+    query, unscaled. `align_dim` > 0 adds a head that predicts another network's features from the
+    class token and from every patch (`features`). Where only differences of logits count, of images
+    of one class, `head_bias` has no effect but to drift.
+    """
+
+    cmap_dim: int = 2048
+    align_dim: int = 0
+    align_hidden: int = 2048
+    head_bias: bool = True
+
+
 class GeneratorBlock(nn.Module):
     """`x + gate * attention(norm(x) (1 + scale))`, and the same with an MLP."""
 
@@ -121,33 +162,20 @@ class Generator(nn.Module):
     """Latents `[N, z_dim]` (and labels `[N]`) -> images `[LEVELS, N, image_channels, H, W]`.
 
     The last level is the result; those before it are its first drafts. Values have no bound.
-    Height and width are multiples of `patch`, `depth` of `LEVELS`, `width / heads` of 4.
     """
 
-    def __init__(
-        self,
-        height: int,
-        width_: int,
-        *,
-        patch: int = 2,
-        image_channels: int = 3,
-        z_dim: int = 64,
-        num_classes: int = 0,
-        width: int = 384,
-        depth: int = 12,
-        heads: int = 6,
-        mlp_ratio: float = 4.0,
-        qk_norm: bool = True,
-    ):
+    def __init__(self, height: int, width: int, options: TransformerOptions, *, z_dim: int = 64):
         super().__init__()
-        self.grid, self.patch = (height // patch, width_ // patch), patch
-        self.mapping = Mapping(z_dim, width, num_classes)
-        self.places = nn.Parameter(position_table(*self.grid, width)[None])
-        self.rotary = Rotary(*self.grid, width // heads)
-        block = {"mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
-        self.blocks = nn.ModuleList(GeneratorBlock(width, heads, **block) for _ in range(depth))
+        o, self.patch = options, options.patch
+        self.grid = (height // o.patch, width // o.patch)
+        self.mapping = Mapping(z_dim, o.width, o.num_classes)
+        self.places = nn.Parameter(position_table(*self.grid, o.width)[None])
+        self.rotary = Rotary(*self.grid, o.width // o.heads)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(o.width, o.heads, **o.inside) for _ in range(o.depth)
+        )
         self.to_image = nn.ModuleList(
-            ToImage(width, patch * patch * image_channels) for _ in range(LEVELS)
+            ToImage(o.width, o.patch**2 * o.image_channels) for _ in range(LEVELS)
         )
         initialize(self)
 
@@ -204,44 +232,22 @@ class ClassQuery(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """All levels of images `[LEVELS, N, image_channels, H, W]` (and labels `[N]`) -> logits `[N]`.
+    """All levels `[LEVELS, N, channels, H, W]` of images (and labels `[N]`) -> logits `[N]`."""
 
-    With classes the logit is the class token's features (`cmap_dim` of them) times the class's
-    query, unscaled. `align_dim` > 0 adds a head that predicts another network's features from the
-    class token and from every patch (`features`). Where only differences of logits count, of images
-    of one class, `head_bias` has no effect but to drift.
-    """
-
-    def __init__(
-        self,
-        height: int,
-        width_: int,
-        *,
-        patch: int = 2,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        width: int = 384,
-        depth: int = 12,
-        heads: int = 6,
-        mlp_ratio: float = 4.0,
-        qk_norm: bool = True,
-        cmap_dim: int = 2048,
-        align_dim: int = 0,
-        align_hidden: int = 2048,
-        head_bias: bool = True,
-    ):
+    def __init__(self, height: int, width: int, options: DiscriminatorOptions):
         super().__init__()
-        grid = height // patch, width_ // patch
-        self.patches = nn.Conv2d(LEVELS * image_channels, width, patch, patch)
-        self.places = nn.Parameter(position_table(*grid, width)[None])
-        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
-        self.rotary = Rotary(*grid, width // heads, prefix=1)
-        block = {"mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
-        self.blocks = nn.ModuleList(DiscriminatorBlock(width, heads, **block) for _ in range(depth))
-        self.norm = nn.RMSNorm(width, eps=EPS)
-        self.head = nn.Linear(width, cmap_dim if num_classes else 1, bias=head_bias)
-        self.query = ClassQuery(num_classes, cmap_dim) if num_classes else None
-        self.align = mlp(width, align_hidden, align_dim) if align_dim else None
+        o, grid = options, (height // options.patch, width // options.patch)
+        self.patches = nn.Conv2d(LEVELS * o.image_channels, o.width, o.patch, o.patch)
+        self.places = nn.Parameter(position_table(*grid, o.width)[None])
+        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, o.width))
+        self.rotary = Rotary(*grid, o.width // o.heads, prefix=1)
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(o.width, o.heads, **o.inside) for _ in range(o.depth)
+        )
+        self.norm = nn.RMSNorm(o.width, eps=EPS)
+        self.head = nn.Linear(o.width, o.cmap_dim if o.num_classes else 1, bias=o.head_bias)
+        self.query = ClassQuery(o.num_classes, o.cmap_dim) if o.num_classes else None
+        self.align = mlp(o.width, o.align_hidden, o.align_dim) if o.align_dim else None
         initialize(self)
 
     def forward(self, levels: Tensor, labels: Tensor | None = None, *, aligned: bool = False):

@@ -8,6 +8,7 @@ can be halved so often. Under autocast the `sixteen_bit` largest stages use its 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -144,10 +145,28 @@ def smallest_size(height: int, width: int, stages: int) -> tuple[int, int]:
     return height // cell, width // cell
 
 
-def check_lists(
-    widths: Sequence[int], groups: Sequence[int], blocks: Sequence[int], expansion: int
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrunkOptions:
+    """Options of both networks.
+
+    `groups` are the groups of the 3 x 3 convolutions ("cardinality" in the paper), one number a
+    stage, as for `widths` and `blocks`.
+    """
+
+    widths: Sequence[int]
+    groups: Sequence[int]
+    blocks: Sequence[int]
+    expansion: int = 2
+    kernel: int = 3
+    sixteen_bit: int = 3
+    image_channels: int = 3
+    c_dim: int = 0
+
+
+def check_lists(options: TrunkOptions) -> None:
     """Refuses lists that do not fit together, in one sentence."""
+    widths, groups, blocks = options.widths, options.groups, options.blocks
+    expansion = options.expansion
     if not len(widths) == len(groups) == len(blocks) > 0:
         raise ConfigError(
             f"R3GAN needs as many widths as cardinalities and numbers of blocks, got "
@@ -164,20 +183,13 @@ def check_lists(
 class Trunk(nn.Module):
     """What both networks share: stages from the smallest on, each a list of blocks."""
 
-    def __init__(
-        self,
-        widths: Sequence[int],
-        groups: Sequence[int],
-        blocks: Sequence[int],
-        *,
-        expansion: int,
-        kernel: int,
-        sixteen_bit: int,
-    ):
+    def __init__(self, options: TrunkOptions):
         super().__init__()
-        check_lists(widths, groups, blocks, expansion)
-        self.exact_stages = max(0, len(widths) - sixteen_bit)
-        shared = {"expansion": expansion, "kernel": kernel, "depth": sum(blocks)}
+        check_lists(options)
+        widths, groups, blocks = options.widths, options.groups, options.blocks
+        self.exact_stages = max(0, len(widths) - options.sixteen_bit)
+        inside = {"expansion": options.expansion, "kernel": options.kernel}
+        shared = inside | {"depth": sum(blocks)}
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width, groups=group, **shared) for _ in range(count)))
             for width, group, count in zip(widths, groups, blocks, strict=True)
@@ -192,33 +204,19 @@ class Trunk(nn.Module):
 class Generator(Trunk):
     """z `[N, z_dim]` (and one-hot classes `[N, c_dim]`) -> images `[N, channels, H, W]`.
 
-    Around [-1, 1] but not bounded. `groups` are the groups of the 3 x 3 convolutions ("cardinality"
-    in the paper), one number a stage, as for `widths` and `blocks`.
+    Around [-1, 1] but not bounded.
     """
 
     def __init__(
-        self,
-        height: int,
-        width: int,
-        *,
-        z_dim: int,
-        c_dim: int = 0,
-        embed_dim: int = 64,
-        image_channels: int = 3,
-        widths: Sequence[int],
-        groups: Sequence[int],
-        blocks: Sequence[int],
-        expansion: int = 2,
-        kernel: int = 3,
-        sixteen_bit: int = 3,
+        self, height: int, width: int, options: TrunkOptions, *, z_dim: int, embed_dim: int = 64
     ):
-        shared = {"expansion": expansion, "kernel": kernel, "sixteen_bit": sixteen_bit}
-        super().__init__(widths, groups, blocks, **shared)
+        super().__init__(options)
+        widths, c_dim = options.widths, options.c_dim
         self.embed = Embedding(c_dim, embed_dim) if c_dim else None
         inputs = z_dim + (embed_dim if c_dim else 0)
         self.stem = Stem(inputs, widths[0], smallest_size(height, width, len(widths)))
         self.ups = nn.ModuleList(Up(i, o) for i, o in pairwise(widths))
-        self.to_image = Conv(widths[-1], image_channels)
+        self.to_image = Conv(widths[-1], options.image_channels)
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         types = [self.dtype(i, z) for i in range(len(self.stages))]
@@ -238,24 +236,10 @@ class Discriminator(Trunk):
     Classes act by projection: `<features, embedding>` (Miyato & Koyama, 2018).
     """
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        *,
-        c_dim: int = 0,
-        embed_dim: int = 768,
-        image_channels: int = 3,
-        widths: Sequence[int],
-        groups: Sequence[int],
-        blocks: Sequence[int],
-        expansion: int = 2,
-        kernel: int = 3,
-        sixteen_bit: int = 3,
-    ):
-        shared = {"expansion": expansion, "kernel": kernel, "sixteen_bit": sixteen_bit}
-        super().__init__(widths, groups, blocks, **shared)
-        self.from_image = Conv(image_channels, widths[-1])
+    def __init__(self, height: int, width: int, options: TrunkOptions, *, embed_dim: int = 768):
+        super().__init__(options)
+        widths, c_dim = options.widths, options.c_dim
+        self.from_image = Conv(options.image_channels, widths[-1])
         self.downs = nn.ModuleList(Down(i, o) for o, i in pairwise(widths))
         size = smallest_size(height, width, len(widths))
         self.head = Head(widths[0], embed_dim if c_dim else 1, size)

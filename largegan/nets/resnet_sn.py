@@ -2,11 +2,12 @@
 2018; Zhang et al., 2019).
 
 Pre-activation residual blocks, nearest up-sampling, average-pool down-sampling. The papers share
-them; they differ in widths, normalization, pooling and attention, which are arguments. BigGAN's
+them; they differ in widths, normalization, pooling and attention, which are options. BigGAN's
 networks are made of the same blocks (`nets.biggan`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -15,13 +16,12 @@ from torch import Tensor, nn
 
 from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
-from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated
+from largegan.layers.cond_norm import ConditionalBatchNorm2d
 from largegan.layers.dropout import Drops
-from largegan.layers.fold import conv_down, up_conv
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
+from largegan.nets.resnet_blocks import Activation, DownBlock, FirstBlock, Parts, UpBlock
 
-Activation = Callable[[Tensor], Tensor]
 BN_EPS = 1e-4
 
 # Widths as multiples of `channels`: at 4 x 4, then after each block. 32 pixels are the CIFAR nets,
@@ -88,82 +88,94 @@ def attended(
     return blocks_that_give(size, resolution=resolution, up=up) if blocks is None else blocks
 
 
-class UpBlock(nn.Module):
-    """norm - act - up - 3x3 - norm - act - 3x3, plus up - 1x1: `[N, C, H, W]` -> twice the size.
+@dataclass(frozen=True, kw_only=True)
+class ResNetOptions:
+    """Options of every ResNet of this kind, generator or discriminator.
 
-    `fold` computes up-sampling and convolution as one (`layers.fold`): the same numbers.
+    `attention` lists the blocks, counted from 0, that self-attention follows; `fold` resamples
+    inside the convolutions (`layers.fold`), the same numbers.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        fold: bool = False,
-    ):
-        super().__init__()
-        self.activation, self.fold = activation, fold
-        self.norm1, self.norm2 = norm(inputs), norm(outputs)
-        self.conv1 = conv(inputs, outputs, 3, 1, 1)
-        self.conv2 = conv(outputs, outputs, 3, 1, 1)
-        self.shortcut = conv(inputs, outputs, 1)
+    image_channels: int = 3
+    num_classes: int = 0
+    attention: Sequence[int] = ()
+    activation: Activation = F.relu
+    fold: bool = False
 
-    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        h = activated(self.norm1, x, *condition, activation=self.activation)
-        h = up_conv(self.conv1, h, fold=self.fold)  # [N, C', 2H, 2W]
-        h = self.conv2(activated(self.norm2, h, *condition, activation=self.activation))
-        return h + up_conv(self.shortcut, x, fold=self.fold)
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorOptions(ResNetOptions):
+    """Options of `Generator`.
+
+    With `norm="none"` no example sees another: classes still scale and shift, nothing is
+    normalized. `spectral` also normalizes the generator's weights (SAGAN does, SNGAN does not).
+    """
+
+    z_dim: int = 128
+    channels: int = 64
+    norm: Literal["batch", "none"] = "batch"
+    spectral: Spectral | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticOptions(ResNetOptions):
+    """Options of discriminators, these and BigGAN's.
+
+    `second_order` says that a penalty differentiates the input gradient. `activated_shortcut`
+    reproduces networks trained with an in-place activation, whose shortcuts saw act(x). `widths`
+    are those of the blocks, instead of the published multiples of `channels`.
+    """
+
+    channels: int = 64
+    spectral: Spectral | None = AS_PUBLISHED
+    second_order: bool = False
+    activated_shortcut: bool = False
+    widths: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOptions(CriticOptions):
+    """Options of `Discriminator`.
+
+    `norm`: "spectral" normalizes every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
+    penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
+    The hidden width of a block is that of its output, or of its input when not `wide`.
+    """
+
+    norm: Literal["spectral", "batch", "none"] = "spectral"
+    pool: Literal["sum", "mean"] = "sum"
+    wide: bool = True
 
 
 class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
-    Classes act through conditional batch norm; the last norm is never conditional. With
-    `norm="none"` no example sees another: classes still scale and shift, nothing is normalized.
-    `spectral` also normalizes the generator's weights (SAGAN does, SNGAN does not). `attention`
-    lists the blocks, counted from 0, that self-attention follows.
+    Classes act through conditional batch norm; the last norm is never conditional.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        z_dim: int = 128,
-        channels: int = 64,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        norm: Literal["batch", "none"] = "batch",
-        spectral: Spectral | None = None,
-        attention: Sequence[int] = (),
-        activation: Activation = F.relu,
-        fold: bool = False,
-    ):
+    def __init__(self, resolution: int, options: GeneratorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        conv, linear = conv_and_linear(spectral)
-        widths = [channels * m for m in G_WIDTHS[resolution]]
+        o = options or GeneratorOptions()
+        conv, linear = conv_and_linear(o.spectral)
+        widths = [o.channels * m for m in G_WIDTHS[resolution]]
 
         def plain_norm(features: int) -> nn.Module:
-            return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
+            return nn.BatchNorm2d(features, BN_EPS) if o.norm == "batch" else nn.Identity()
 
         def conditional_norm(features: int) -> nn.Module:
             return ConditionalBatchNorm2d(
-                features, num_classes, linear=linear, eps=BN_EPS, normalize=norm == "batch"
+                features, o.num_classes, linear=linear, eps=BN_EPS, normalize=o.norm == "batch"
             )
 
-        block_norm = conditional_norm if num_classes else plain_norm
-        self.num_classes, self.start, self.activation = num_classes, widths[0], activation
-        self.project = linear(z_dim, widths[0] * 4 * 4)
-        self.blocks = nn.ModuleList(
-            UpBlock(inputs, outputs, norm=block_norm, conv=conv, activation=activation, fold=fold)
-            for inputs, outputs in pairwise(widths)
-        )
-        self.attention = attention_after(attention, widths[1:], conv=conv)
+        norm = conditional_norm if o.num_classes else plain_norm
+        parts = Parts(norm=norm, conv=conv, activation=o.activation, fold=o.fold)
+        self.num_classes, self.start, self.activation = o.num_classes, widths[0], o.activation
+        self.project = linear(o.z_dim, widths[0] * 4 * 4)
+        self.blocks = nn.ModuleList(UpBlock(*pair, parts) for pair in pairwise(widths))
+        self.attention = attention_after(o.attention, widths[1:], conv=conv)
         self.norm = plain_norm(widths[-1])
-        self.to_rgb = conv(widths[-1], image_channels, 3, 1, 1)
+        self.to_rgb = conv(widths[-1], o.image_channels, 3, 1, 1)
         init_weights(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -176,131 +188,35 @@ class Generator(Drops):
         return self.to_rgb(self.activation(self.norm(x))).tanh()
 
 
-class FirstBlock(nn.Module):
-    """3x3 - act - 3x3 - pool, plus pool - 1x1: images are not activated before the first layer.
-
-    `wide` says whose width is between the two: the output's, or the input's.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        wide: bool = True,
-        fold: bool = False,
-    ):
-        super().__init__()
-        self.activation, self.fold = activation, fold
-        hidden = outputs if wide else inputs
-        self.norm1, self.shortcut_norm = norm(hidden), norm(inputs)
-        self.conv1 = conv(inputs, hidden, 3, 1, 1)
-        self.conv2 = conv(hidden, outputs, 3, 1, 1)
-        self.shortcut = conv(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.activation(self.norm1(self.conv1(x)))
-        x = self.shortcut_norm(F.avg_pool2d(x, 2))
-        return conv_down(self.conv2, h, fold=self.fold) + self.shortcut(x)  # [N, C', H/2, W/2]
-
-
-class DownBlock(nn.Module):
-    """norm - act - 3x3 - norm - act - 3x3 (- pool), plus norm - 1x1 (- pool) or the input itself.
-
-    `activated_shortcut` feeds the shortcut with act(x) instead of x. `wide` says whose width is
-    between the two: the output's, or the input's.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        down: bool,
-        norm: Callable[[int], nn.Module],
-        conv: Callable[..., nn.Conv2d],
-        activation: Activation,
-        activated_shortcut: bool,
-        wide: bool = True,
-        fold: bool = False,
-    ):
-        super().__init__()
-        self.down, self.activation, self.fold = down, activation, fold
-        self.activated_shortcut = activated_shortcut
-        hidden = outputs if wide else inputs
-        self.norm1, self.norm2 = norm(inputs), norm(hidden)
-        self.conv1 = conv(inputs, hidden, 3, 1, 1)
-        self.conv2 = conv(hidden, outputs, 3, 1, 1)
-        learned = down or inputs != outputs
-        self.shortcut_norm = norm(inputs) if learned else nn.Identity()
-        self.shortcut = conv(inputs, outputs, 1) if learned else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(self.activation(self.norm1(x)))
-        h = self.activation(self.norm2(h))
-        x = self.shortcut_norm(self.activation(x) if self.activated_shortcut else x)
-        if self.down and self.fold:
-            return conv_down(self.conv2, h) + conv_down(self.shortcut, x)  # [N, C', H/2, W/2]
-        h = self.conv2(h) + self.shortcut(x)
-        return F.avg_pool2d(h, 2) if self.down else h
-
-
 class Discriminator(Drops):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
-    `norm`: "spectral" normalizes every weight (SNGAN), "none" nothing (the WGAN-GP critic, whose
-    penalty is per example), "batch" the activations. `pool` is "sum" (SNGAN) or "mean" (WGAN-GP).
-    Classes act by projection. `attention` lists the blocks, counted from 0, that self-attention
-    follows; `second_order` says that a penalty differentiates the input gradient.
-    `activated_shortcut` reproduces networks trained with an in-place activation, whose shortcuts
-    saw act(x). `widths` are those of the blocks, instead of the published multiples of `channels`;
-    the hidden width of a block is that of its output, or of its input when not `wide`.
+    Classes act by projection.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        *,
-        channels: int = 64,
-        image_channels: int = 3,
-        num_classes: int = 0,
-        norm: Literal["spectral", "batch", "none"] = "spectral",
-        pool: Literal["sum", "mean"] = "sum",
-        spectral: Spectral = AS_PUBLISHED,
-        attention: Sequence[int] = (),
-        second_order: bool = False,
-        activation: Activation = F.relu,
-        activated_shortcut: bool = False,
-        widths: Sequence[int] | None = None,
-        wide: bool = True,
-        fold: bool = False,
-    ):
+    def __init__(self, resolution: int, options: DiscriminatorOptions | None = None):
         super().__init__()
         check_resolution(resolution)
-        spectral = spectral if norm == "spectral" else None
+        o = options or DiscriminatorOptions()
+        spectral = o.spectral if o.norm == "spectral" else None
         conv, _ = conv_and_linear(spectral)
-        widths = widths or [channels * m for m in D_WIDTHS[resolution]]
+        widths = o.widths or [o.channels * m for m in D_WIDTHS[resolution]]
         num_down = len(widths) - D_FLAT_BLOCKS[resolution]
 
         def block_norm(features: int) -> nn.Module:
-            return nn.BatchNorm2d(features, BN_EPS) if norm == "batch" else nn.Identity()
+            return nn.BatchNorm2d(features, BN_EPS) if o.norm == "batch" else nn.Identity()
 
-        self.pool, self.activation = pool, activation
-        common = {"norm": block_norm, "conv": conv, "activation": activation}
-        common |= {"wide": wide, "fold": fold}
-        self.blocks = nn.ModuleList([FirstBlock(image_channels, widths[0], **common)])
-        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
-            down = i < num_down
-            self.blocks.append(
-                DownBlock(
-                    inputs, outputs, down=down, activated_shortcut=activated_shortcut, **common
-                )
-            )
-        self.attention = attention_after(attention, widths, conv=conv, second_order=second_order)
-        self.head = ProjectionHead(widths[-1], num_classes=num_classes, spectral=spectral)
+        self.pool, self.activation = o.pool, o.activation
+        parts = Parts(norm=block_norm, conv=conv, activation=o.activation, fold=o.fold)
+        common = {"activated_shortcut": o.activated_shortcut, "wide": o.wide}
+        first = FirstBlock(o.image_channels, widths[0], parts, wide=o.wide)
+        self.blocks = nn.ModuleList([first])
+        for i, pair in enumerate(pairwise(widths), start=1):
+            self.blocks.append(DownBlock(*pair, parts, down=i < num_down, **common))
+        self.attention = attention_after(
+            o.attention, widths, conv=conv, second_order=o.second_order
+        )
+        self.head = ProjectionHead(widths[-1], num_classes=o.num_classes, spectral=spectral)
         init_weights(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -1,12 +1,13 @@
-"""StyleGAN2's mapping and synthesis networks (Karras et al., 2020).
+"""StyleGAN2's synthesis network (Karras et al., 2020); its mapping is `stylegan2_mapping.py`.
 
 Images may have any height and width: both are halved until one of them is odd or below 8, and
 what is left is the smallest block (512 x 256 starts from 8 x 4). Under autocast the convolutions
 use its sixteen bits; mapping, styles, demodulation and the sum of images stay in float32.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from largegan.layers.equalized import (
     scaled_bias_act,
 )
 from largegan.layers.precision import compute_dtype, exact
-from largegan.layers.running_mean import RunningMean
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.ops import modulated_conv2d, modulated_conv2d_act, taps, upsample2d
 
 Architecture = Literal["skip", "resnet", "orig"]
@@ -48,81 +49,30 @@ def widths(sizes: list[tuple[int, int]], base: int, most: int) -> list[int]:
     return [min(max(base // max(size), 1), most) for size in sizes]
 
 
-def unit_moment(x: Tensor) -> Tensor:
-    """Rows of `[N, C]` scaled to a mean square of 1."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+@dataclass(frozen=True, kw_only=True)
+class BlockOptions:
+    """What the blocks of both networks have in common."""
 
-
-class Mapping(nn.Module):
-    """Latents `[N, z_dim]` and conditions `[N, c_dim]` -> `[N, num_ws, w_dim]`.
-
-    Either may be absent (0). With `num_ws` None the result is `[N, w_dim]` and no average is kept
-    (the discriminator's view of the condition). While training, `w_avg` follows the mean w.
-    """
-
-    def __init__(
-        self,
-        *,
-        z_dim: int,
-        w_dim: int,
-        c_dim: int = 0,
-        num_ws: int | None = None,
-        layers: int = 8,
-        embed_features: int | None = None,
-        layer_features: int | None = None,
-        activation: str = "lrelu",
-        lr_multiplier: float = 0.01,
-        w_avg_beta: float = 0.995,
-    ):
-        super().__init__()
-        self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
-        embedded = (embed_features or w_dim) if c_dim else 0
-        between = [layer_features or w_dim] * (layers - 1)
-        self.embed = EqualizedLinear(c_dim, embedded) if c_dim else None
-        self.layers = nn.Sequential(
-            *(
-                EqualizedLinear(i, o, activation=activation, lr_multiplier=lr_multiplier)
-                for i, o in pairwise([z_dim + embedded, *between, w_dim])
-            )
-        )
-        self.w_avg = None if num_ws is None else RunningMean((w_dim,), beta=w_avg_beta)
-
-    def forward(
-        self,
-        z: Tensor | None,
-        c: Tensor | None = None,
-        *,
-        truncation: float | Tensor = 1.0,
-        cutoff: int | None = None,
-        track: bool = True,
-    ) -> Tensor:
-        """`truncation` pulls the first `cutoff` ws (None: all) towards `w_avg`; 1 leaves them.
-
-        `track=False` keeps this call out of the average.
-        """
-        inputs = []
-        with exact(z if z is not None else c):
-            if self.z_dim:
-                inputs.append(unit_moment(z.to(self.dtype)))
-            if self.embed is not None:
-                inputs.append(unit_moment(self.embed(c.to(self.dtype))))
-            w = self.layers(torch.cat(inputs, 1))  # [N, w_dim]
-        if self.num_ws is None:
-            return w
-        if self.training and track:
-            self.w_avg.add(w.detach())
-        ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)  # [N, num_ws, w_dim]
-        untouched = not isinstance(truncation, Tensor) and truncation == 1
-        return ws if untouched else self.truncate(ws, truncation, cutoff)
-
-    def truncate(self, ws: Tensor, truncation: float | Tensor, cutoff: int | None = None) -> Tensor:
-        """The first `cutoff` of `ws` `[N, num_ws, w_dim]` moved towards the mean w."""
-        near = torch.lerp(self.w_avg.mean, ws[:, :cutoff], truncation)
-        return near if cutoff is None else torch.cat([near, ws[:, cutoff:]], 1)
+    image_channels: int = 3
+    channel_base: int = 32768
+    channel_max: int = 512
+    resample_filter: tuple[float, ...] = (1, 3, 3, 1)
+    activation: str = "lrelu"
+    conv_clamp: float | None = None
 
     @property
-    def dtype(self) -> torch.dtype:
-        return self.layers[0].weight.dtype
+    def f(self) -> tuple[float, ...]:
+        """The filter, its taps adding up to 1."""
+        return taps(self.resample_filter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisOptions(BlockOptions):
+    """Options of `Synthesis`."""
+
+    w_dim: int
+    architecture: Architecture = "skip"
+    use_noise: bool = True
 
 
 class StyledConv(nn.Module):
@@ -137,21 +87,18 @@ class StyledConv(nn.Module):
         inputs: int,
         outputs: int,
         size: tuple[int, int],
+        options: SynthesisOptions,
         *,
-        w_dim: int,
         up: bool = False,
-        f: tuple[float, ...],
-        activation: str = "lrelu",
-        clamp: float | None = None,
-        use_noise: bool = True,
     ):
         super().__init__()
-        self.size, self.up, self.f = size, up, f
-        self.activation, self.clamp, self.use_noise = activation, clamp, use_noise
-        self.affine = EqualizedLinear(w_dim, inputs, bias_init=1.0)
+        self.size, self.up, self.f = size, up, options.f
+        self.activation, self.clamp = options.activation, options.conv_clamp
+        self.use_noise = options.use_noise
+        self.affine = EqualizedLinear(options.w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        if use_noise:
+        if self.use_noise:
             self.noise_strength = nn.Parameter(torch.zeros(()))
             self.register_buffer("noise", torch.randn(size))
 
@@ -205,31 +152,23 @@ class SynthesisBlock(nn.Module):
         inputs: int,
         outputs: int,
         size: tuple[int, int],
+        options: SynthesisOptions,
         *,
-        image_channels: int,
-        architecture: Architecture,
         image: bool,
-        w_dim: int,
-        f: tuple[float, ...],
-        activation: str,
-        clamp: float | None,
-        use_noise: bool,
     ):
         super().__init__()
-        self.f = f
-        layer = {"w_dim": w_dim, "f": f, "activation": activation, "clamp": clamp}
-        layer |= {"use_noise": use_noise}
+        o, self.f = options, options.f
         first = inputs == 0
         self.const = nn.Parameter(torch.randn(outputs, *size)) if first else None
-        self.conv0 = None if first else StyledConv(inputs, outputs, size, up=True, **layer)
-        self.conv1 = StyledConv(outputs, outputs, size, **layer)
+        self.conv0 = None if first else StyledConv(inputs, outputs, size, o, up=True)
+        self.conv1 = StyledConv(outputs, outputs, size, o)
         self.to_image = None
         if image:
-            self.to_image = ToImage(outputs, image_channels, w_dim=w_dim, clamp=clamp)
+            self.to_image = ToImage(outputs, o.image_channels, w_dim=o.w_dim, clamp=o.conv_clamp)
         self.skip = None
-        if architecture == "resnet" and not first:
+        if o.architecture == "resnet" and not first:
             self.skip = EqualizedConv2d(
-                inputs, outputs, 1, activation="linear", bias=False, up=2, f=f
+                inputs, outputs, 1, activation="linear", bias=False, up=2, f=self.f
             )
         self.num_convs = 1 if first else 2
 
@@ -260,38 +199,12 @@ class Synthesis(nn.Module):
     Every convolution has a w of its own; an image shares the w of the next block's first one.
     """
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        *,
-        w_dim: int,
-        image_channels: int = 3,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        architecture: Architecture = "skip",
-        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
-        activation: str = "lrelu",
-        conv_clamp: float | None = None,
-        use_noise: bool = True,
-    ):
+    def __init__(self, height: int, width: int, options: SynthesisOptions):
         super().__init__()
-        sizes = block_sizes(height, width)
-        features = [0, *widths(sizes, channel_base, channel_max)]
+        sizes, every = block_sizes(height, width), options.architecture == "skip"
+        features = [0, *widths(sizes, options.channel_base, options.channel_max)]
         self.blocks = nn.ModuleList(
-            SynthesisBlock(
-                inputs,
-                outputs,
-                size,
-                image_channels=image_channels,
-                architecture=architecture,
-                image=architecture == "skip" or size == sizes[-1],
-                w_dim=w_dim,
-                f=taps(resample_filter),
-                activation=activation,
-                clamp=conv_clamp,
-                use_noise=use_noise,
-            )
+            SynthesisBlock(inputs, outputs, size, options, image=every or size == sizes[-1])
             for (inputs, outputs), size in zip(pairwise(features), sizes, strict=True)
         )
         self.num_ws = sum(block.num_convs for block in self.blocks) + 1
@@ -308,11 +221,11 @@ class Synthesis(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents and conditions -> images: `synthesis(mapping(z, c))`."""
+    """Latents and conditions -> images: `synthesis(mapping(z, c))`; StyleGAN3's, too."""
 
     entrances = ("mapping", "synthesis")  # losses use them one by one
 
-    def __init__(self, mapping: Mapping, synthesis: Synthesis):
+    def __init__(self, mapping: Mapping, synthesis: nn.Module):
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis
 
@@ -323,6 +236,7 @@ class Generator(nn.Module):
         *,
         truncation: float = 1.0,
         cutoff: int | None = None,
-        noise: NoiseMode = "random",
+        **how: Any,
     ) -> Tensor:
-        return self.synthesis(self.mapping(z, c, truncation=truncation, cutoff=cutoff), noise=noise)
+        """`how` goes to the synthesis: `noise`, or what moves StyleGAN3's input."""
+        return self.synthesis(self.mapping(z, c, truncation=truncation, cutoff=cutoff), **how)

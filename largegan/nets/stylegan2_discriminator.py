@@ -4,6 +4,7 @@ Under autocast the convolutions use its sixteen bits; the smallest block stays i
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -11,8 +12,26 @@ from torch import Tensor, nn
 from largegan.layers.equalized import EqualizedConv2d, EqualizedLinear
 from largegan.layers.minibatch_std import MinibatchStd
 from largegan.layers.precision import compute_dtype, exact
-from largegan.nets.stylegan2 import RESIDUAL_GAIN, Architecture, Mapping, block_sizes, widths
-from largegan.ops import downsample2d, taps
+from largegan.nets.stylegan2 import RESIDUAL_GAIN, Architecture, BlockOptions, block_sizes, widths
+from largegan.nets.stylegan2_mapping import Mapping
+from largegan.ops import downsample2d
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOptions(BlockOptions):
+    """Options of `Discriminator`.
+
+    `group_size` images at a time show how varied they are, in `group_features` extra features (0:
+    none).
+    """
+
+    c_dim: int = 0
+    architecture: Architecture = "resnet"
+    group_size: int | None = 4
+    group_features: int = 1
+    cmap_dim: int | None = None
+    mapping_layers: int = 8
+    mapping_lr: float = 0.01
 
 
 class DiscriminatorBlock(nn.Module):
@@ -26,18 +45,14 @@ class DiscriminatorBlock(nn.Module):
         inputs: int,
         between: int,
         outputs: int,
-        *,
-        image_channels: int,
-        architecture: Architecture,
-        f: tuple[float, ...],
-        activation: str,
-        clamp: float | None,
+        options: DiscriminatorOptions,
     ):
         super().__init__()
+        architecture, f = options.architecture, options.f
         self.architecture, self.f = architecture, f
-        layer = {"activation": activation, "clamp": clamp}
-        reads = inputs == 0 or architecture == "skip"
-        self.from_image = EqualizedConv2d(image_channels, between, 1, **layer) if reads else None
+        layer = {"activation": options.activation, "clamp": options.conv_clamp}
+        reads, colors = inputs == 0 or architecture == "skip", options.image_channels
+        self.from_image = EqualizedConv2d(colors, between, 1, **layer) if reads else None
         self.conv0 = EqualizedConv2d(between, between, 3, **layer)
         self.conv1 = EqualizedConv2d(between, outputs, 3, down=2, f=f, **layer)
         self.skip = None
@@ -61,59 +76,39 @@ class DiscriminatorBlock(nn.Module):
 class Discriminator(nn.Module):
     """Images `[N, C, H, W]` (and conditions `[N, c_dim]`) -> logits `[N]`.
 
-    Conditions act by projection: `<features, mapping(c)> / sqrt(cmap_dim)`. `group_size` images
-    at a time show how varied they are, in `group_features` extra features (0: none).
+    Conditions act by projection: `<features, mapping(c)> / sqrt(cmap_dim)`.
     """
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        *,
-        image_channels: int = 3,
-        c_dim: int = 0,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        architecture: Architecture = "resnet",
-        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
-        activation: str = "lrelu",
-        conv_clamp: float | None = None,
-        group_size: int | None = 4,
-        group_features: int = 1,
-        cmap_dim: int | None = None,
-        mapping_layers: int = 8,
-        mapping_lr: float = 0.01,
-    ):
+    def __init__(self, height: int, width: int, options: DiscriminatorOptions | None = None):
         super().__init__()
+        o = options or DiscriminatorOptions()
         sizes = block_sizes(height, width)
-        features = widths(sizes, channel_base, channel_max)
-        common = {"image_channels": image_channels, "architecture": architecture}
-        common |= {"f": taps(resample_filter), "activation": activation, "clamp": conv_clamp}
+        features = widths(sizes, o.channel_base, o.channel_max)
         blocks = [
-            DiscriminatorBlock(0 if size == sizes[-1] else between, between, outputs, **common)
+            DiscriminatorBlock(0 if size == sizes[-1] else between, between, outputs, o)
             for (outputs, between), size in zip(pairwise(features), sizes[1:], strict=True)
         ]
         self.blocks = nn.ModuleList(reversed(blocks))
         last, (h, w) = features[0], sizes[0]
-        reads = architecture == "skip" or not blocks
-        self.from_image = (
-            EqualizedConv2d(image_channels, last, 1, activation=activation) if reads else None
-        )
-        self.spread = MinibatchStd(group_size, group_features) if group_features else nn.Identity()
+        self.from_image = None
+        if o.architecture == "skip" or not blocks:
+            self.from_image = EqualizedConv2d(o.image_channels, last, 1, activation=o.activation)
+        spreads = o.group_features > 0
+        self.spread = MinibatchStd(o.group_size, o.group_features) if spreads else nn.Identity()
         self.conv = EqualizedConv2d(
-            last + group_features, last, 3, activation=activation, clamp=conv_clamp
+            last + o.group_features, last, 3, activation=o.activation, clamp=o.conv_clamp
         )
-        self.dense = EqualizedLinear(last * h * w, last, activation=activation)
-        self.cmap_dim = (cmap_dim or last) if c_dim else 1
+        self.dense = EqualizedLinear(last * h * w, last, activation=o.activation)
+        self.cmap_dim = (o.cmap_dim or last) if o.c_dim else 1
         self.out = EqualizedLinear(last, self.cmap_dim)
         self.mapping = None
-        if c_dim:
+        if o.c_dim:
             self.mapping = Mapping(
                 z_dim=0,
-                c_dim=c_dim,
+                c_dim=o.c_dim,
                 w_dim=self.cmap_dim,
-                layers=mapping_layers,
-                lr_multiplier=mapping_lr,
+                layers=o.mapping_layers,
+                lr_multiplier=o.mapping_lr,
             )
 
     def forward(self, image: Tensor, c: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ features, styles, demodulation and the image stay in float32.
 """
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,12 +22,13 @@ from largegan.layers.equalized import EqualizedLinear
 from largegan.layers.lowpass import lowpass
 from largegan.layers.precision import compute_dtype, exact
 from largegan.layers.running_mean import RunningMean
-from largegan.nets.stylegan2 import Mapping
-from largegan.nets.stylegan3_bands import FIRST_CUTOFF, FIRST_STOPBAND, LAST_STOPBAND, Band, bands
+from largegan.nets.stylegan2 import Generator
+from largegan.nets.stylegan3_bands import Band, BandOptions, bands
 from largegan.ops import conv2d, filtered_lrelu, modulated_conv2d
 from largegan.ops.bias_act.activations import ROOT2
 from largegan.ops.fir.filter import Taps
 
+__all__ = ["W_AVG_BETA", "FourierFeatures", "Generator", "Synthesis", "SynthesisOptions"]
 OVERSAMPLING = 2  # activations are computed at so many times the higher rate
 W_AVG_BETA = 0.998
 
@@ -109,6 +111,19 @@ class Magnitude(RunningMean):
         return torch.lerp(squares.mean(), self.mean, self.beta).rsqrt()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SynthesisOptions(BandOptions):
+    """Options of `Synthesis`; `radial` filters and a `kernel` of 1 make it R."""
+
+    w_dim: int
+    kernel: int = 3
+    filter_size: int = 6
+    radial: bool = False
+    conv_clamp: float | None = 256.0
+    magnitude_halflife_nimg: float = 20_000
+    output_scale: float = 0.25
+
+
 class Layer(nn.Module):
     """Modulated convolution, then a leaky ReLU between two filters: one band -> the next.
 
@@ -119,29 +134,26 @@ class Layer(nn.Module):
         self,
         before: Band,
         after: Band,
+        options: SynthesisOptions,
         *,
-        w_dim: int,
-        kernel: int,
-        filter_size: int,
         radial: bool,
         image: bool,
-        clamp: float | None,
-        magnitude_halflife_nimg: float,
     ):
         super().__init__()
-        self.image, self.clamp, self.size = image, clamp, after.size
+        filter_size = options.filter_size
+        self.image, self.clamp, self.size = image, options.conv_clamp, after.size
         high = max(before.rate, after.rate) * (1 if image else OVERSAMPLING)
         self.up, self.down = high // before.rate, high // after.rate
         self.f_up = design(before, self.up, high, filter_size, radial=False)
         self.f_down = design(after, self.down, high, filter_size, radial=radial)
-        self.kernel = 1 if image else kernel
+        self.kernel = 1 if image else options.kernel
         self.padding = self.paddings(before.size, after.size)
-        self.affine = EqualizedLinear(w_dim, before.channels, bias_init=1.0)
+        self.affine = EqualizedLinear(options.w_dim, before.channels, bias_init=1.0)
         self.weight = nn.Parameter(
             torch.randn(after.channels, before.channels, self.kernel, self.kernel)
         )
         self.bias = nn.Parameter(torch.zeros(after.channels))
-        self.magnitude = Magnitude(magnitude_halflife_nimg)
+        self.magnitude = Magnitude(options.magnitude_halflife_nimg)
 
     def paddings(self, before: tuple[int, int], after: tuple[int, int]) -> list[int]:
         """Left, right, top and bottom padding at the high rate (negative: cropping)."""
@@ -215,51 +227,19 @@ class Synthesis(nn.Module):
         self,
         height: int,
         width: int,
-        *,
-        w_dim: int,
-        image_channels: int = 3,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        layers: int = 14,
-        critical: int = 2,
-        first_cutoff: float = FIRST_CUTOFF,
-        first_stopband: float = FIRST_STOPBAND,
-        last_stopband: float = LAST_STOPBAND,
-        margin: int = 10,
-        kernel: int = 3,
-        filter_size: int = 6,
-        radial: bool = False,
-        conv_clamp: float | None = 256.0,
-        magnitude_halflife_nimg: float = 20_000,
-        output_scale: float = 0.25,
+        options: SynthesisOptions,
     ):
         super().__init__()
-        found = bands(
-            height,
-            width,
-            layers=layers,
-            critical=critical,
-            image_channels=image_channels,
-            channel_base=channel_base,
-            channel_max=channel_max,
-            first_cutoff=first_cutoff,
-            first_stopband=first_stopband,
-            last_stopband=last_stopband,
-            margin=margin,
-        )
-        self.output_scale = output_scale
-        self.input = FourierFeatures(found[0], w_dim=w_dim)
+        o, found = options, bands(height, width, options)
+        self.output_scale = o.output_scale
+        self.input = FourierFeatures(found[0], w_dim=o.w_dim)
         self.layers = nn.ModuleList(
             Layer(
                 before,
                 after,
-                w_dim=w_dim,
-                kernel=kernel,
-                filter_size=filter_size,
-                radial=radial and i < layers - critical,
-                image=i == layers,
-                clamp=conv_clamp,
-                magnitude_halflife_nimg=magnitude_halflife_nimg,
+                o,
+                radial=o.radial and i < o.layers - o.critical,
+                image=i == o.layers,
             )
             for i, (before, after) in enumerate(pairwise([found[0], *found]))
         )
@@ -275,25 +255,3 @@ class Synthesis(nn.Module):
             for i, layer in enumerate(self.layers):
                 x = layer(x, ws[:, 1 + i], track=track)
             return x.to(ws.dtype) * self.output_scale
-
-
-class Generator(nn.Module):
-    """Latents and conditions -> images: `synthesis(mapping(z, c))`."""
-
-    entrances = ("mapping", "synthesis")  # losses use them one by one
-
-    def __init__(self, mapping: Mapping, synthesis: Synthesis):
-        super().__init__()
-        self.mapping, self.synthesis = mapping, synthesis
-
-    def forward(
-        self,
-        z: Tensor,
-        c: Tensor | None = None,
-        *,
-        truncation: float = 1.0,
-        cutoff: int | None = None,
-        transform: Tensor | None = None,
-    ) -> Tensor:
-        ws = self.mapping(z, c, truncation=truncation, cutoff=cutoff)
-        return self.synthesis(ws, transform=transform)

@@ -31,42 +31,45 @@ class Band:
     channels: int
 
 
-def bands(
-    height: int,
-    width: int,
-    *,
-    layers: int,
-    critical: int,
-    image_channels: int,
-    channel_base: int,
-    channel_max: int,
-    first_cutoff: float = FIRST_CUTOFF,
-    first_stopband: float = FIRST_STOPBAND,
-    last_stopband: float = LAST_STOPBAND,
-    margin: int = 10,
-) -> list[Band]:
+@dataclass(frozen=True, kw_only=True)
+class BandOptions:
+    """Options of `bands`: so many layers, their widths, and what the first and the last draw."""
+
+    layers: int = 14
+    critical: int = 2
+    image_channels: int = 3
+    channel_base: int = 32768
+    channel_max: int = 512
+    first_cutoff: float = FIRST_CUTOFF
+    first_stopband: float = FIRST_STOPBAND
+    last_stopband: float = LAST_STOPBAND
+    margin: int = 10
+
+
+def bands(height: int, width: int, options: BandOptions) -> list[Band]:
     """The outputs of `layers` layers and of the one that draws the image.
 
     The last `critical` of them are sampled critically: their cutoff is half of the rate. The
     shorter side has to be a power of two; what the longer one needs, `check_sizes` says.
     """
-    if margin < 0:
-        raise ConfigError(f"StyleGAN3's margin is {margin}; it must be 0 or more samples")
+    o, layers, critical = options, options.layers, options.critical
+    if o.margin < 0:
+        raise ConfigError(f"StyleGAN3's margin is {o.margin}; it must be 0 or more samples")
     short = min(height, width)
-    check_order(short, layers, critical, first_cutoff, first_stopband, last_stopband)
-    cutoffs = list(geometric(first_cutoff, short / 2, layers, critical))
-    stops = list(geometric(first_stopband, short / 2 * last_stopband, layers, critical))
+    check_order(short, o)
+    cutoffs = list(geometric(o.first_cutoff, short / 2, layers, critical))
+    stops = list(geometric(o.first_stopband, short / 2 * o.last_stopband, layers, critical))
     rates = [2 ** math.ceil(math.log2(min(2 * stop, short))) for stop in stops]
     check_sizes(height, width, rates)
     found = []
     for i, (cutoff, stop, rate) in enumerate(zip(cutoffs, stops, rates, strict=True)):
-        with_margin = tuple(rate * side // short + 2 * margin for side in (height, width))
+        with_margin = tuple(rate * side // short + 2 * o.margin for side in (height, width))
         last = i >= layers - 1  # these two have the image's own size
-        features = max(1, round(min(channel_base / 2 / cutoff, channel_max)))
+        features = max(1, round(min(o.channel_base / 2 / cutoff, o.channel_max)))
         half_width = max(stop, rate / 2) - cutoff
         size = (height, width) if last else with_margin
         found.append(
-            Band(cutoff, half_width, rate, size, image_channels if i == layers else features)
+            Band(cutoff, half_width, rate, size, o.image_channels if i == layers else features)
         )
     check_widths(found)
     return found
@@ -78,9 +81,11 @@ def geometric(first: float, last: float, layers: int, critical: int) -> Iterator
         yield first * (last / first) ** min(i / (layers - critical), 1)
 
 
-def check_order(
-    short: int, layers: int, critical: int, cutoff: float, stopband: float, last_stopband: float
-) -> None:
+def check_order(short: int, options: BandOptions) -> None:
+    """Refuses layers and frequencies that do not grow."""
+    layers, critical = options.layers, options.critical
+    cutoff, stopband = options.first_cutoff, options.first_stopband
+    last_stopband = options.last_stopband
     if not 0 < critical < layers:
         raise ConfigError(
             f"StyleGAN3 with {layers} layers cannot sample {critical} of them critically; give at "

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-import largegan
 from largegan.errors import EnvironmentFault
 from largegan.parallel.launch import World, contact
 
@@ -43,7 +42,7 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "(not installed)"
     digest = hashlib.sha256()
-    for path in sorted(Path(largegan.__file__).parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     found["largegan"] += f" (source {digest.hexdigest()[:8]})"
     return found

@@ -7,7 +7,7 @@ from N(0, 0.01). Here: without the paper's maxout, images in [-1, 1] through tan
 from 8 pixels on, the discriminator steps first; samples and codes come from averaged weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,11 +16,12 @@ from torch import Tensor
 from largegan.ema import Ema
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import minimax_d
-from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, init_weights
+from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, NetOptions, init_weights
 from largegan.ranges import Beta, Fraction, LearningRate, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +50,21 @@ class ALI(NoiseToImage):
     def __init__(self, data: DataSpec, options: ALIOptions):
         super().__init__()
         self.z_dim, size = options.z_dim, square_side(data, "ali")
-        shape = {"image_channels": data.channels, "channels": options.channels}
-        shape["z_dim"], norm = options.z_dim, options.norm
-        self.G, self.E = Decoder(size, **shape, norm=norm), Encoder(size, **shape, norm=norm)
-        self.D = JointDiscriminator(size, **shape, norm=options.d_norm, dropout=options.dropout)
+        shape = NetOptions(
+            image_channels=data.channels,
+            channels=options.channels,
+            z_dim=options.z_dim,
+            norm=options.norm,
+        )
+        self.G, self.E = Decoder(size, shape), Encoder(size, shape)
+        d_shape = replace(shape, norm=options.d_norm)
+        self.D = JointDiscriminator(size, d_shape, dropout=options.dropout)
         for net in (self.G, self.E, self.D):
             init_weights(net)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.E_ema = Ema(self.E, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.5, options.beta2)),
-            "G": Player([self.G, self.E], adam(g_lr, 0.5, options.beta2)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G, self.E], 0.5, options.beta2)
+        self.phases = d_then_g(self.discriminator, self.generator)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits `[N]` of real images with their codes, and of made images with theirs."""

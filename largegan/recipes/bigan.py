@@ -20,9 +20,10 @@ from largegan.layers.latents import uniform
 from largegan.losses import minimax_d
 from largegan.nets.bigan import BiGANGenerator, Trunk
 from largegan.ranges import LearningRate, Weight, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +66,7 @@ class BiGAN(NoiseToImage):
             "D": Player([self.D], partial(learner, lr=d_lr)),
             "G": Player([self.G, self.E], partial(learner, lr=g_lr)),
         }
-        self.phases = [
-            Phase("D", self.discriminator),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.phases = d_then_g(self.discriminator, self.generator)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits `[N, 1]` of real images with their codes, and of made images with theirs."""

@@ -13,21 +13,24 @@ instead of starting at step 20,000.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from largegan.ema import Ema
 from largegan.layers.batch_norm import BatchNorm2d
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import resampled
 from largegan.layers.orthogonal import Start, orthogonal_penalty
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.biggan import Discriminator, Generator
-from largegan.nets.resnet_sn import attended
+from largegan.nets.biggan import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+)
 from largegan.ranges import (
     Beta,
     Depth,
@@ -36,16 +39,17 @@ from largegan.ranges import (
     LearningRate,
     PositiveWeight,
     Weight,
-    WholeNumber,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
 from largegan.recipes.noise_to_image import square_side
+from largegan.recipes.self_attention import SelfAttentionOptions
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class LargeScaleOptions(HandicapOptions):
+class LargeScaleOptions(HandicapOptions, SelfAttentionOptions):
     """Options of `biggan` and of `biggan_deep`."""
 
     z_dim: Width = 120
@@ -62,12 +66,6 @@ class LargeScaleOptions(HandicapOptions):
     """The discriminator's after each stage (BigGAN-deep: and before); null: of d_channels."""
     d_activated_shortcut: bool = False
     """The discriminator's shortcuts see activated features, as in StudioGAN."""
-    attention: WholeNumber = 64
-    """Size of the feature maps with self-attention, in both networks; 0: none."""
-    g_attention_blocks: list[Few] | None = None
-    """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
-    d_attention_blocks: list[Few] | None = None
-    """The discriminator's."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
     bn_eps: PositiveWeight = 1e-5
@@ -103,6 +101,41 @@ class LargeScaleOptions(HandicapOptions):
     """What Adam adds to the roots that it divides by, both players."""
     ema_halflife_nimg: Halflife = 14_200_000
 
+    def for_networks(self, data: DataSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Options of the generator and of the discriminator, as far as both recipes have them."""
+        g_attention, d_attention = self.attended(data.height)
+        spectral = Spectral(
+            self.sn_values,
+            self.sn_iterations,
+            self.sn_eps,
+            self.sn_update,
+            refine_in_eval=self.sn_refine_in_eval,
+        )
+        common = {
+            "image_channels": data.channels,
+            "num_classes": data.num_classes,
+            "spectral": spectral,
+            "start": self.start,
+            "fold": self.fold,
+        }
+        generator = {
+            "z_dim": self.z_dim,
+            "channels": self.g_channels,
+            "widths": self.g_widths,
+            "shared_dim": self.shared_dim,
+            "attention": g_attention,
+            "norm": self.norm,
+            "bn_eps": self.bn_eps,
+            "batch_norm": partial(BatchNorm2d, cross_rank=self.sync_bn),
+        }
+        discriminator = {
+            "channels": self.d_channels,
+            "widths": self.d_widths,
+            "activated_shortcut": self.d_activated_shortcut,
+            "attention": d_attention,
+        }
+        return generator | common, discriminator | common
+
 
 @dataclass(frozen=True, kw_only=True)
 class BigGANOptions(LargeScaleOptions):
@@ -121,51 +154,10 @@ class LargeScaleGAN(Handicapped):
 
     reading = "sign"
 
-    def build_networks(
-        self, data: DataSpec, options: LargeScaleOptions, generator: partial, discriminator: partial
-    ) -> None:
-        """Sets `G` and `D`: the constructors with what both recipes say of them."""
-        size = data.height
-        spectral = Spectral(
-            options.sn_values,
-            options.sn_iterations,
-            options.sn_eps,
-            options.sn_update,
-            refine_in_eval=options.sn_refine_in_eval,
-        )
-        common = {
-            "image_channels": data.channels,
-            "num_classes": data.num_classes,
-            "spectral": spectral,
-            "start": options.start,
-            "fold": options.fold,
-        }
-        self.num_classes = data.num_classes
-        self.G = generator(
-            size,
-            z_dim=options.z_dim,
-            channels=options.g_channels,
-            widths=options.g_widths,
-            shared_dim=options.shared_dim,
-            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
-            norm=options.norm,
-            bn_eps=options.bn_eps,
-            batch_norm=partial(BatchNorm2d, cross_rank=options.sync_bn),
-            **common,
-        )
-        self.D = discriminator(
-            size,
-            channels=options.d_channels,
-            widths=options.d_widths,
-            activated_shortcut=options.d_activated_shortcut,
-            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
-            **common,
-        )
+    def learn(self, options: LargeScaleOptions) -> None:
+        """Once `G` and `D` are built: sets the average, the players and the phases."""
         self.z_dim = self.G.z_dim
         self.handicap(options)
-
-    def build_players(self, options: LargeScaleOptions) -> None:
-        """Sets the average, the players and the phases of `G` and `D`."""
         self.ortho = options.ortho
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
@@ -174,18 +166,12 @@ class LargeScaleGAN(Handicapped):
             "D": Player([self.D], learner(options.d_lr)),
             "G": Player([self.G], learner(options.g_lr)),
         }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        real, labels = batch["image"], self.labels(batch)
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
         # One forward: nothing in D mixes images, and singular vectors are refined once.
-        both = None if labels is None else torch.cat([labels, labels])
-        on_real, on_fake = self.D(self.seen(torch.cat([real, fake]), at), both).chunk(2)
+        images, labels = self.real_then_fake(batch)
+        on_real, on_fake = self.D(self.seen(images, at), labels).chunk(2)
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
         on_real, on_fake = self.told(on_real, on_fake)
         return {"adv": hinge_d(on_real, on_fake)}
@@ -234,8 +220,8 @@ class BigGAN(LargeScaleGAN):
             options: see `BigGANOptions`.
         """
         super().__init__()
-        square_side(data, "biggan")
-        generator = partial(Generator, hierarchical=options.hierarchical)
-        discriminator = partial(Discriminator, wide=options.d_wide)
-        self.build_networks(data, options, generator, discriminator)
-        self.build_players(options)
+        size, self.num_classes = square_side(data, "biggan"), data.num_classes
+        g, d = options.for_networks(data)
+        self.G = Generator(size, GeneratorOptions(hierarchical=options.hierarchical, **g))
+        self.D = Discriminator(size, DiscriminatorOptions(wide=options.d_wide, **d))
+        self.learn(options)

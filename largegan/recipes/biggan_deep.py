@@ -7,9 +7,14 @@ Losses and sampling are those of `recipes/biggan.py`, and so is what differs fro
 """
 
 from dataclasses import dataclass
-from functools import partial
 
-from largegan.nets.biggan_deep import Discriminator, Generator, Shortcut
+from largegan.nets.biggan_deep import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+    Shortcut,
+)
 from largegan.ranges import Depth, Width
 from largegan.recipe import DataSpec
 from largegan.recipes.biggan import LargeScaleGAN, LargeScaleOptions
@@ -40,9 +45,9 @@ class BigGANDeep(LargeScaleGAN):
             options: see `BigGANDeepOptions`.
         """
         super().__init__()
-        square_side(data, "biggan_deep")
+        size, self.num_classes = square_side(data, "biggan_deep"), data.num_classes
+        g, d = options.for_networks(data)
         blocks = {"depth": options.depth, "shortcut": options.shortcut}
-        self.build_networks(
-            data, options, partial(Generator, **blocks), partial(Discriminator, **blocks)
-        )
-        self.build_players(options)
+        self.G = Generator(size, GeneratorOptions(**blocks, **g))
+        self.D = Discriminator(size, DiscriminatorOptions(**blocks, **d))
+        self.learn(options)

@@ -14,22 +14,18 @@ from torch import nn
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import non_saturating_g
 from largegan.nets import conditional
-from largegan.ranges import Beta, Depth, LearningRate, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
-from largegan.recipes.handicaps import (
-    Handicapped,
-    LogisticHandicapOptions,
-    smoothed_minimax_d,
-)
-from largegan.recipes.learning_rates import LearningRates
+from largegan.ranges import Width
+from largegan.recipe import Batch, DataSpec, Progress, Terms
+from largegan.recipes.dcgan import DCGANTraining
+from largegan.recipes.handicaps import Handicapped, smoothed_minimax_d
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class CGANOptions(LogisticHandicapOptions, LearningRates):
+class CGANOptions(DCGANTraining):
     """Options of `cgan`."""
 
     net: Literal["mlp", "conv"] = "conv"
@@ -50,12 +46,6 @@ class CGANOptions(LogisticHandicapOptions, LearningRates):
     """Mlp: that of the discriminator; null: width."""
     norm: Literal["batch", "none"] = "batch"
     """Conv: batch norm, or none, in both networks."""
-    d_steps: Depth = 1
-    """Discriminator steps per generator step."""
-    lr: LearningRate = 2e-4
-    """Adam's learning rate, both players."""
-    beta1: Beta = 0.5
-    """Adam's momentum, both players."""
 
 
 class CGAN(Handicapped):
@@ -80,19 +70,11 @@ class CGAN(Handicapped):
         self.G, self.D = build(data, options)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, options.beta1, 0.999)),
-            "G": Player([self.G], adam(g_lr, options.beta1, 0.999)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G], options.beta1, 0.999)
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
+        fake = self.fake_for_d(batch)
         # Two forwards: batch norm must not mix real and fake images.
         on_real = self.D(self.seen(batch["image"], at), batch["label"])
         on_real, on_fake = self.told(on_real, self.D(self.seen(fake, at), batch["label"]))

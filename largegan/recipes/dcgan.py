@@ -9,23 +9,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import non_saturating_g
 from largegan.nets.dcgan import Discriminator, Generator
 from largegan.ranges import Beta, Depth, LearningRate, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import (
     Handicapped,
     LogisticHandicapOptions,
     smoothed_minimax_d,
 )
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates, LearningRates
 from largegan.recipes.noise_to_image import square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANOptions(LogisticHandicapOptions, LearningRates):
+class DCGANTraining(LogisticHandicapOptions, LearningRates):
+    """Options of how `dcgan` learns, and others like it."""
+
+    d_steps: Depth = 1
+    """Discriminator steps per generator step."""
+    lr: LearningRate = 2e-4
+    """Adam's learning rate, both players."""
+    beta1: Beta = 0.5
+    """Adam's momentum, both players."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANOptions(DCGANTraining, FallingRates):
     """Options of `dcgan`."""
 
     z_dim: Width = 100
@@ -38,12 +50,8 @@ class DCGANOptions(LogisticHandicapOptions, LearningRates):
     """That of the discriminator; null: channels."""
     norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in both networks."""
-    d_steps: Depth = 1
-    """Discriminator steps per generator step."""
-    lr: LearningRate = 2e-4
-    """Adam's learning rate, both players."""
-    beta1: Beta = 0.5
-    """Adam's momentum, both players."""
+    upsample: Literal["transposed", "nearest"] = "transposed"
+    """How the generator doubles sizes; nearest (and 3 x 3) leaves no checkerboard."""
 
 
 class DCGAN(Handicapped):
@@ -63,24 +71,18 @@ class DCGAN(Handicapped):
         g_channels = options.g_channels or options.channels
         d_channels = options.d_channels or options.channels
         shape = {"image_channels": data.channels, "norm": options.norm}
-        self.G = Generator(size, z_dim=options.z_dim, channels=g_channels, **shape)
+        self.G = Generator(
+            size, z_dim=options.z_dim, channels=g_channels, upsample=options.upsample, **shape
+        )
         self.D = Discriminator(size, channels=d_channels, **shape)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, options.beta1, 0.999)),
-            "G": Player([self.G], adam(g_lr, options.beta1, 0.999)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G], options.beta1, 0.999)
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real = batch["image"]
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
+        fake = self.fake_for_d(batch)
         # Two forwards: batch norm must not mix real and fake images.
         on_real, on_fake = self.told(self.D(self.seen(real, at)), self.D(self.seen(fake, at)))
         return {"adv": smoothed_minimax_d(on_real, on_fake, self.smoothing)}

@@ -13,13 +13,14 @@ from largegan.layers.latents import uniform
 from largegan.losses import non_saturating_g, saturating_g
 from largegan.nets.mlp import ImageDiscriminator, ImageGenerator
 from largegan.ranges import Depth, LearningRate, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import (
     Handicapped,
     LogisticHandicapOptions,
     smoothed_minimax_d,
 )
 from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +65,8 @@ class GAN(Handicapped):
         self.D = ImageDiscriminator(shape, width=d_width, layers=options.layers)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.5, 0.999)),
-            "G": Player([self.G], adam(g_lr, 0.5, 0.999)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.players = options.adams(self.D, [self.G], 0.5, 0.999)
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         on_real = self.D(self.seen(batch["image"], at))

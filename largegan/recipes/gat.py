@@ -27,7 +27,13 @@ from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.precision import exact
 from largegan.losses import align, finite_difference_gp, relativistic_d, relativistic_g
-from largegan.nets.gat import LEVELS, Discriminator, Generator
+from largegan.nets.gat import (
+    LEVELS,
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    TransformerOptions,
+)
 from largegan.nets.latent_decoder import LatentDecoder
 from largegan.nets.pretrained import Teacher
 from largegan.ranges import (
@@ -106,11 +112,9 @@ class GAT(NoiseToImage):
             "image_channels": data.channels,
             "num_classes": self.num_classes,
         }
-        self.G = Generator(
-            *size, z_dim=o.z_dim, width=o.g_width, depth=o.g_depth, heads=o.g_heads, **shared
-        )
-        self.D = Discriminator(
-            *size,
+        g = TransformerOptions(width=o.g_width, depth=o.g_depth, heads=o.g_heads, **shared)
+        self.G = Generator(*size, g, z_dim=o.z_dim)
+        d = DiscriminatorOptions(
             width=o.d_width,
             depth=o.d_depth,
             heads=o.d_heads,
@@ -119,6 +123,7 @@ class GAT(NoiseToImage):
             head_bias=False,  # it cancels in every difference; Adam would make rounding of it steps
             **shared,
         )
+        self.D = Discriminator(*size, d)
         self.G_ema = Ema(
             self.G,
             halflife_nimg=o.ema_halflife_nimg,

@@ -2,7 +2,8 @@
 
 Label flipping and dropout are what courses recommend, one-sided label smoothing is from Salimans et
 al. (2016, section 3.4), noise on what the discriminator sees from Sonderby et al. (2017) and
-Arjovsky & Bottou (2017). All draw from the generator that the trainer seeds for each micro-batch.
+Arjovsky & Bottou (2017), its augmentation from Zhao et al. (2020). All draw from the generator that
+the trainer seeds for each micro-batch.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from largegan.augment import DiffAugment
 from largegan.layers.dropout import set_dropout
 from largegan.ranges import Beta, Fraction, Images, Weight
 from largegan.recipe import Progress, Reading
@@ -34,6 +36,8 @@ class HandicapOptions(NoiseToImageOptions):
     """Standard deviation of noise on all images that the discriminator sees, at the start."""
     instance_noise_nimg: Images | None = None
     """Images after which that noise has faded to 0, linearly; null: it stays."""
+    augment: Literal["none", "diffaugment"] = "none"
+    """How all images that the discriminator sees are altered: for data of few images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +57,13 @@ class Handicapped(NoiseToImage):
     def handicap(self, options: HandicapOptions) -> None:
         """Once `G` and `D` are built, before `G` is averaged."""
         self.handicaps = options
+        self.augment = DiffAugment() if options.augment == "diffaugment" else nn.Identity()
         set_dropout(self.G, options.g_dropout)
         set_dropout(self.D, options.d_dropout)
 
     def seen(self, images: Tensor, at: Progress) -> Tensor:
         """Images as the discriminator sees them."""
+        images = self.augment(images)
         sigma = noise_at(at.nimg, self.handicaps)
         if not sigma:
             return images

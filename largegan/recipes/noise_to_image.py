@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
+from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import normal
 from largegan.ranges import Halflife, Width
 from largegan.recipe import Batch, DataSpec, Progress, Recipe
@@ -40,6 +41,17 @@ class NoiseToImage(Recipe):
         real, labels = batch["image"], self.labels(batch)
         z = self.noise(len(real), self.z_dim, device=real.device)
         return self.G(z) if labels is None else self.G(z, labels)
+
+    def fake_for_d(self, batch: Batch) -> Tensor:
+        """As `fake`; the generator's running statistics follow its own steps only."""
+        with frozen_statistics(self.G):
+            return self.fake(batch)
+
+    def real_then_fake(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Real images and `fake_for_d`'s, one after the other `[2 N, ...]`, and their classes."""
+        labels = self.labels(batch)
+        images = torch.cat([batch["image"], self.fake_for_d(batch)])
+        return images, None if labels is None else torch.cat([labels, labels])
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)

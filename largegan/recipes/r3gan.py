@@ -22,7 +22,7 @@ from largegan.errors import ConfigError
 from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import relativistic_d, relativistic_g
-from largegan.nets.r3gan import Discriminator, Generator
+from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions
 from largegan.ranges import (
     Base,
     Beta,
@@ -126,18 +126,18 @@ class R3GAN(NoiseToImage):
         widths = o.widths or [
             features(max(size), o.channel_base, o.channel_max, unit) for size in sizes
         ]
-        shared = {
-            "widths": widths,
-            "groups": o.groups or [width * o.expansion // o.group_width for width in widths],
-            "blocks": [o.blocks] * len(widths),
-            "expansion": o.expansion,
-            "image_channels": data.channels,
-            "c_dim": self.conditions.width,
-            "sixteen_bit": o.sixteen_bit_stages,
-        }
+        trunk = TrunkOptions(
+            widths=widths,
+            groups=o.groups or [width * o.expansion // o.group_width for width in widths],
+            blocks=[o.blocks] * len(widths),
+            expansion=o.expansion,
+            image_channels=data.channels,
+            c_dim=self.conditions.width,
+            sixteen_bit=o.sixteen_bit_stages,
+        )
         size = (data.height, data.width)
-        self.G = Generator(*size, z_dim=o.z_dim, embed_dim=o.g_embed_dim, **shared)
-        self.D = Discriminator(*size, embed_dim=o.d_embed_dim or widths[0], **shared)
+        self.G = Generator(*size, trunk, z_dim=o.z_dim, embed_dim=o.g_embed_dim)
+        self.D = Discriminator(*size, trunk, embed_dim=o.d_embed_dim or widths[0])
         self.G_ema = Ema(self.G, halflife_nimg=0.0, rampup=None)
         self.curves = {
             "lr": (o.lr, o.lr_final),

@@ -14,27 +14,31 @@ from typing import Literal
 import torch
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.resnet_sn import Discriminator, Generator, attended
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
+)
 from largegan.ranges import (
     Beta,
     Depth,
-    Few,
     Halflife,
     LearningRate,
     PositiveWeight,
-    WholeNumber,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.self_attention import SelfAttentionOptions
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAGANOptions(NoiseToImageOptions):
+class SAGANOptions(NoiseToImageOptions, SelfAttentionOptions):
     """Options of `sagan`."""
 
     z_dim: Width = 128
@@ -43,12 +47,6 @@ class SAGANOptions(NoiseToImageOptions):
     """Unit of the generator's widths (16 of them at 4 x 4)."""
     d_channels: Width = 64
     """Unit of the discriminator's widths."""
-    attention: WholeNumber = 64
-    """Size of the feature maps with self-attention, in both networks; 0: none."""
-    g_attention_blocks: list[Few] | None = None
-    """The generator's blocks that self-attention follows, counted from 0; null: by `attention`."""
-    d_attention_blocks: list[Few] | None = None
-    """The discriminator's."""
     d_activated_shortcut: bool = False
     """The discriminator's shortcuts see activated features, as in StudioGAN."""
     sn_refine_in_eval: bool = True
@@ -89,40 +87,33 @@ class SAGAN(NoiseToImage):
             "spectral": Spectral(eps=options.sn_eps, refine_in_eval=options.sn_refine_in_eval),
             "fold": options.fold,
         }
-        self.G = Generator(
-            size,
+        g_attention, d_attention = options.attended(size)
+        g = GeneratorOptions(
             z_dim=options.z_dim,
             channels=options.g_channels,
             norm=options.norm,
-            attention=attended(options.g_attention_blocks, options.attention, size, up=True),
+            attention=g_attention,
             **common,
         )
-        self.D = Discriminator(
-            size,
+        d = DiscriminatorOptions(
             channels=options.d_channels,
             norm="spectral",
-            attention=attended(options.d_attention_blocks, options.attention, size, up=False),
+            attention=d_attention,
             activated_shortcut=options.d_activated_shortcut,
             **common,
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.singular_values = SingularValues(G=self.G, D=self.D)
         self.players = {
             "D": Player([self.D], adam(options.d_lr, 0.0, options.beta2)),
             "G": Player([self.G], adam(options.g_lr, 0.0, options.beta2)),
         }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
-        real, labels = batch["image"], self.labels(batch)
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
         # One forward: nothing in D mixes images, and singular vectors are refined once.
-        both = None if labels is None else torch.cat([labels, labels])
-        on_real, on_fake = self.D(torch.cat([real, fake]), both).chunk(2)
+        on_real, on_fake = self.D(*self.real_then_fake(batch)).chunk(2)
         self.watch(logit_real=on_real.mean(), logit_fake=on_fake.mean())
         self.scored(on_real, on_fake, "sign")
         return {"adv": hinge_d(on_real, on_fake)}

@@ -10,31 +10,26 @@ size from 16 to 512, and samples come from averaged weights. The published decay
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
-from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.ranges import Depth, Images, LearningRate, Width
-from largegan.recipe import (
-    Batch,
-    DataSpec,
-    Phase,
-    Player,
-    Progress,
-    Terms,
-    adam,
-    linear_decay,
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
 )
+from largegan.ranges import Depth, Width
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGANOptions(HandicapOptions, LearningRates):
+class SNGANOptions(HandicapOptions, FallingRates):
     """Options of `sngan`."""
 
     z_dim: Width = 128
@@ -51,10 +46,6 @@ class SNGANOptions(HandicapOptions, LearningRates):
     """The discriminator's shortcuts see activated features, as in StudioGAN."""
     d_steps: Depth = 5
     """Discriminator steps per generator step."""
-    lr: LearningRate = 2e-4
-    """Adam's learning rate at the start, both players."""
-    decay_nimg: Images | None = None
-    """Images after which the learning rate has come down to 0; null: constant."""
 
 
 class SNGAN(Handicapped):
@@ -69,40 +60,28 @@ class SNGAN(Handicapped):
             options: see `SNGANOptions`.
         """
         super().__init__()
-        self.z_dim, self.decay_nimg = options.z_dim, options.decay_nimg
+        self.z_dim = options.z_dim
         self.num_classes = data.num_classes if options.conditional else 0
         size = square_side(data, "sngan")
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
-        self.G = Generator(
-            size, z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
+        g = GeneratorOptions(
+            z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
         )
-        self.D = Discriminator(
-            size,
+        d = DiscriminatorOptions(
             channels=options.d_channels,
             norm="spectral",
             activated_shortcut=options.d_activated_shortcut,
             **shape,
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.0, 0.9), partial(self.schedule, d_lr)),
-            "G": Player([self.G], adam(g_lr, 0.0, 0.9), partial(self.schedule, g_lr)),
-        }
-        self.phases = [
-            Phase("D", self.discriminator, repeat=options.d_steps),
-            Phase("G", self.generator, fresh=False),
-        ]
-
-    def schedule(self, lr: float, at: Progress) -> dict[str, float]:
-        falls_from = 0 if self.decay_nimg else None
-        return linear_decay(lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
+        self.players = options.adams(self.D, [self.G], 0.0, 0.9)
+        self.phases = d_then_g(self.discriminator, self.generator, d_steps=options.d_steps)
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         real, labels = batch["image"], self.labels(batch)
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
+        fake = self.fake_for_d(batch)
         on_real = self.D(self.seen(real, at), labels)
         on_real, on_fake = self.told(on_real, self.D(self.seen(fake, at), labels))
         return {"adv": hinge_d(on_real, on_fake)}

@@ -13,45 +13,39 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from largegan.augment import ADA, DiffAugment
+from largegan.augment import ADA
 from largegan.ema import Ema
-from largegan.errors import ConfigError
 from largegan.layers.conditions import Conditions
-from largegan.layers.freeze import freeze
 from largegan.layers.precision import exact
 from largegan.layers.running_mean import RunningMean
 from largegan.losses import non_saturating_g, path_lengths
-from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
-from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.ranges import (
     Base,
     Depth,
     Few,
     Fraction,
     Halflife,
-    Images,
     Interval,
     LearningRate,
     PositiveWeight,
     Weight,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.styles import LimitedDataOptions, StyleBased, freeze_first, halflife
 
-Transforms = Literal[
-    "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"
-]
 PATH_LENGTH_BETA = 0.99
-AUTO_EMA_ITERATIONS = 10_000 / 32  # half-life of "auto": batch / 32 * 10,000 images
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Options(GradientPenaltyOptions, LearningRates):
+class StyleGAN2Options(LimitedDataOptions, GradientPenaltyOptions, LearningRates):
     """Options of `stylegan2`."""
 
     z_dim: Width = 512
@@ -98,28 +92,10 @@ class StyleGAN2Options(GradientPenaltyOptions, LearningRates):
     """Half-life of the averaged generator, in images; null: 312.5 batches."""
     ema_rampup: Halflife | None = 0.05
     """The half-life is at most this part of the images seen; null: no ramp-up."""
-    augment: Literal["ada", "diffaugment", "none"] = "ada"
-    """What the discriminator sees images through; "ada" adapts its probability p."""
-    ada_transforms: Transforms = "bgc"
-    """Which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc."""
-    ada_target: Fraction | None = 0.6
-    """How sure of real images the discriminator should be; null: p stays."""
-    ada_nimg_to_full: Images = 500_000
-    """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
-    ada_p: Fraction = 0.0
-    """P at the start."""
-    freeze_d: Few = 0
-    """Fine-tuning leaves so many layers of the discriminator as they are, counted from the
-    image on (Mo et al., 2020: Freeze-D)."""
 
 
-class StyleGAN2(Recipe):
+class StyleGAN2(StyleBased):
     """Style-based generator with ADA (Karras et al., 2020)."""
-
-    vectors = True
-
-    run_state = ("augment.p", "augment.signs", "conditions.table")
-    drawn_by = ("G_ema", "conditions")
 
     def __init__(self, data: DataSpec, options: StyleGAN2Options):
         """
@@ -129,8 +105,6 @@ class StyleGAN2(Recipe):
             options: see `StyleGAN2Options`.
         """
         super().__init__()
-        if not 0 <= options.ada_p <= 1:
-            raise ConfigError(f"recipe.ada_p is {options.ada_p:g}; a probability is from 0 to 1")
         longest = max(data.height, data.width)
         base = options.channel_base or (32768 if longest >= 512 else 16384)
         g_lr, d_lr = options.rates(options.lr or (0.002 if longest >= 1024 else 0.0025))
@@ -145,14 +119,13 @@ class StyleGAN2(Recipe):
         self.penalty = options.penalty
         shared = {"image_channels": data.channels, "conv_clamp": options.conv_clamp}
         shared |= {"channel_base": base, "channel_max": options.channel_max}
-        synthesis = Synthesis(
-            data.height,
-            data.width,
+        g = SynthesisOptions(
             w_dim=options.w_dim,
             architecture=options.g_architecture,
             use_noise=options.noise,
             **shared,
         )
+        synthesis = Synthesis(data.height, data.width, g)
         mapping = Mapping(
             z_dim=options.z_dim,
             c_dim=self.conditions.width,
@@ -162,15 +135,14 @@ class StyleGAN2(Recipe):
             w_avg_beta=options.w_avg_beta,
         )
         self.G = Generator(mapping, synthesis)
-        self.D = Discriminator(
-            data.height,
-            data.width,
+        d = DiscriminatorOptions(
             c_dim=self.conditions.width,
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
             group_features=options.mbstd_features,
             **shared,
         )
+        self.D = Discriminator(data.height, data.width, d)
         freeze_first(self.D, options.freeze_d)
         self.ema_halflife_nimg = options.ema_halflife_nimg
         self.G_ema = Ema(
@@ -180,15 +152,7 @@ class StyleGAN2(Recipe):
             average_buffers=False,
         )
         self.path_length_mean = RunningMean(beta=PATH_LENGTH_BETA)
-        if options.augment == "ada":
-            self.augment = ADA(
-                options.ada_transforms,
-                target=options.ada_target,
-                nimg_to_full=options.ada_nimg_to_full,
-                p=options.ada_p,
-            )
-        else:
-            self.augment = DiffAugment() if options.augment == "diffaugment" else nn.Identity()
+        self.augment = options.augmentation()
         self.players = {
             "G": Player(
                 [self.G],
@@ -228,15 +192,8 @@ class StyleGAN2(Recipe):
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         fake, _, c = self.fake(batch)
         real = self.judge(batch["image"], self.condition(batch))
-        if isinstance(self.augment, ADA):
-            self.augment.observe(real)
-            self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
-        on_fake = self.judge(fake, c)
-        self.scored(real, on_fake)
-        return {
-            "fake": F.softplus(on_fake).mean(),
-            "real": F.softplus(-real).mean(),
-        }
+        self.observe(real)
+        return self.logistic(real, self.judge(fake, c))
 
     def r1(self, batch: Batch, at: Progress) -> Terms:
         """The slope at real images before augmentation: what D does through it is punished."""
@@ -248,10 +205,6 @@ class StyleGAN2(Recipe):
         if self.r1_gamma is not None:
             return self.r1_gamma
         return 0.0002 * images.shape[2] * images.shape[3] / self.batch_size
-
-    def condition(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
-        return self.conditions(batch["label"]) if self.num_classes else None
 
     def fake(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images `[N, C, H, W]` for new latents, their ws `[N, num_ws, w_dim]`, their classes."""
@@ -278,44 +231,10 @@ class StyleGAN2(Recipe):
         return self.D(images, c)
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
-        halflife = self.ema_halflife_nimg
-        self.G_ema.halflife_nimg = (
-            AUTO_EMA_ITERATIONS * batch_size if halflife is None else halflife
-        )
+        self.G_ema.halflife_nimg = halflife(self.ema_halflife_nimg, batch_size)
         self.G_ema.update(self.G, at, batch_size)
         if isinstance(self.augment, ADA):
             self.augment.adapt(at.step, batch_size)
 
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.z_dim, generator=generator, device=generator.device)
-
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`, with constant noise; without labels the classes take turns."""
-        return self.decode_truncated(z, labels, 1.0)
-
-    @torch.no_grad()
-    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
-        """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
-        return self.synthesize(self.ws(z, labels, amount))
-
-    def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        c = self.condition({"label": labels}) if self.num_classes else None
-        return self.G_ema.net.mapping(z, c, truncation=truncation)
-
     def synthesize(self, ws: Tensor) -> Tensor:
-        """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
         return self.G_ema.net.synthesis(ws, noise="const").clamp(-1, 1)
-
-
-def freeze_first(discriminator: Discriminator, count: int) -> None:
-    """Freezes `count` layers; the last three have to learn."""
-    layers = list(discriminator.layers())
-    if not 0 <= count <= len(layers) - 3:
-        raise ConfigError(
-            f"recipe.freeze_d is {count}; at this size it may be from 0 to {len(layers) - 3}"
-        )
-    for layer in layers[:count]:
-        freeze(layer)

@@ -13,42 +13,40 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from largegan.augment import ADA, DiffAugment
+from largegan.augment import ADA
 from largegan.augment.blur import fading, gaussian_blur
 from largegan.ema import Ema
 from largegan.errors import ConfigError
 from largegan.layers.conditions import Conditions
 from largegan.layers.precision import exact
 from largegan.losses import non_saturating_g
-from largegan.nets.stylegan2 import Mapping
-from largegan.nets.stylegan2_discriminator import Discriminator
-from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
+from largegan.nets.stylegan2 import Generator
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
+from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
 from largegan.ranges import (
     Base,
     Depth,
     Few,
-    Fraction,
     Halflife,
-    Images,
     Interval,
     LearningRate,
     PositiveWeight,
     Weight,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
-from largegan.recipes.stylegan2 import AUTO_EMA_ITERATIONS, Transforms, freeze_first
+from largegan.recipes.styles import LimitedDataOptions, StyleBased, freeze_first, halflife
 
 AUTO_BLUR_ITERATIONS = 200_000 / 32  # R's blur fades in batch / 32 * 200,000 images
 R_BLUR_SIGMA = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN3Options(GradientPenaltyOptions):
+class StyleGAN3Options(LimitedDataOptions, GradientPenaltyOptions):
     """Options of `stylegan3`."""
 
     configuration: Literal["t", "r"] = "t"
@@ -107,27 +105,10 @@ class StyleGAN3Options(GradientPenaltyOptions):
     """How far D's images are blurred at first, in pixels; null: 10 for "r", else 0."""
     blur_fade_nimg: Halflife | None = None
     """Images in which the blur fades; null: 6250 batches."""
-    augment: Literal["ada", "diffaugment", "none"] = "ada"
-    """What the discriminator sees images through; "ada" adapts its probability p."""
-    ada_transforms: Transforms = "bgc"
-    """Which group of transforms: blit, geom, color, ..., bg, bgc, bgcfnc."""
-    ada_target: Fraction | None = 0.6
-    """How sure of real images the discriminator should be; null: p stays."""
-    ada_nimg_to_full: Images = 500_000
-    """Images in which p could go from 0 to 1 (100,000 when fine-tuning)."""
-    ada_p: Fraction = 0.0
-    """P at the start."""
-    freeze_d: Few = 0
-    """Fine-tuning leaves so many layers of the discriminator as they are (Mo et al., 2020)."""
 
 
-class StyleGAN3(Recipe):
+class StyleGAN3(StyleBased):
     """Alias-free style-based generator (Karras et al., 2021)."""
-
-    vectors = True
-
-    run_state = ("augment.p", "augment.signs", "conditions.table")
-    drawn_by = ("G_ema", "conditions")
 
     def __init__(self, data: DataSpec, options: StyleGAN3Options):
         """
@@ -137,15 +118,13 @@ class StyleGAN3(Recipe):
         """
         super().__init__()
         o = self.options = options
-        if not 0 <= o.ada_p <= 1:
-            raise ConfigError(f"recipe.ada_p is {o.ada_p:g}; a probability is from 0 to 1")
-        self.num_classes = data.num_classes if o.conditional else 0
+        self.z_dim, self.num_classes = o.z_dim, data.num_classes if o.conditional else 0
         self.conditions = Conditions(self.num_classes, data.condition_dim)
         self.G = make_generator(data, o, self.conditions.width)
         self.D = make_discriminator(data, o, self.conditions.width)
         freeze_first(self.D, o.freeze_d)
         self.G_ema = Ema(self.G, halflife_nimg=0.0, rampup=o.ema_rampup, average_buffers=False)
-        self.augment = make_augment(o)
+        self.augment = o.augmentation()
         self.players = {
             "G": Player([self.G], adam(o.g_lr, 0.0, 0.99)),
             "D": Player([self.D], adam(o.d_lr, 0.0, 0.99, lazy=o.r1_every)),
@@ -165,15 +144,8 @@ class StyleGAN3(Recipe):
         c = self.condition(batch)
         fake = self.fake(batch, c, track=True)
         real = self.judge(batch["image"], c, at)
-        if isinstance(self.augment, ADA):
-            self.augment.observe(real)
-            self.watch(ada_p=self.augment.p, real_sign=real.sign().mean())
-        on_fake = self.judge(fake, c, at)
-        self.scored(real, on_fake)
-        return {
-            "fake": F.softplus(on_fake).mean(),
-            "real": F.softplus(-real).mean(),
-        }
+        self.observe(real)
+        return self.logistic(real, self.judge(fake, c, at))
 
     def r1(self, batch: Batch, at: Progress) -> Terms:
         """The slope at real images before blur and augmentation."""
@@ -186,14 +158,10 @@ class StyleGAN3(Recipe):
             return self.options.r1_gamma
         return 0.001 * images.shape[2] * images.shape[3] / self.batch_size
 
-    def condition(self, batch: Batch) -> Tensor | None:
-        """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
-        return self.conditions(batch["label"]) if self.num_classes else None
-
     def fake(self, batch: Batch, c: Tensor | None, *, track: bool) -> Tensor:
         """Images for new latents; `track` counts them in the mean w and in the magnitudes."""
         like = batch["image"]
-        z = torch.randn(len(like), self.options.z_dim, device=like.device)
+        z = torch.randn(len(like), self.z_dim, device=like.device)
         return self.G.synthesis(self.G.mapping(z, c, track=track), track=track)
 
     def judge(self, images: Tensor, c: Tensor | None, at: Progress) -> Tensor:
@@ -222,37 +190,14 @@ class StyleGAN3(Recipe):
             )
 
     def after_iteration(self, at: Progress, batch_size: int) -> None:
-        halflife = self.options.ema_halflife_nimg
-        self.G_ema.halflife_nimg = (
-            AUTO_EMA_ITERATIONS * batch_size if halflife is None else halflife
-        )
+        self.G_ema.halflife_nimg = halflife(self.options.ema_halflife_nimg, batch_size)
         # As published, the ramp-up counts the images before this iteration: the first one copies.
         before = Progress(at.step - 1, at.nimg - batch_size)
         self.G_ema.update(self.G, at, batch_size, ramp=before)
         if isinstance(self.augment, ADA):
             self.augment.adapt(at.step, batch_size)
 
-    def latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.options.z_dim, generator=generator, device=generator.device)
-
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for `z`; without labels the classes take turns."""
-        return self.decode_truncated(z, labels, 1.0)
-
-    @torch.no_grad()
-    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
-        """`decode` with w pulled towards its mean: 1 leaves it, 0 is the average image."""
-        return self.synthesize(self.ws(z, labels, amount))
-
-    def ws(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """Latents `[n, z_dim]` -> `[n, num_ws, w_dim]`, with EMA weights."""
-        if self.num_classes and labels is None:
-            labels = torch.arange(len(z), device=z.device) % self.num_classes
-        c = self.condition({"label": labels}) if self.num_classes else None
-        return self.G_ema.net.mapping(z, c, truncation=truncation)
-
     def synthesize(self, ws: Tensor) -> Tensor:
-        """`[n, num_ws, w_dim]` -> float32 images in [-1, 1], with EMA weights; differentiable."""
         return self.G_ema.net.synthesis(ws).clamp(-1, 1)
 
     def synthesize_moved(self, ws: Tensor, transform: Tensor) -> Tensor:
@@ -265,9 +210,7 @@ def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generat
     turns = o.configuration == "r"
     widen = 2 if turns else 1
     base = auto_base(data) * widen if o.channel_base is None else o.channel_base
-    synthesis = Synthesis(
-        data.height,
-        data.width,
+    options = SynthesisOptions(
         w_dim=o.w_dim,
         image_channels=data.channels,
         channel_base=base,
@@ -284,6 +227,7 @@ def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generat
         conv_clamp=o.conv_clamp,
         magnitude_halflife_nimg=o.magnitude_halflife_nimg,
     )
+    synthesis = Synthesis(data.height, data.width, options)
     mapping = Mapping(
         z_dim=o.z_dim,
         c_dim=classes,
@@ -297,9 +241,7 @@ def make_generator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Generat
 
 def make_discriminator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Discriminator:
     """StyleGAN2's."""
-    return Discriminator(
-        data.height,
-        data.width,
+    options = DiscriminatorOptions(
         image_channels=data.channels,
         c_dim=classes,
         channel_base=auto_base(data) if o.d_channel_base is None else o.d_channel_base,
@@ -307,16 +249,8 @@ def make_discriminator(data: DataSpec, o: StyleGAN3Options, classes: int) -> Dis
         conv_clamp=o.conv_clamp,
         group_size=o.mbstd_group,
     )
+    return Discriminator(data.height, data.width, options)
 
 
 def auto_base(data: DataSpec) -> int:
     return 32768 if max(data.height, data.width) >= 512 else 16384
-
-
-def make_augment(o: StyleGAN3Options) -> nn.Module:
-    """`[N, C, H, W]` -> the same shape."""
-    if o.augment == "ada":
-        return ADA(
-            o.ada_transforms, target=o.ada_target, nimg_to_full=o.ada_nimg_to_full, p=o.ada_p
-        )
-    return DiffAugment() if o.augment == "diffaugment" else nn.Identity()

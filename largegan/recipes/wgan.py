@@ -14,13 +14,13 @@ import torch
 from torch import optim
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.dcgan import Discriminator, Generator
 from largegan.ranges import Depth, LearningRate, PositiveWeight, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +62,12 @@ class WGAN(NoiseToImage):
             "D": Player([self.D], partial(optim.RMSprop, lr=d_lr)),
             "G": Player([self.G], partial(optim.RMSprop, lr=g_lr)),
         }
-        self.phases = [
-            Phase("D", self.critic, repeat=options.n_critic, after=self.clip_weights),
-            Phase("G", self.generator, fresh=False),
-        ]
+        self.phases = d_then_g(
+            self.critic, self.generator, d_steps=options.n_critic, after=self.clip_weights
+        )
 
     def critic(self, batch: Batch, at: Progress) -> Terms:
-        real = batch["image"]
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
-        on_real, on_fake = self.D(real), self.D(fake)
+        on_real, on_fake = self.D(batch["image"]), self.D(self.fake_for_d(batch))
         self.scored(on_real, on_fake, "relative")
         return {"wasserstein": wasserstein_d(on_real, on_fake)}
 

@@ -8,31 +8,26 @@ averaged weights. The published decay is `decay_nimg = 6_400_000`.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from largegan.ema import Ema
-from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import wasserstein_d, wasserstein_g
-from largegan.nets.resnet_sn import Discriminator, Generator
-from largegan.ranges import Depth, Images, LearningRate, Weight, Width
-from largegan.recipe import (
-    Batch,
-    DataSpec,
-    Phase,
-    Player,
-    Progress,
-    Terms,
-    adam,
-    linear_decay,
+from largegan.nets.resnet_sn import (
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    GeneratorOptions,
 )
+from largegan.ranges import Depth, Weight, Width
+from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, two_sided
-from largegan.recipes.learning_rates import LearningRates
+from largegan.recipes.learning_rates import FallingRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.turns import d_then_g
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
+class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions, FallingRates):
     """Options of `wgan_gp`."""
 
     z_dim: Width = 128
@@ -47,10 +42,6 @@ class WGANGPOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
     """Critic steps per generator step."""
     gp: Weight = 10.0
     """Weight of the gradient penalty (the paper's lambda)."""
-    lr: LearningRate = 2e-4
-    """Adam's learning rate at the start, both players."""
-    decay_nimg: Images | None = None
-    """Images after which the learning rate has come down to 0; null: constant."""
 
 
 class WGANGP(NoiseToImage):
@@ -63,42 +54,27 @@ class WGANGP(NoiseToImage):
             options: see `WGANGPOptions`.
         """
         super().__init__()
-        self.z_dim, self.gp, self.decay_nimg = (
-            options.z_dim,
-            options.gp,
-            options.decay_nimg,
-        )
+        self.z_dim, self.gp = options.z_dim, options.gp
         self.penalty = options.penalty
         size, colors = square_side(data, "wgan_gp"), data.channels
-        self.G = Generator(
-            size,
+        g = GeneratorOptions(
             z_dim=options.z_dim,
             channels=options.g_channels,
             image_channels=colors,
             norm=options.g_norm,
         )
-        self.D = Discriminator(
-            size, channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
+        d = DiscriminatorOptions(
+            channels=options.d_channels, image_channels=colors, norm="none", pool="mean"
         )
+        self.G, self.D = Generator(size, g), Discriminator(size, d)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
-        g_lr, d_lr = options.rates()
-        self.players = {
-            "D": Player([self.D], adam(d_lr, 0.0, 0.9), partial(self.schedule, d_lr)),
-            "G": Player([self.G], adam(g_lr, 0.0, 0.9), partial(self.schedule, g_lr)),
-        }
-        self.phases = [
-            Phase("D", self.critic, repeat=options.n_critic, second_order=options.second_order),
-            Phase("G", self.generator, fresh=False),
-        ]
-
-    def schedule(self, lr: float, at: Progress) -> dict[str, float]:
-        falls_from = 0 if self.decay_nimg else None
-        return linear_decay(lr, at, constant_nimg=falls_from, decay_nimg=self.decay_nimg or 1)
+        self.players = options.adams(self.D, [self.G], 0.0, 0.9)
+        self.phases = d_then_g(
+            self.critic, self.generator, d_steps=options.n_critic, second_order=options.second_order
+        )
 
     def critic(self, batch: Batch, at: Progress) -> Terms:
-        real = batch["image"]
-        with frozen_statistics(self.G):
-            fake = self.fake(batch)
+        real, fake = batch["image"], self.fake_for_d(batch)
         on_real, on_fake = self.D(real), self.D(fake)
         self.scored(on_real, on_fake, "relative")
         return {

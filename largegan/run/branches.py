@@ -21,8 +21,9 @@ from typing import Annotated, Any
 import msgspec
 
 from largegan import checkpoint
+from largegan.errors import shown
 from largegan.files.documents import Count, read_document
-from largegan.files.output import MARK, faults, shown, write_text
+from largegan.files.output import MARK, faults, write_text
 from largegan.run import snapshots
 
 LEFT = "left-from"  # and the number where the run left that branch

@@ -17,20 +17,21 @@ from jsonargparse import Namespace
 from torch import Tensor
 
 from largegan.config.parse import as_dict
-from largegan.data import Domains
-from largegan.data.source import Source
+from largegan.data.domains import Domains
+from largegan.data.stream import Source
 from largegan.data.transforms import to_device
+from largegan.files.lines import read_lines
 from largegan.health import looks
 from largegan.health.diagnosis import Diagnosis
 from largegan.health.observer import Observer
-from largegan.health.records import Notice, merged, read_lines
+from largegan.health.records import Notice, merged
 from largegan.health.scores import NAMES, statistics
 from largegan.health.signals import PREFIX
 from largegan.parallel import watch
 from largegan.parallel.launch import World, agree
 from largegan.recipe import Batch, MakesSources, Phase, Recipe
 from largegan.run.directory import flatten
-from largegan.run.start import Start
+from largegan.run.prepared import Start
 from largegan.sampler import seeded
 from largegan.trainer import Trainer
 

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from jsonargparse import Namespace
 
-from largegan.data import DataInfo, Domains, framed, open_for
+from largegan.data.domains import Domains, framed
+from largegan.data.formats.pairs import Domain, domains_of
 from largegan.data.held_out import hold_out
 from largegan.data.in_place import Wanted, copy_in_cache, is_packed
+from largegan.data.index import DataInfo
+from largegan.data.opening import open_for
 from largegan.data.originals import Request
-from largegan.data.pairs import Domain, domains_of
 from largegan.data.reading import Reading
 from largegan.data.streaming import StreamedSource
 from largegan.data.transforms import Framing
@@ -23,7 +25,7 @@ from largegan.recipe import DataSpec, Recipe
 
 if TYPE_CHECKING:
     from largegan.config.schema import DataConfig
-    from largegan.data.source import Source
+    from largegan.data.stream import Source
 
 
 def open_source(

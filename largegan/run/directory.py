@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 from jsonargparse import Namespace
 
-import largegan
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
-from largegan.errors import ConfigError, DataError, EnvironmentFault, without_secrets
-from largegan.files.output import Outputs, check_folder, reason, write_text
+from largegan.errors import ConfigError, DataError, EnvironmentFault, reason, without_secrets
+from largegan.files.output import Outputs, check_folder, write_text
+from largegan.files.version import VERSION
 from largegan.run import branches
 from largegan.run.branches import LOGS
 from largegan.run.lock import RunLock
@@ -189,7 +189,7 @@ def flatten(nested: dict, prefix: str = "") -> dict:
 
 def environment(world: int, device: str) -> dict:
     """What somebody needs to understand or repeat this run later."""
-    versions: dict[str, str | None] = {"largegan": largegan.__version__}
+    versions: dict[str, str | None] = {"largegan": VERSION}
     for package in RECORDED:
         try:
             versions[package] = metadata.version(package)

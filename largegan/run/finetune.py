@@ -14,8 +14,8 @@ from pathlib import Path
 from torch import Tensor
 
 from largegan import checkpoint
+from largegan.ema.powers import without_powers
 from largegan.errors import ConfigError
-from largegan.power_ema import without_powers
 from largegan.recipe import DataSpec, Recipe
 from largegan.recipes import build
 

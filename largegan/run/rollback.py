@@ -17,11 +17,11 @@ from jsonargparse import Namespace
 from largegan import checkpoint
 from largegan.config.changes import STATE, after_rollback, changed, setting
 from largegan.config.parse import check_changed
-from largegan.errors import HealthStop
+from largegan.errors import HealthStop, shown
 from largegan.evaluation import history
 from largegan.files.documents import Count, checked
-from largegan.files.output import shown
-from largegan.health.records import Notice, read_lines
+from largegan.files.lines import read_lines
+from largegan.health.records import Notice
 from largegan.metrics import table
 from largegan.run import branches
 

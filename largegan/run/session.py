@@ -21,7 +21,7 @@ from largegan.parallel.launch import World, agree, together
 from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
-from largegan.run.clock import Clock
+from largegan.run.clock import Clock, end_of_job
 from largegan.run.data import share_counts
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, tally_state
@@ -55,6 +55,7 @@ class Session:
                 "checkpoint": train.save_every_minutes,
             },
             train.max_seconds,
+            job_ends=end_of_job(train.job_margin_seconds),
         )
         self.saver = Saver(
             self.folder / "checkpoints",
@@ -150,7 +151,7 @@ class Session:
             self.logger.progress(at.nimg)
             by_clock = self.clock.due(stop, self.engine)
             done = at.nimg >= settings.total_nimg
-            ends = not done and bool(by_clock & {"asked", "end"})
+            ends = not done and bool(by_clock & {"asked", "end", "job"})
             line: dict[str, float] = {}
             if done or trainer.crossed(settings.log_every_nimg):
                 line |= self.logger.tick(trainer, self.checkups.signals())
@@ -189,6 +190,8 @@ class Session:
         saved = f"saved at {self.trainer.at.nimg} images; continue with --run.resume auto"
         if "asked" in by_clock:
             raise Requeue(f"asked to stop by a signal: {saved}")
+        if "job" in by_clock:
+            raise Requeue(f"SLURM ends this job in a moment: {saved}")
         self.logger.say(f"{self.config.train.max_seconds:g} seconds are over: {saved}")
 
     def stalled(self) -> bool:

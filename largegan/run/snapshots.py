@@ -8,6 +8,7 @@ RUN/snapshots/000064000.safetensors     named by images seen
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 
 from largegan import checkpoint
 from largegan.ema import Ema
+from largegan.ema.powers import combined, gamma_of_width, mixture, without_powers
 from largegan.errors import ConfigError, DataError, EnvironmentFault
-from largegan.power_ema import combined, gamma_of_width, mixture
 
 FOLDER, SUFFIX = "snapshots", ".safetensors"
 LARGEST = torch.finfo(torch.float16).max
@@ -133,6 +134,18 @@ class Snapshots:
                 f"the snapshots of {self.run} are not all of the same networks ({fault}); remove "
                 "those of one kind"
             ) from fault
+
+    def write_checkpoint(self, base: Path, width: float, folder: Path) -> Path:
+        """`base` with the averages of one width, as `folder/NNNNNNNNN`; replaces what is there."""
+        content = checkpoint.load(base)
+        averages = {k: v for k, v in self.average(width).items() if k in content.model}
+        checkpoint.check_model(base, {**averages, **content.model}, content.model)
+        model = without_powers(content.model)
+        model |= {name: value.to(model[name].dtype) for name, value in averages.items()}
+        state = content.state | {"posthoc_width": width}
+        shutil.rmtree(folder / base.name, ignore_errors=True)
+        written = checkpoint.Checkpoint(model, content.optimizer, state)
+        return checkpoint.save(folder, int(base.name), written)
 
     def _averaged(self, weights: Tensor, count: int) -> dict[str, Tensor]:
         files = [safe_open(path_of(self.run, t), "pt") for t in self.taken]

@@ -3,7 +3,6 @@ checkpoint or another run's weights bring. All ranks do this together; what is w
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from jsonargparse import Namespace
 from largegan import checkpoint, recipes
 from largegan.config.changes import STATE, after_rollback
 from largegan.config.parse import actions_of, recipe_options
-from largegan.data import Domains, open_stream
-from largegan.data.source import Source
-from largegan.data.transforms import Framing, to_device
-from largegan.errors import ConfigError
-from largegan.files.output import shown
+from largegan.data.domains import Domains, open_stream
+from largegan.data.stream import Source
+from largegan.data.transforms import to_device
+from largegan.errors import ConfigError, shown
 from largegan.parallel.alike import check_shared, check_versions
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
@@ -39,20 +37,8 @@ from largegan.run.data import (
 from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.run.log import restored_tally
+from largegan.run.prepared import Start
 from largegan.trainer import Trainer, micro_batch_size
-
-
-@dataclass(frozen=True)
-class Start:
-    """A run that is about to begin or to go on."""
-
-    folder: Path  # the run directory, which is now ours
-    source: "Source | Domains"
-    framing: Framing
-    spec: DataSpec  # what the networks were built for
-    trainer: Trainer
-    held_out: "Source | Domains | None" = None  # examples that are not trained on
-    health: dict = field(default_factory=dict)  # sums of signals, where a checkpoint left them
 
 
 def build_run(config: Namespace, world: World, lock: RunLock) -> Start:

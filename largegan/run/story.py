@@ -11,11 +11,11 @@ import yaml
 
 from largegan import checkpoint
 from largegan.config.schema import GROUPS
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.evaluation import history
 from largegan.files.documents import text_of
-from largegan.files.output import reason, shown
-from largegan.health.records import Notice, bands, notices_of, read_lines
+from largegan.files.lines import read_lines
+from largegan.health.records import Notice, bands, notices_of
 from largegan.health.signals import SIGNALS
 from largegan.health.verdicts import VERDICTS
 from largegan.metrics import table

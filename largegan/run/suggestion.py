@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 
 from largegan.config.presets import Advice, advised
-from largegan.data import open_data
 from largegan.data.formats import open_originals
+from largegan.data.formats.pairs import Domain, domains_of, sides_of
 from largegan.data.in_place import is_packed
 from largegan.data.originals import Request
-from largegan.data.pairs import Domain, domains_of, sides_of
 from largegan.data.prepare import size_of
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import shown
+from largegan.data.source import open_data
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.photos import BadImage
 from largegan.files.special import special
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from largegan.errors import DataError, EnvironmentFault
+from largegan.errors import DataError, EnvironmentFault, shown
 from largegan.files.documents import read_bounded
-from largegan.files.output import shown, write_text
+from largegan.files.output import write_text
 
 PICTURE_LISTS = ("wandb", "trackio", "comet_ml", "swanlab")  # take lists of pictures
 WANDB = "wandb"  # its folder in the run directory

@@ -13,10 +13,9 @@ from largegan.data.resolve import expand
 from largegan.data.scan import opened
 from largegan.data.tar import TarDamage, walk
 from largegan.data.tree import files_below, images_among
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.archives import open_zip, read_member, refuse_locked
 from largegan.files.documents import LARGEST, read_bounded, text_of
-from largegan.files.output import shown
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from largegan.errors import ConfigError, EnvironmentFault
+from largegan.errors import ConfigError, EnvironmentFault, reason, shown
 from largegan.files import photos
-from largegan.files.output import reason, shown
 from largegan.files.photos import BadImage, Photo, Scale
 from largegan.files.reading import reading
 from largegan.translation import images, memory

@@ -1,7 +1,7 @@
 """The sheets that `sample --sheet NAME` draws: a table, and a function each.
 
 A new sheet is one function and one row. A recipe takes part in it by offering what the row needs
-(the Protocols of `recipe.py`); nothing else declares it.
+(the Protocols of `recipe/capabilities.py`); nothing else declares it.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class Sheet:
     what: str
     function: Callable[[Sampler, Request], Tensor]
     seeds: int
-    needs: type | None = None  # a Protocol of `recipe.py`
+    needs: type | None = None  # one of those Protocols
     images: int = 0  # how many real ones it takes, at least; 0: it is not about them
 
     def fits(self, recipe: Recipe) -> bool:

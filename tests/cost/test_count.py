@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from largegan import ops
-from largegan.cost.count import Counter, count, without_autocast
+from largegan.doctor.count import Counter, count, without_autocast
 from largegan.recipe import Progress
 from largegan.recipes import build
 from tests.recipes.common import IMAGES, TINY, ToyStream, make_recipe

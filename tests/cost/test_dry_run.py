@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from largegan.config.parse import DEVICES, parse
-from largegan.cost.dry_run import data_spec, dry_run
-from largegan.cost.hardware import GPUS
+from largegan.doctor.dry_run import data_spec, dry_run
+from largegan.doctor.hardware import GPUS
 from largegan.recipe import DataSpec
 from largegan.train import main
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from largegan.cost.count import Count, Op, PhaseCount
-from largegan.cost.estimate import (
+from largegan.doctor.count import Count, Op, PhaseCount
+from largegan.doctor.estimate import (
     CONTEXT_GIB,
     FRAGMENTS,
     Setting,
@@ -14,7 +14,7 @@ from largegan.cost.estimate import (
     op_s,
     phase_s,
 )
-from largegan.cost.hardware import GPUS, HOP_S, LAUNCH_S, REACHED_BYTES, REACHED_FLOPS
+from largegan.doctor.hardware import GPUS, HOP_S, LAUNCH_S, REACHED_BYTES, REACHED_FLOPS
 from largegan.recipe import Phase
 
 H100 = GPUS["h100"]

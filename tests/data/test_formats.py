@@ -13,8 +13,8 @@ from PIL import Image
 from largegan.data import apart, open_data
 from largegan.data.apart import Findings, spilled
 from largegan.data.formats import FORMATS, format_of, open_originals
+from largegan.data.formats.pairs import open_pairs
 from largegan.data.originals import Item, Request
-from largegan.data.pairs import open_pairs
 from largegan.errors import DataError, UserError
 from largegan.files.photos import BadImage
 from tests.data import writers
@@ -127,7 +127,7 @@ def test_pairs_in_a_zip(tmp_path: Path) -> None:
             (tmp_path / "maps" / name / f"{i}.png").write_bytes(
                 writers.FILES[i + 2 * (name == "b")]
             )
-    found = open_pairs(zipped(tmp_path / "maps"), Request())
+    found = open_pairs(zipped(tmp_path / "maps"), Request(), open_originals)
     assert [found.load(i) for i in range(2)] == [
         (writers.FILES[0], writers.FILES[2]),
         (writers.FILES[1], writers.FILES[3]),

@@ -8,7 +8,7 @@ from PIL import Image
 
 import largegan
 from largegan import commands
-from largegan.demo.acts import Draws, Translates
+from largegan.api.acts import Draws, Translates
 from largegan.errors import ConfigError, UserError
 from tests.ending import code_of
 from tests.product.runs import trained
@@ -98,7 +98,7 @@ def test_what_cannot_be_served_is_a_sentence(words, code, says, runs_of_recipes,
 def test_without_gradio_the_command_says_how_to_get_it(runs_of_recipes, capsys, monkeypatch):
     import sys
 
-    monkeypatch.delitem(sys.modules, "largegan.demo.page", raising=False)
+    monkeypatch.delitem(sys.modules, "largegan.api.page", raising=False)
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert commands.main(["demo", str(trained("dcgan", runs_of_recipes))]) == 4
     assert "pip install 'largegan[demo]'" in capsys.readouterr().err

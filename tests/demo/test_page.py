@@ -26,7 +26,7 @@ PATIENCE_MS = 60_000
 @pytest.fixture(scope="module")
 def page_module():
     pytest.importorskip("gradio", reason="the extra `demo`")
-    from largegan.demo import page
+    from largegan.api import page
 
     return page
 

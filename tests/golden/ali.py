@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from largegan.losses import minimax_d
-from largegan.nets.ali import Decoder, Encoder, JointDiscriminator
+from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, NetOptions
 from largegan.recipe import DataSpec
 from largegan.recipes.ali import ALI, ALIOptions
 from tests.golden import procfill
@@ -30,12 +30,12 @@ class Run:
         options = {"z_dim": self.args["nz"], "lr": self.args["lr"], "dropout": 0.0}
         options["beta2"] = self.args["betas"][1]
         self.recipe = ALI(DataSpec(channels, size, size), ALIOptions(**options))
-        shape = {"z_dim": self.args["nz"], "image_channels": channels}
-        shape["slope"] = self.args.get("leaky_slope", 0.01)
+        slope = self.args.get("leaky_slope", 0.01)
+        shape = NetOptions(z_dim=self.args["nz"], image_channels=channels, slope=slope)
         recipe = self.recipe
-        recipe.G = Decoder(size, squash=torch.sigmoid, **shape)  # as the peer, into [0, 1]
-        recipe.E = Encoder(size, **shape)
-        recipe.D = JointDiscriminator(size, dropout=0.0, **shape)
+        recipe.G = Decoder(size, shape, squash=torch.sigmoid)  # as the peer, into [0, 1]
+        recipe.E = Encoder(size, shape)
+        recipe.D = JointDiscriminator(size, shape, dropout=0.0)
         recipe.players["D"].nets, recipe.players["G"].nets = [recipe.D], [recipe.G, recipe.E]
         for player in recipe.players.values():
             player.make_optimizer.keywords["betas"] = tuple(self.args["betas"])

@@ -120,26 +120,30 @@ def build(cfg: dict) -> tuple[nn.Module, nn.Module]:
     batch_norm = partial(BatchNorm2d, biased=True) if cfg["mybn"] else NORMS[style]
     G = biggan.Generator(
         size,
-        z_dim=cfg["dim_z"],
-        channels=cfg["G_ch"],
-        num_classes=cfg["n_classes"],
-        shared_dim=(cfg["shared_dim"] or cfg["dim_z"]) if cfg["G_shared"] else None,
-        hierarchical=cfg["hier"],
-        attention=after(cfg["G_attn"], G_SIZES[size]),
-        norm="none" if style == "nonorm" and not cfg["mybn"] else "batch",
-        batch_norm=batch_norm,
-        bn_eps=cfg["BN_eps"],
-        spectral=spectral(cfg, "G"),
+        biggan.GeneratorOptions(
+            z_dim=cfg["dim_z"],
+            channels=cfg["G_ch"],
+            num_classes=cfg["n_classes"],
+            shared_dim=(cfg["shared_dim"] or cfg["dim_z"]) if cfg["G_shared"] else None,
+            hierarchical=cfg["hier"],
+            attention=after(cfg["G_attn"], G_SIZES[size]),
+            norm="none" if style == "nonorm" and not cfg["mybn"] else "batch",
+            batch_norm=batch_norm,
+            bn_eps=cfg["BN_eps"],
+            spectral=spectral(cfg, "G"),
+        ),
     )
     # The peer's last norm knows no other eps, and no other style.
     G.norm = BatchNorm2d(G.to_rgb.in_channels, eps=1e-5, biased=cfg["mybn"])
     D = biggan.Discriminator(
         size,
-        channels=cfg["D_ch"],
-        num_classes=cfg["n_classes"],
-        attention=after(cfg["D_attn"], D_SIZES[size]),
-        spectral=spectral(cfg, "D"),
-        wide=cfg["D_wide"],
+        biggan.DiscriminatorOptions(
+            channels=cfg["D_ch"],
+            num_classes=cfg["n_classes"],
+            attention=after(cfg["D_attn"], D_SIZES[size]),
+            spectral=spectral(cfg, "D"),
+            wide=cfg["D_wide"],
+        ),
     )
     return G, D
 

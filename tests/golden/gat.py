@@ -14,7 +14,13 @@ from largegan.augment.levels import LevelView, noise_schedule
 from largegan.ema import Ema
 from largegan.layers.transformer import rms_norm
 from largegan.losses import align
-from largegan.nets.gat import LEVELS, Discriminator, Generator
+from largegan.nets.gat import (
+    LEVELS,
+    Discriminator,
+    DiscriminatorOptions,
+    Generator,
+    TransformerOptions,
+)
 from largegan.recipe import DataSpec, Progress
 from largegan.recipes.gat import GAT, GATOptions
 from tests.golden import procfill
@@ -68,14 +74,14 @@ def build(net: str, args: dict) -> nn.Module:
     }
     size = args["input_size"], args["input_size"]
     if net == "G":
-        return Generator(*size, z_dim=args["latent_size"], **shared)
-    return Discriminator(
-        *size,
+        return Generator(*size, TransformerOptions(**shared), z_dim=args["latent_size"])
+    options = DiscriminatorOptions(
         cmap_dim=args["cmap_dim"],
         align_dim=args["align_dim"],
         align_hidden=args["projector_dim"],
         **shared,
     )
+    return Discriminator(*size, options)
 
 
 class Peer:

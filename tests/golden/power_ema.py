@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from largegan import power_ema
 from largegan.ema import Ema
-from largegan.power_ema import PowerEma, gamma_of_width
+from largegan.ema import powers as power_ema
+from largegan.ema.powers import PowerEma, gamma_of_width
 from largegan.recipe import Progress
 from tests.golden.goldcheck import Case
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.interop.r3gan import IGNORED, theirs
 from largegan.losses import sq_grad_norm
-from largegan.nets.r3gan import Discriminator, Generator
+from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Progress, adam, cosine_decay
@@ -34,9 +34,10 @@ def pair(args: dict, channels: int) -> dict[str, nn.Module]:
     shared["image_channels"] = channels
     size = (args["res"], args["res"])
     embeds = {net: args.get(f"cemb_{net.lower()}") or args["z_dim"] for net in "GD"}
+    trunk = TrunkOptions(**shared)
     return {
-        "G": Generator(*size, z_dim=args["z_dim"], embed_dim=embeds["G"], **shared),
-        "D": Discriminator(*size, embed_dim=embeds["D"], **shared),
+        "G": Generator(*size, trunk, z_dim=args["z_dim"], embed_dim=embeds["G"]),
+        "D": Discriminator(*size, trunk, embed_dim=embeds["D"]),
     }
 
 
@@ -191,9 +192,10 @@ def check_full(case: Case) -> None:
     shared |= {"blocks": [blocks] * len(lists["widths"]), "expansion": numbers["expansion"]}
     shared["image_channels"] = shape[1]
     made = R3GANOptions()  # says how wide embeddings of classes are
+    trunk = TrunkOptions(**shared)
     nets = {
-        "G": Generator(*shape[2:], z_dim=numbers["z"], embed_dim=made.g_embed_dim, **shared),
-        "D": Discriminator(*shape[2:], embed_dim=lists["widths"][0], **shared),
+        "G": Generator(*shape[2:], trunk, z_dim=numbers["z"], embed_dim=made.g_embed_dim),
+        "D": Discriminator(*shape[2:], trunk, embed_dim=lists["widths"][0]),
     }
     for net, module in nets.items():
         count = sum(p.numel() for p in module.parameters())

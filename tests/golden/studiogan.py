@@ -1,6 +1,7 @@
 """StudioGAN's networks, from DCGAN to BigGAN-deep: built from a case's `args`, in our own."""
 
 from functools import partial
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -144,19 +145,26 @@ def build(args: dict) -> tuple[nn.Module, nn.Module]:
     g["spectral"] = g_spectral
     if kind == "resnet":
         g["channels"], d["channels"] = cfg["g_conv_dim"], cfg["d_conv_dim"]
-        return resnet_sn.Generator(size, **g), resnet_sn.Discriminator(size, norm=d_norm, **d)
+        return both(resnet_sn, size, g, d | {"norm": d_norm})
     g |= {"batch_norm": nn.BatchNorm2d, "bn_eps": 1e-4, "shared_dim": cfg["g_shared_dim"]}
     g["widths"] = [cfg["g_conv_dim"] * m for m in resnet_sn.G_WIDTHS[size]]
     if kind == "big_resnet":
         d["widths"] = [cfg["d_conv_dim"] * m for m in resnet_sn.D_WIDTHS[size]]
-        return biggan.Generator(size, **g), biggan.Discriminator(size, norm=d_norm, **d)
+        return both(biggan, size, g, d | {"norm": d_norm})
     shortcut = "conv" if kind.endswith("studiogan") else "identity"
     multiples = (1, 4, 4, 4) if (shortcut, size) == ("conv", 32) else biggan_deep.D_WIDTHS[size]
     d["widths"] = [cfg["d_conv_dim"] * m for m in multiples]
     d["spectral"] = AS_PUBLISHED if cfg["apply_d_sn"] else None
+    g |= {"depth": cfg["g_depth"], "shortcut": shortcut}
+    d |= {"depth": cfg["d_depth"], "shortcut": shortcut}
+    return both(biggan_deep, size, g, d)
+
+
+def both(net: ModuleType, size: int, g: dict, d: dict) -> tuple[nn.Module, nn.Module]:
+    """A generator and a discriminator of `largegan.nets`."""
     return (
-        biggan_deep.Generator(size, depth=cfg["g_depth"], shortcut=shortcut, **g),
-        biggan_deep.Discriminator(size, depth=cfg["d_depth"], shortcut=shortcut, **d),
+        net.Generator(size, net.GeneratorOptions(**g)),
+        net.Discriminator(size, net.DiscriminatorOptions(**d)),
     )
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from largegan.ema import Ema
 from largegan.interop.stylegan2_ada import IGNORED, theirs
 from largegan.losses import path_lengths, sq_grad_norm
-from largegan.nets.stylegan2 import Generator, Mapping, Synthesis
-from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
@@ -103,13 +104,12 @@ def constructors(build: dict[str, str], args: dict) -> dict[str, dict]:
 
 def generator(build: dict) -> Generator:
     o = options("G", build)
-    synthesis = Synthesis(
-        o["resolution"],
-        o["resolution"],
+    made = SynthesisOptions(
         w_dim=o["w_dim"],
         image_channels=o["image_channels"],
         **options("synthesis", o.get("synthesis_kwargs", {})),
     )
+    synthesis = Synthesis(o["resolution"], o["resolution"], made)
     mapping = Mapping(
         z_dim=o["z_dim"],
         c_dim=o["c_dim"],
@@ -125,7 +125,7 @@ def discriminator(build: dict) -> Discriminator:
     size, mapping = o.pop("resolution"), options("mapping", o.pop("mapping_kwargs", {}))
     o |= options("block", o.pop("block_kwargs", {}))
     o |= options("epilogue", o.pop("epilogue_kwargs", {}))
-    D = Discriminator(size, size, **o)
+    D = Discriminator(size, size, DiscriminatorOptions(**o))
     if D.mapping is not None:  # ours has less to choose there
         D.mapping = Mapping(z_dim=0, c_dim=o["c_dim"], w_dim=D.cmap_dim, **mapping)
     return D

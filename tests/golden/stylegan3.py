@@ -14,9 +14,9 @@ from largegan.interop.stylegan3 import theirs
 from largegan.layers.lowpass import lowpass
 from largegan.losses import sq_grad_norm
 from largegan.metrics import equivariance as eq
-from largegan.nets.stylegan2 import Mapping
-from largegan.nets.stylegan2_discriminator import Discriminator
-from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
+from largegan.nets.stylegan3 import W_AVG_BETA, Generator, Synthesis, SynthesisOptions
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Progress, adam
@@ -55,13 +55,12 @@ def generator(args: dict, channels: int) -> Generator:
     """From `args` alone: what they do not name is as the peer's defaults have it."""
     given = args | args.get("G", {})
     options = {SYNTHESIS[k]: v for k, v in given.items() if k in SYNTHESIS}
-    size = (args["res"], args["res"])
-    synthesis = Synthesis(
-        *size,
+    made = SynthesisOptions(
         w_dim=args["w_dim"],
         image_channels=channels,
         **CONFIGURATIONS[args.get("cfg", "t")] | options,
     )
+    synthesis = Synthesis(args["res"], args["res"], made)
     mapping = Mapping(
         z_dim=args["z_dim"],
         c_dim=args["c_dim"],
@@ -74,9 +73,7 @@ def generator(args: dict, channels: int) -> Generator:
 
 
 def discriminator(args: dict, channels: int) -> Discriminator:
-    return Discriminator(
-        args["res"],
-        args["res"],
+    options = DiscriminatorOptions(
         image_channels=channels,
         c_dim=args["c_dim"],
         channel_base=args["dbase"],
@@ -84,6 +81,7 @@ def discriminator(args: dict, channels: int) -> Discriminator:
         conv_clamp=args.get("dclamp", 256),
         group_size=args["mbstd"],
     )
+    return Discriminator(args["res"], args["res"], options)
 
 
 def load_generator(module: Generator, state: dict[str, Tensor]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from largegan.health.records import merged, read_lines, read_notices
+from largegan.files.lines import read_lines
+from largegan.health.records import merged, read_notices
 from largegan.health.signals import PREFIX, SIGNALS
 from largegan.train import main
 from tests.parallel.launching import run_ranks

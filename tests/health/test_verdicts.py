@@ -5,8 +5,9 @@ import json
 import pytest
 
 from largegan.errors import DataError
+from largegan.files.lines import read_lines
 from largegan.health.diagnosis import Diagnosis, sentence
-from largegan.health.records import Notice, merged, read_lines, read_notices, still_there
+from largegan.health.records import Notice, merged, read_notices, still_there
 from largegan.health.remedies import REMEDIES
 from largegan.health.signals import SIGNALS
 from largegan.health.verdicts import VERDICTS

@@ -56,7 +56,9 @@ def results(net: nn.Module, *inputs: Tensor) -> dict[str, Tensor]:
 
 
 def generator(module, **options) -> nn.Module:
-    return module.Generator(16, channels=4, num_classes=3, z_dim=12, **options)
+    return module.Generator(
+        16, module.GeneratorOptions(channels=4, num_classes=3, z_dim=12, **options)
+    )
 
 
 @pytest.mark.parametrize("module", [biggan, biggan_deep], ids=["biggan", "biggan_deep"])

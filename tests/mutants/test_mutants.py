@@ -21,7 +21,7 @@ MUTANTS = {
         f"{EVERY}::test_resume_is_bit_exact",
     ),
     "the average is not registered": (
-        "largegan/ema.py",
+        "largegan/ema/__init__.py",
         "        self.net = copy.deepcopy(net).requires_grad_(False).eval()",
         "        object.__setattr__(self, 'net', copy.deepcopy(net).requires_grad_(False).eval())",
         f"{EVERY}::test_resume_is_bit_exact",

@@ -16,8 +16,8 @@ def test_folding_keeps_weights_and_numbers(net, classes):
     torch.manual_seed(0)
     common = {"channels": 4, "num_classes": classes, "attention": [0]}
     nets = [
-        (net.Generator(16, z_dim=6, shared_dim=3, fold=f, **common).eval(),
-         net.Discriminator(16, fold=f, **common).eval())
+        (net.Generator(16, net.GeneratorOptions(z_dim=6, shared_dim=3, fold=f, **common)).eval(),
+         net.Discriminator(16, net.DiscriminatorOptions(fold=f, **common)).eval())
         for f in (False, True)
     ]  # fmt: skip
     for plain, folded in zip(*nets, strict=True):
@@ -30,7 +30,9 @@ def test_folding_keeps_weights_and_numbers(net, classes):
 
 
 def test_each_part_of_z_reaches_its_block():
-    G = biggan.Generator(16, z_dim=7, channels=2, num_classes=3, shared_dim=3, norm="none")
+    G = biggan.Generator(
+        16, biggan.GeneratorOptions(z_dim=7, channels=2, num_classes=3, shared_dim=3, norm="none")
+    )
     assert G.z_dim == 6 and G.part == 2
     z = torch.randn(2, 6)
     first, conditions = G._conditions(z, G.embed(LABELS))
@@ -40,7 +42,7 @@ def test_each_part_of_z_reaches_its_block():
 
 def test_parts_of_z_need_a_shared_embedding():
     with pytest.raises(ConfigError, match="shared_dim"):
-        biggan.Generator(16, num_classes=3, shared_dim=None)
+        biggan.Generator(16, biggan.GeneratorOptions(num_classes=3, shared_dim=None))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,10 @@ def test_where_attention_stands(size, up, blocks):
 
 @pytest.mark.parametrize("wide", [True, False])
 def test_the_hidden_width_of_a_block(wide):
-    D = biggan.Discriminator(32, channels=2, image_channels=3, widths=[4, 6, 6, 8], wide=wide)
+    D = biggan.Discriminator(
+        32,
+        biggan.DiscriminatorOptions(channels=2, image_channels=3, widths=[4, 6, 6, 8], wide=wide),
+    )
     hidden = [block.conv1.out_channels for block in D.blocks]
     assert hidden == ([4, 6, 6, 8] if wide else [3, 4, 6, 6])
     assert D(torch.zeros(2, 3, 32, 32)).shape == (2,)

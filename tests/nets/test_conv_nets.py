@@ -67,8 +67,12 @@ def test_deep_conv_is_table_3():
 
 @pytest.mark.parametrize("size", resnet_sn.G_WIDTHS)
 def test_resnet_shapes(size):
-    G = resnet_sn.Generator(size, z_dim=5, channels=1, num_classes=3, image_channels=4)
-    D = resnet_sn.Discriminator(size, channels=1, num_classes=3, image_channels=4)
+    G = resnet_sn.Generator(
+        size, resnet_sn.GeneratorOptions(z_dim=5, channels=1, num_classes=3, image_channels=4)
+    )
+    D = resnet_sn.Discriminator(
+        size, resnet_sn.DiscriminatorOptions(channels=1, num_classes=3, image_channels=4)
+    )
     image = G(torch.randn(2, 5), LABELS)
     assert image.shape == (2, 4, size, size)
     assert D(image, LABELS).shape == (2,)
@@ -85,7 +89,7 @@ def test_resnet_is_sngan_on_cifar_and_imagenet():
 
 @pytest.mark.parametrize("norm", ["spectral", "batch", "none"])
 def test_resnet_discriminator_norms(norm):
-    D = resnet_sn.Discriminator(32, channels=2, norm=norm)
+    D = resnet_sn.Discriminator(32, resnet_sn.DiscriminatorOptions(channels=2, norm=norm))
     kinds = {type(m) for m in D.modules()}
     assert (nn.BatchNorm2d in kinds) == (norm == "batch")
     assert (SNConv2d in kinds and SNLinear in kinds) == (norm == "spectral")
@@ -94,7 +98,9 @@ def test_resnet_discriminator_norms(norm):
 
 
 def test_mean_pooling_is_sum_pooling_over_the_area():
-    D = resnet_sn.Discriminator(32, channels=2, norm="none", pool="sum")
+    D = resnet_sn.Discriminator(
+        32, resnet_sn.DiscriminatorOptions(channels=2, norm="none", pool="sum")
+    )
     x = torch.randn(2, 3, 32, 32)
     by_sum = D(x)
     D.pool = "mean"
@@ -103,8 +109,12 @@ def test_mean_pooling_is_sum_pooling_over_the_area():
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_without_norm_examples_do_not_meet(classes):
-    G = resnet_sn.Generator(16, z_dim=5, channels=2, num_classes=classes, norm="none")
-    D = resnet_sn.Discriminator(16, channels=2, num_classes=classes, norm="none")
+    G = resnet_sn.Generator(
+        16, resnet_sn.GeneratorOptions(z_dim=5, channels=2, num_classes=classes, norm="none")
+    )
+    D = resnet_sn.Discriminator(
+        16, resnet_sn.DiscriminatorOptions(channels=2, num_classes=classes, norm="none")
+    )
     G2, D2 = dcgan.Generator(16, z_dim=5, channels=2, norm="none"), None
     D2 = dcgan.Discriminator(16, channels=2, norm="none")
     z = torch.randn(2, 5)
@@ -117,8 +127,10 @@ def test_without_norm_examples_do_not_meet(classes):
 
 def test_classes_change_images_and_logits():
     torch.manual_seed(0)
-    G = resnet_sn.Generator(16, z_dim=5, channels=2, num_classes=3)
-    D = resnet_sn.Discriminator(16, channels=2, num_classes=3).eval()
+    G = resnet_sn.Generator(16, resnet_sn.GeneratorOptions(z_dim=5, channels=2, num_classes=3))
+    D = resnet_sn.Discriminator(
+        16, resnet_sn.DiscriminatorOptions(channels=2, num_classes=3)
+    ).eval()
     for block in G.blocks:
         nn.init.normal_(block.norm1.gain.weight)
     z, other = torch.randn(2, 5), LABELS + torch.tensor([1, -1])
@@ -132,7 +144,9 @@ def test_classes_change_images_and_logits():
     [
         dcgan.Generator(16, z_dim=5, channels=2),
         deep_conv.Generator((8, 4, 2), z_dim=5, spectral_norm=True),
-        resnet_sn.Generator(16, z_dim=5, channels=2, spectral=Spectral()),
+        resnet_sn.Generator(
+            16, resnet_sn.GeneratorOptions(z_dim=5, channels=2, spectral=Spectral())
+        ),
     ],
     ids=["dcgan", "deep_conv", "resnet_sn"],
 )

@@ -5,17 +5,17 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.losses import r1
-from largegan.nets.r3gan import Discriminator, Generator, smallest_size
+from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions, smallest_size
 
 LISTS = {"widths": [8, 8, 4], "groups": [4, 2, 2], "blocks": [2, 1, 1]}
 
 
 def pair(height: int, width: int, *, channels: int = 3, c_dim: int = 0, **options):
     torch.manual_seed(0)
-    shared = LISTS | {"image_channels": channels, "c_dim": c_dim} | options
+    trunk = TrunkOptions(**LISTS | {"image_channels": channels, "c_dim": c_dim} | options)
     return (
-        Generator(height, width, z_dim=5, embed_dim=3, **shared),
-        Discriminator(height, width, embed_dim=6, **shared),
+        Generator(height, width, trunk, z_dim=5, embed_dim=3),
+        Discriminator(height, width, trunk, embed_dim=6),
     )
 
 
@@ -52,8 +52,8 @@ def test_residual_branches_start_at_zero_and_depth_scales_the_others():
     assert not block.project.weight.any()
     x = torch.randn(2, 8, 4, 4)
     assert torch.equal(block(x), x)
-    wide = [8 * [64], 8 * [4], 8 * [4]]
-    many = Generator(512, 512, z_dim=5, widths=wide[0], groups=wide[1], blocks=wide[2], expansion=2)
+    wide = TrunkOptions(widths=8 * [64], groups=8 * [4], blocks=8 * [4], expansion=2)
+    many = Generator(512, 512, wide, z_dim=5)
     expected = (2 / 1.04) ** 0.5 / 64**0.5 * 32**-0.25
     assert float(many.stages[0][0].expand.weight.detach().std()) == pytest.approx(
         expected, rel=0.05

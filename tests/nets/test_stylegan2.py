@@ -5,21 +5,19 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.losses import path_lengths, r1
-from largegan.nets.stylegan2 import Generator, Mapping, Synthesis, block_sizes, widths
-from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions, block_sizes, widths
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 
 SMALL = {"channel_base": 64, "channel_max": 8}
 
 
 def pair(height: int, width: int, *, channels: int = 3, architecture: str = "skip", **options):
     torch.manual_seed(0)
-    synthesis = Synthesis(
-        height, width, w_dim=6, image_channels=channels, architecture=architecture, **SMALL
-    )
+    common = SMALL | {"image_channels": channels, "architecture": architecture}
+    synthesis = Synthesis(height, width, SynthesisOptions(w_dim=6, **common))
     mapping = Mapping(z_dim=5, w_dim=6, num_ws=synthesis.num_ws, layers=2)
-    D = Discriminator(
-        height, width, image_channels=channels, architecture=architecture, **SMALL, **options
-    )
+    D = Discriminator(height, width, DiscriminatorOptions(**common, **options))
     return Generator(mapping, synthesis), D
 
 

@@ -7,8 +7,8 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.layers.lowpass import lowpass
-from largegan.nets.stylegan3 import Synthesis
-from largegan.nets.stylegan3_bands import bands
+from largegan.nets.stylegan3 import Synthesis, SynthesisOptions
+from largegan.nets.stylegan3_bands import BandOptions, bands
 
 SMALL = {"channel_base": 64, "channel_max": 8, "w_dim": 6}
 CONFIGURATIONS = {"t": {"kernel": 3}, "r": {"kernel": 1, "radial": True}}
@@ -17,11 +17,11 @@ PAPER = {"layers": 14, "critical": 2, "channel_base": 32768, "channel_max": 512}
 
 def synthesis(height: int, width: int, **options) -> Synthesis:
     torch.manual_seed(0)
-    return Synthesis(height, width, **SMALL | {"layers": 4} | options)
+    return Synthesis(height, width, SynthesisOptions(**SMALL | {"layers": 4} | options))
 
 
 def described(height: int, width: int, **options):
-    return bands(height, width, **PAPER | {"image_channels": 3} | options)
+    return bands(height, width, BandOptions(**PAPER | {"image_channels": 3} | options))
 
 
 def test_bands_of_the_published_generator_at_256():

@@ -8,8 +8,8 @@ from torch.library import opcheck
 
 from largegan import ops
 from largegan.augment import augment
-from largegan.nets.stylegan2 import Synthesis
-from largegan.nets.stylegan2_discriminator import Discriminator
+from largegan.nets.stylegan2 import Synthesis, SynthesisOptions
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
 from largegan.ops.runtime import backend
 from tests.augment.test_ada import QUANTILES
 from tests.ops import test_kernels
@@ -237,7 +237,10 @@ def test_stylegan2_uses_the_kernels(kernels, monkeypatch):
         backend, "launch", lambda plan, device: launched.add(plan.source) or launch(plan, device)
     )
     torch.manual_seed(0)
-    nets = Synthesis(32, 32, w_dim=64, channel_base=1024), Discriminator(32, 32, channel_base=1024)
+    nets = (
+        Synthesis(32, 32, SynthesisOptions(w_dim=64, channel_base=1024)),
+        Discriminator(32, 32, DiscriminatorOptions(channel_base=1024)),
+    )
     nets = [net.cuda().to(memory_format=torch.channels_last) for net in nets]
     with torch.backends.cudnn.flags(allow_tf32=False):
         found = penalties(*nets)

@@ -5,7 +5,7 @@ import torch
 
 from largegan.errors import ConfigError
 from largegan.losses import align
-from largegan.nets.gat import LEVELS, Generator
+from largegan.nets.gat import LEVELS, Generator, TransformerOptions
 from largegan.recipe import DataSpec, Progress
 from largegan.recipes import build
 from tests.recipes.common import IMAGES, TINY, iterate, make_recipe, make_trainer
@@ -34,7 +34,7 @@ def test_mean_ws_follow_the_generators_steps_alone():
 
 
 def test_each_output_adds_to_the_one_before():
-    G = Generator(8, 8, patch=4, z_dim=4, width=16, depth=8, heads=2)
+    G = Generator(8, 8, TransformerOptions(patch=4, width=16, depth=8, heads=2), z_dim=4)
     z = torch.randn(2, 4)
     before = G(z)
     assert before.shape == (LEVELS, 2, 3, 8, 8)

@@ -20,6 +20,7 @@ SETTINGS = {
     "dropout in D": {"d_dropout": 0.5},
     "dropout in G": {"g_dropout": 0.5},
     "noise": {"instance_noise": 0.5},
+    "augmentation": {"augment": "diffaugment"},
 }
 NO_OP = {"noise that has faded": {"instance_noise": 0.5, "instance_noise_nimg": 1}}
 

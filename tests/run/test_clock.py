@@ -1,10 +1,14 @@
 """What is due by the clock: lines, pictures, checkpoints, the end; and that bytes do not change."""
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from largegan.run.clock import Clock
+import pytest
+
+from largegan.run import session
+from largegan.run.clock import Clock, end_of_job
 from largegan.train import main
 
 ALONE = SimpleNamespace(rank=0, world=1)
@@ -43,6 +47,34 @@ def test_the_end_comes_when_the_seconds_are_over():
     assert due.due(QUIET, ALONE) == {"report"}
     time.now = 5
     assert due.due(QUIET, ALONE) == {"end"}
+
+
+def test_a_job_of_slurm_ends_by_the_clock_on_the_wall():
+    wall = SimpleNamespace(now=1_000.0)
+    job = Clock({}, None, job_ends=1_060.0, now=lambda: 0.0, wall=lambda: wall.now)
+    assert job.due(QUIET, ALONE) == {"report"}
+    assert job.due(QUIET, ALONE) == set()
+    wall.now = 1_060.0
+    assert job.due(QUIET, ALONE) == {"job"}
+
+
+@pytest.mark.parametrize("told", ["", "soon", "-5", "1e9", "9" * 400, "1000"])
+def test_an_end_of_the_job_that_is_none_or_over_is_not_believed(monkeypatch, told):
+    monkeypatch.setenv("SLURM_JOB_END_TIME", told)
+    assert end_of_job(90.0) is None
+
+
+def test_the_margin_is_before_the_end_of_the_job(monkeypatch):
+    ends = int(time.time()) + 10_000
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(ends))
+    assert (end_of_job(90.0), end_of_job(None)) == (ends - 90.0, None)
+
+
+def test_a_run_whose_job_ends_saves_and_asks_to_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(session, "end_of_job", lambda margin: time.time() + 0.5)
+    assert train(tmp_path, **{"train.total_nimg": 800_000}) == 75
+    assert "SLURM ends this job" in capsys.readouterr().err
+    assert list((tmp_path / "run/checkpoints").glob("*/COMPLETE"))
 
 
 def train(folder, **options):

@@ -9,7 +9,7 @@ from PIL import Image
 from largegan import train
 from largegan.config.parse import parse
 from largegan.config.presets import ADVICE, presets
-from largegan.cost.dry_run import duration
+from largegan.doctor.dry_run import duration
 from largegan.recipes import recipe_class
 from largegan.run import suggestion as advice
 from largegan.run.data import open_source, spec_of

@@ -180,6 +180,16 @@ def test_checkpoint(tool, run_folder, tmp_path):
     assert again["scores"]["fid"] == pytest.approx(answer["scores"]["fid"], rel=1e-4)
 
 
+def test_raw_weights_draw_other_images_and_say_so(tool, run_folder, photos, tmp_path):
+    words = ("bundled:noto32[:30]", run_folder, "--count", 27, "--metrics", "fid")
+    averaged = json.loads(json_of(tool, tmp_path, *words))
+    raw = json.loads(json_of(tool, tmp_path, *words, "--raw"))
+    assert raw["protocol"]["generated"]["weights"] == "raw"
+    assert raw["scores"]["fid"] != averaged["scores"]["fid"]
+    code, said = tool("bundled:noto32[:30]", photos, "--raw")
+    assert code == 2 and "is not a checkpoint" in said
+
+
 def test_classification_accuracy(tool, photos, run_folder, tmp_path, monkeypatch):
     seen = {}
 

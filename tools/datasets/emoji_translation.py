@@ -201,7 +201,8 @@ def build(arguments: argparse.Namespace, package: Path, folder: Path) -> dict[st
             jobs.append((svg, file, arguments.resolution, arguments.background))
     with ThreadPoolExecutor(max(1, arguments.threads)) as pool:
         results = pool.map(render, jobs)
-        faults = [f for f in tqdm(results, total=len(jobs), unit="img", desc="rendering") if f]
+        shown = tqdm(results, total=len(jobs), unit="img", desc="rendering", disable=None)
+        faults = [fault for fault in shown if fault]
     if faults:
         raise DataError(f"{len(faults)} drawings could not be rendered, the first: {faults[0]}")
     write_licenses(folder, sets, parts)

@@ -6,8 +6,9 @@ A format is recognized by what is in the file or folder, never by a setting, and
 take it. The first row that recognizes a path reads it, so what is more particular stands higher.
 """
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -23,10 +24,15 @@ from largegan.data.formats import (
     shards,
     zips,
 )
+from largegan.data.formats.latents import open_latents
+from largegan.data.formats.pairs import open_pairs
+from largegan.data.labels import check_classes
+from largegan.data.latents import LatentPreparation
 from largegan.data.originals import Originals, Request
+from largegan.data.prepare import Preparation
 from largegan.data.stacks import decoded_arrays
-from largegan.errors import DataError
-from largegan.files.output import reason, shown
+from largegan.errors import ConfigError, DataError, reason, shown
+from largegan.files.photos import BadImage
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def open_originals(source: Path, request: Request) -> Originals:
     if name != "folder" and FORMATS["folder"].recognizes(source):
         source = _only_file(source) or source
     found = FORMATS[name].read(source, request)
-    return replace(found, load=decoded_arrays(found.load, windowed=request.windowed))
+    return dataclasses.replace(found, load=decoded_arrays(found.load, windowed=request.windowed))
 
 
 def _only_file(folder: Path) -> Path | None:
@@ -91,3 +97,59 @@ def _only_file(folder: Path) -> Path | None:
 def known() -> str:
     *most, last = (row.about for row in FORMATS.values())
     return f"{', '.join(most)} or {last}"
+
+
+def opened(
+    source: Path,
+    preparation: Preparation | LatentPreparation,
+    request: Request,
+    *,
+    channels_b: int | None,
+) -> tuple[Originals, list]:
+    """The originals, and how the image, or both images, of a sample are stored."""
+    if isinstance(preparation, LatentPreparation):
+        originals = _with_classes(open_latents(source, request), request, source)
+        return originals, [_with_channels(preparation, originals)]
+    request = dataclasses.replace(request, windowed=preparation.window is not None)
+    if channels_b is None:
+        return _with_classes(open_originals(source, request), request, source), [preparation]
+    second = dataclasses.replace(preparation, channels=channels_b)
+    pairs = open_pairs(source, request, open_originals)
+    return _with_classes(pairs, request, source), [preparation, second]
+
+
+def _with_channels(preparation: LatentPreparation, originals: Originals) -> LatentPreparation:
+    """As many as the first latent that can be read has."""
+    for i in range(len(originals.names)):
+        try:
+            return dataclasses.replace(preparation, channels=originals.load(i).shape[0])
+        except (BadImage, IndexError, OSError):
+            continue
+    raise DataError(f"none of {len(originals.names)} latents can be read; save them again")
+
+
+def _with_classes(originals: Originals, request: Request, source: Path) -> Originals:
+    """Apply the names and numbering that were asked for; raises ConfigError if they do not fit."""
+    labels, compact = originals.labels, request.compact_labels
+    if labels is None:
+        if request.class_names or compact:
+            raise ConfigError("the source has no labels, so classes cannot be named or renumbered")
+        return originals
+    names = originals.class_names
+    if originals.vectors is not None and (request.class_names or compact):
+        raise ConfigError(
+            "labels that are vectors have no names or numbers; leave those options out"
+        )
+    if compact:
+        used = sorted(set(labels))
+        number = {label: i for i, label in enumerate(used)}
+        labels = [number[label] for label in labels]
+        names = [names[label] for label in used] if names else []
+    names = list(request.class_names) or names
+    check_classes(labels, names, where=source)
+    if names and len(names) <= max(labels):
+        raise ConfigError(
+            f"{len(names)} class names were given, but labels go up to {max(labels)}; name every "
+            "class"
+        )
+    return dataclasses.replace(originals, labels=labels, class_names=list(names))

@@ -14,9 +14,8 @@ import numpy as np
 from largegan.data.account import Account
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.parts import chosen
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.documents import read_bounded
-from largegan.files.output import shown
 from largegan.files.stored import StoredArray
 from largegan.files.unpickle import Unpickler
 

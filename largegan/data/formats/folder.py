@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from largegan.data.account import Account
 from largegan.data.decode import IMAGE_EXTENSIONS
-from largegan.data.labels import LABEL_FILES, Labels, labels_of_file, labels_of_folders
+from largegan.data.label_files import LABEL_FILES, labels_of_file, labels_of_folders
+from largegan.data.labels import Labels
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import part_of
 from largegan.data.tree import files_below, images_among, is_hidden, is_image
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, DamagedMember
 from largegan.files.documents import read_bounded
-from largegan.files.output import shown
 
 ARRAYS = "npy"  # one image each, where there are no others
 LARGEST_TABLE = 1 << 30  # bytes of a dataset.json

@@ -10,11 +10,10 @@ from largegan.data.apart import Findings, spilled
 from largegan.data.originals import Item, Originals, Request
 from largegan.data.parts import chosen
 from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.archives import RATIO, SUSPECT
 from largegan.files.arrays import Header
 from largegan.files.extras import extra
-from largegan.files.output import shown
 
 START = b"\x89HDF\r\n\x1a\n"
 BLOCK = 16 << 20  # bytes that are read at once

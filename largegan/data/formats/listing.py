@@ -7,13 +7,12 @@ from pathlib import Path
 
 from largegan.data.account import Account
 from largegan.data.decode import IMAGE_EXTENSIONS
-from largegan.data.labels import plain
+from largegan.data.label_files import plain
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.tables import read_table
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.archives import LARGEST_MEMBER
 from largegan.files.documents import read_bounded
-from largegan.files.output import shown
 
 ENDINGS = (".csv", ".tsv", ".txt", ".lst")
 LARGEST = 1 << 30  # bytes

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from largegan.data.apart import Findings, spilled
 from largegan.data.originals import Item, Originals, Request
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.extras import extra
-from largegan.files.output import shown
 from largegan.files.photos import PNG_START, TIFF_STARTS
 
 FILE, MAGIC = "data.mdb", b"\xde\xc0\xef\xbe"  # at byte 16, behind a page's header

@@ -15,8 +15,7 @@ import numpy as np
 from largegan.data.account import Account
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.parts import chosen
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import shown
+from largegan.errors import ConfigError, DataError, shown
 
 FOLDERS = ("", "raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "EMNIST/raw", "QMNIST/raw")
 IMAGES = re.compile(r"(.*)images([-.])idx3-ubyte(\.gz)?")

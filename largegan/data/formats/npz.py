@@ -12,10 +12,10 @@ from largegan.data.labels import Labels, vectors_of
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import chosen
 from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
-from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.errors import ConfigError, DataError, EnvironmentFault, shown
 from largegan.files.archives import DamagedMember, damaged_members
 from largegan.files.arrays import Npz, read_header
-from largegan.files.output import faults, shown
+from largegan.files.output import faults
 
 ENDING = ".npz"
 

@@ -11,11 +11,10 @@ import msgspec
 from largegan.data.apart import Findings, spilled
 from largegan.data.originals import Item, Originals, Request
 from largegan.data.parts import chosen
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, RATIO, SUSPECT
 from largegan.files.documents import checked, parse_document, read_bounded
 from largegan.files.extras import extra
-from largegan.files.output import shown
 
 START = b"PAR1"
 FOLDERS, MOST_FOLDERS = ("data", "default", "train"), 64

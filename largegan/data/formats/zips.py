@@ -5,12 +5,11 @@ from pathlib import Path, PurePosixPath
 
 from largegan.data.account import Account
 from largegan.data.formats.folder import LARGEST_TABLE, Tree, originals_of_tree
-from largegan.data.labels import LABEL_FILES
+from largegan.data.label_files import LABEL_FILES
 from largegan.data.originals import Originals, Request
 from largegan.data.tree import is_hidden, is_image
-from largegan.errors import DataError
+from largegan.errors import DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, open_zip, read_member, refuse_locked
-from largegan.files.output import shown
 
 ENDING, STARTS = ".zip", (b"PK\3\4", b"PK\5\6")
 

@@ -12,9 +12,9 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-import largegan
 from largegan.errors import ConfigError
 from largegan.files.output import MARK, writing
+from largegan.files.version import VERSION
 from largegan.viz.report import sections
 from largegan.viz.report.contents import Run
 from largegan.viz.report.curves import charts
@@ -41,7 +41,7 @@ def page(runs: Sequence[Run], album: Album) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="generator" content="{MARK} {largegan.__version__}">
+<meta name="generator" content="{MARK} {VERSION}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{title} · {MARK}</title>

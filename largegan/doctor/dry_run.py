@@ -8,9 +8,9 @@ import torch
 from jsonargparse import Namespace
 
 from largegan.config.parse import recipe_options
-from largegan.cost.count import Count, count
-from largegan.cost.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib, phase_s
-from largegan.cost.hardware import GPUS, assumptions
+from largegan.doctor.count import Count, count
+from largegan.doctor.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib, phase_s
+from largegan.doctor.hardware import GPUS, assumptions
 from largegan.errors import DataError
 from largegan.parallel.choose import choose, chosen_engines
 from largegan.parallel.launch import World

@@ -8,15 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from largegan.data.account import Account
-from largegan.data.formats import folder, format_of, open_originals, zips
+from largegan.data.formats import folder, npz, zips
 from largegan.data.formats.folder import Tree
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import DOMAINS, part_of
 from largegan.data.tree import images_among
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files import photos
-from largegan.files.output import shown
 from largegan.files.photos import BadImage
+
+Opener = Callable[[Path, Request], Originals]
 
 
 class Domain(NamedTuple):
@@ -42,7 +43,7 @@ def domains_of(source: Path, split: str | None = None) -> tuple[Domain, Domain] 
     if source.is_dir():
         names = _domain_names(source, lambda name: (source / name).is_dir(), split)
         return names and tuple(Domain(_part_within(source / name, split)) for name in names)
-    if not source.is_file() or format_of(source) != "zip":
+    if npz.recognizes(source) or not zips.recognizes(source):
         return None
     inside = zips.tree_of(source).folders("")
     names = _domain_names(source, lambda name: name in inside, split)
@@ -76,11 +77,14 @@ def _part_within(place: Path, split: str | None) -> Path:
     return parts[0] if parts else place
 
 
-def open_pairs(source: Path, request: Request) -> Originals:
-    """Pairs of a source: of its halves, or of its two folders. Raises DataError, ConfigError."""
+def open_pairs(source: Path, request: Request, whole_images: Opener) -> Originals:
+    """Pairs of a source: of its halves, or of its two folders. Raises DataError, ConfigError.
+
+    Pictures that are to be cut in halves are opened by `whole_images`, in whatever format.
+    """
     if request.side_by_side is not None:
         _ask_about_parts(source, request)
-        whole = open_originals(source, dataclasses.replace(request, labels="none"))
+        whole = whole_images(source, dataclasses.replace(request, labels="none"))
         return _halved(whole, left=request.side_by_side == "left")
     return _of_folders(source, request)
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from largegan.power_ema import PowerEma
+from largegan.ema.powers import PowerEma
 from largegan.recipe import Progress
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from largegan.api.acts import Drawn, Draws, Translates
 from largegan.api.generator import Generator
 from largegan.api.translator import Translator
-from largegan.demo.acts import Drawn, Draws, Translates
 from largegan.errors import EnvironmentFault, UserError
 from largegan.files.output import as_json, write_text
 

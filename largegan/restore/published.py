@@ -15,10 +15,9 @@ import msgspec
 
 from largegan import checkpoint
 from largegan.ema import Ema
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.digests import sha256_of
 from largegan.files.documents import Count, Sha256, read_document
-from largegan.files.output import shown
 from largegan.recipe import Recipe
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

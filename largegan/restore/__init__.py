@@ -15,11 +15,13 @@ from msgspec import structs
 from torch import nn
 
 from largegan import checkpoint, recipes
-from largegan.errors import ConfigError, DataError
-from largegan.files.output import shown
+from largegan.ema import Ema
+from largegan.ema.powers import without_powers
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.tensors import read_header, read_tensors
-from largegan.power_ema import without_powers
-from largegan.published import (
+from largegan.ranges import fits
+from largegan.recipe import DataSpec, Recipe
+from largegan.restore.published import (
     AGAIN,
     WEIGHTS,
     averages_of,
@@ -27,8 +29,6 @@ from largegan.published import (
     keep_only,
     read_configuration,
 )
-from largegan.ranges import fits
-from largegan.recipe import DataSpec, Recipe
 
 
 @dataclass(frozen=True)
@@ -163,3 +163,17 @@ def build(path: Path, options: dict, spec: DataSpec) -> Recipe:
             f"checkpoint {path} has options that recipe {name} does not take here ({fault}); use "
             "the version of largegan that wrote it"
         ) from fault
+
+
+@torch.no_grad()
+def use_raw_weights(found: Restored) -> None:
+    """Sets every average to what it follows. Raises ConfigError where that is not kept."""
+    if is_published(found.path):
+        raise ConfigError(
+            f"{found.path} is a published model, which has averaged weights alone; give the run"
+        )
+    averages = [net for net in found.recipe.modules() if isinstance(net, Ema)]
+    if not averages:
+        raise ConfigError(f"recipe {found.name} averages no weights: it always draws with the raw")
+    for average in averages:
+        average.net.load_state_dict(average.follows[0].state_dict())

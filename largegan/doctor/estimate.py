@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log, sqrt
 
-from largegan.cost.count import Count, Op, PhaseCount
-from largegan.cost.hardware import GPU, LAUNCH_S, REACHED_BYTES, REACHED_FLOPS
+from largegan.doctor.count import Count, Op, PhaseCount
+from largegan.doctor.hardware import GPU, LAUNCH_S, REACHED_BYTES, REACHED_FLOPS
 
 BUCKET_BYTES = 25 * 2**20  # the last one leaves when backward has ended
 JITTER = 0.01  # standard deviation of a rank's compute time; the slowest sets the pace

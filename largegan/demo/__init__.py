@@ -1,1 +1,0 @@
-"""A page to try a model on, served on this machine: `largegan demo`."""
