@@ -147,10 +147,10 @@ def read_settings(path: str | None) -> dict:
     if path is None:
         return {}
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as fault:
         raise ConfigError(f"DeepSpeed file {path}: cannot be read ({fault.strerror})") from None
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise ConfigError(f"DeepSpeed file {path}: not valid JSON ({fault})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"DeepSpeed file {path}: expected an object at the top level")
