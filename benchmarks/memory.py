@@ -30,6 +30,7 @@ from largegan.parallel.alike import gather
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, connect, disconnect
+from largegan.parallel.reduce import BUCKET_BYTES
 from largegan.recipe import DataSpec, Progress, Recipe
 from largegan.recipes import build
 
@@ -41,6 +42,7 @@ NETWORKS = {
     "stylegan2": ("StyleGAN2-256", DataSpec(3, 256, 256), {}),
     "cyclegan": ("CycleGAN-256", DataSpec(3, 256, 256, channels_b=3), {}),
 }
+RANKS = (1, 2, 4)
 ENGINES = ("replicated", "zero1", "zero2", "zero3", "fsdp2")
 PRELOADED = ("deepspeed", "torch._inductor.compile_fx", "torch.distributed.fsdp")
 
@@ -92,7 +94,8 @@ def measure(name: str, engine_name: str, world: World) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
     at_rest = psutil.Process().memory_info().rss
     held_at_rest = sum(alive().values()) - before
-    within = max(one_step(recipe, engine, player) for player in recipe.players for _ in range(2))
+    steps = [one_step(recipe, engine, player) for _ in range(2) for player in recipe.players]
+    within = max(steps[len(recipe.players) :])  # when all moments are there
     with engine.weights():
         recipe.after_iteration(Progress(1, 64), 64)
     growth = high_water() - at_rest
@@ -160,16 +163,21 @@ def in_processes(world: int, name: str, engine: str) -> dict[str, float]:
 COLUMNS = ["weights", "gradients", "optimizer", "averages", "between phases", "within a phase"]
 
 
-def table(results: dict) -> str:
-    """Markdown, in MiB; the peak is that of transfers, on top of what a phase holds."""
+def table(document: dict) -> str:
+    """Markdown, in MiB; rows that were not measured are computed, and have no peak."""
     heads = ["networks", "ranks", "engine", *COLUMNS, "peak"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for title, by_ranks in results.items():
-        for ranks, by_engine in by_ranks.items():
-            for engine, found in by_engine.items():
-                numbers = [*(found[c] for c in COLUMNS), peak(found)]
-                cells = " | ".join(f"{n / 2**20:,.0f}" for n in numbers)
-                lines.append(f"| {title} | {ranks} | `{engine}` | {cells} |")
+    for title, by_ranks in document["bytes"].items():
+        players = document["players"][title]
+        for ranks in RANKS:
+            for engine in ENGINES if ranks > 1 else ENGINES[:1]:
+                found = by_ranks.get(str(ranks), {}).get(engine)
+                last = "computed" if found is None else f"{peak(found) / 2**20:,.0f}"
+                row = found or computed(by_ranks["1"]["replicated"], players, ranks, engine)
+                cells = [f"{row[column] / 2**20:,.0f}" for column in COLUMNS]
+                lines.append(
+                    f"| {title} | {ranks} | `{engine}` | " + " | ".join([*cells, last]) + " |"
+                )
     return "\n".join(lines)
 
 
@@ -178,16 +186,51 @@ def peak(found: dict[str, float]) -> float:
     return max(found["within a phase"], found["at rest"] + found["growth"])
 
 
+def computed(
+    whole: dict[str, float], players: dict[str, int], ranks: int, engine: str
+) -> dict[str, float]:
+    """What a rank should hold by the rules of its engine, without a run.
+
+    `whole` is what one process was measured to hold, `players` the bytes of each one's weights.
+    """
+    weights, largest = whole["weights"], max(players.values())
+    found = {key: whole[key] for key in (*COLUMNS[:4], "buffers")}
+    if engine != "replicated":
+        found["optimizer"] /= ranks
+        found["gradients"] = 0.0
+        found["weights"] += weights / ranks  # the part that is stepped is a copy
+    if engine in ("zero3", "fsdp2"):
+        found["averages"] /= ranks
+        found["gradients"] = weights / ranks
+        found["weights"] = weights / ranks
+    if engine == "zero3":
+        buckets = sum(min(size, BUCKET_BYTES) for size in players.values())
+        found["weights"] += weights / ranks + buckets
+    total = sum(found.values())
+    of_a_phase = {"replicated": 0, "zero3": weights + largest}.get(engine, largest)
+    if engine == "fsdp2":  # the player's gradients of before are gone when it begins
+        of_a_phase = weights + largest - largest / ranks
+    return found | {"between phases": total, "within a phase": total + of_a_phase}
+
+
+def sizes(name: str) -> dict[str, int]:
+    """Bytes of each player's weights."""
+    _, spec, options = NETWORKS[name]
+    with torch.device("meta"):
+        players = build(name, spec, options).players
+    return {who: 4 * sum(p.numel() for p in player.parameters()) for who, player in players.items()}
+
+
 def published(page: str, document: dict) -> str:
     """The page with the table of the results between its marks."""
     before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(document['bytes'])}\n{END}{rest.split(END, 1)[1]}"
+    return f"{before}{BEGIN}\n{table(document)}\n{END}{rest.split(END, 1)[1]}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--machine")
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--ranks", type=int, nargs="+", default=list(RANKS))
     parser.add_argument("--recipes", nargs="+", default=list(NETWORKS))
     arguments = parser.parse_args()
     if arguments.machine is None:
@@ -220,8 +263,11 @@ def known(machine: str) -> dict:
 
 def write(machine: str, results: dict) -> None:
     document = {"machine": machine, "torch": torch.__version__, "bytes": results}
+    document["players"] = {
+        title: sizes(name) for name, (title, *_) in NETWORKS.items() if title in results
+    }
     (RESULTS / "memory.json").write_text(json.dumps(document, indent=1) + "\n")
-    (RESULTS / "memory.md").write_text(table(results) + "\n")
+    (RESULTS / "memory.md").write_text(table(document) + "\n")
 
 
 if __name__ == "__main__":

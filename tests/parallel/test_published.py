@@ -2,11 +2,9 @@
 
 import json
 
-from benchmarks import engines, kills, memory
-from largegan.parallel.reduce import BUCKET_BYTES
+import pytest
 
-COPIES = {"fsdp2": 1, "zero3": 2}  # that a rank holds of its part of the weights
-BUCKETS = 2 * BUCKET_BYTES  # DeepSpeed's, of two players
+from benchmarks import engines, kills, memory
 
 
 def test_the_table_is_that_of_the_results():
@@ -27,15 +25,12 @@ def test_bytes_of_each_rank_are_those_of_the_results():
     document = json.loads((memory.RESULTS / "memory.json").read_text())
     page = memory.PAGE.read_text()
     assert page == memory.published(page, document)
-    for by_ranks in document["bytes"].values():
-        whole = by_ranks["1"]["replicated"]
+    for title, by_ranks in document["bytes"].items():
+        whole, players = by_ranks["1"]["replicated"], document["players"][title]
         for ranks, by_engine in by_ranks.items():
             for engine, found in by_engine.items():
-                parts = [found[part] for part in ("weights", "gradients", "optimizer", "averages")]
-                assert sum(parts) + found["buffers"] == found["between phases"]
-                if engine in COPIES:
-                    allowed = COPIES[engine] * whole["weights"] / int(ranks)
-                    assert found["weights"] < 1.01 * allowed + BUCKETS
+                rule = memory.computed(whole, players, int(ranks), engine)
+                assert {key: found[key] for key in rule} == pytest.approx(rule, rel=0.01, abs=2**20)
 
 
 def test_what_does_not_train_is_said():
