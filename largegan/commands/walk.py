@@ -40,8 +40,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="0-3",
         help="where the walk turns, such as 0-3,42 (default: 0-3)",
     )
-    add("--grid", type=to_text, metavar="RxC", default="1x1", help="several walkers; the next ones take the "
-        "seeds that follow")  # fmt: skip
+    add("--grid", type=to_text, metavar="RxC", default="1x1",
+        help="several walkers; the next ones take the seeds that follow")  # fmt: skip
     add("--frames", type=Number("Frames"), default=24,
         help="pictures from one seed to the next (default: 24)")  # fmt: skip
     add("--fps", type=Number("FramesPerSecond"), default=24,
