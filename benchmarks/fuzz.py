@@ -3,6 +3,7 @@
     python benchmarks/fuzz.py --minutes 20
     python benchmarks/fuzz.py --count 20000 --seed 1 --results benchmarks/results/fuzz.json
     python benchmarks/fuzz.py --only "zip:731" --seed 1       that input again, with its traceback
+    python benchmarks/fuzz.py --kind "checkpoints of others" --count 2000 --first 4000
 
 Every input is a function of seed, kind and number. A worker reads it in process, as a command
 would; it is ended when it holds more than 2.5 GB or takes more than a minute. Counted are
@@ -225,12 +226,12 @@ def plain(sentence: str) -> str:
     return re.sub(r"\d+", "N", sentence)[:160]
 
 
-def inputs(count: int | None):
-    """(kind, number), all kinds in turn as often as their shares say."""
+def inputs(count: int | None, kind: str | None = None, first: int = 0):
+    """(kind, number), all kinds in turn as often as their shares say, or one of them."""
     from fuzz_kinds import KINDS
 
-    row = [kind for kind, about in KINDS.items() for _ in range(about.share)]
-    at, made = Counter(), 0
+    row = [kind] if kind else [k for k, about in KINDS.items() for _ in range(about.share)]
+    at, made = Counter(dict.fromkeys(row, first)), 0
     while count is None or made < count:
         for kind in row:
             yield kind, at[kind]
@@ -244,13 +245,14 @@ def run(arguments: argparse.Namespace, home: Path) -> Tally:
     """All inputs through a worker, which is replaced where it came to its end."""
     import fuzz_kinds
 
-    for about in fuzz_kinds.KINDS.values():  # once, before the workers are forked
-        about.samples()
+    for name, about in fuzz_kinds.KINDS.items():  # once, before the workers are forked
+        if arguments.kind in (None, name):
+            about.samples()
     fuzz_kinds.packed()
     tally, deadline = Tally(), time.monotonic() + 60 * (arguments.minutes or 1e9)
     worker = Worker(arguments.seed, home / "0")
     chosen = [tuple(arguments.only.rsplit(":", 1))] if arguments.only else None
-    for kind, number in chosen or inputs(arguments.count):
+    for kind, number in chosen or inputs(arguments.count, arguments.kind, arguments.first):
         outcome, sentence = worker.ask(kind, int(number))
         tally.note(kind, int(number), outcome, sentence)
         if outcome in ("memory", "time", "death"):
@@ -270,6 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, help="stop after so many inputs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one input")
+    parser.add_argument("--kind", help="inputs of one kind only")
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--results", type=Path, help="FILE.json; FILE.log is written beside it")
     parser.add_argument("--machine", default="", help="what to call this machine in the results")
     arguments = parser.parse_args(argv)

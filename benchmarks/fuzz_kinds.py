@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import fuzz_checkpoints
 import numpy as np
 import torch
 from fuzz_bytes import document, header_lies, spoiled, tar_lies
@@ -551,6 +552,9 @@ KINDS: dict[str, Kind] = {
         lambda: [save({"mean": torch.zeros(4), "covariance": torch.eye(4)}, {"count": "9"})],
         read_of_statistics(".safetensors"), spoil_tensors),
     "archives of torch": Kind(torch_archives, read_archive, share=3),
+    "checkpoints of others": Kind(
+        fuzz_checkpoints.samples, fuzz_checkpoints.read, fuzz_checkpoints.spoil, share=3
+    ),
     "exports": Kind(lambda: [json.dumps(EXPORTED).encode()], read_export, spoil_document),
     "scores": Kind(lambda: [json.dumps(SCORES).encode()], read_scores, spoil_document),
     "sweeps": Kind(lambda: [json.dumps(SWEEP).encode()], read_sweep, spoil_document),

@@ -29,14 +29,15 @@ LARGEST_KEY = 1 << 53
 
 # Classes of networks and of their settings, whose objects become records.
 INERT_MODULES = re.compile(
-    r"(torch\.nn\.(modules|parameter)|torch\.optim|training|torch_utils|dnnlib|R3GAN|pg_modules)"
-    r"(\.\w+)*"
+    r"(torch\.nn|torch\.optim|torch\.distributions|training|torch_utils|dnnlib|R3GAN|pg_modules"
+    r"|timm|torchvision\.(models|ops|transforms))(\.\w+)*"
 )
 INERT = {
     ("argparse", "Namespace"),
     ("types", "SimpleNamespace"),
     ("pathlib", "PosixPath"),
     ("pathlib", "WindowsPath"),
+    ("functools", "partial"),
     ("builtins", "object"),
     ("__builtin__", "object"),
     ("torch", "Tensor"),
@@ -280,7 +281,8 @@ def known(name: Name) -> Name:
     if (name.module, name.name) not in CALLS and not is_inert(name):
         raise DataError(
             f"calls {str(name)[:120]!r}, which no checkpoint or set of images that can be read "
-            "needs: it may be hostile, and nothing of it was executed"
+            "needs: it may be hostile, and nothing of it was executed; of a code that is not known "
+            "here, give the state dictionary of a network"
         )
     return name
 

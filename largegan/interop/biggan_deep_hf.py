@@ -117,9 +117,10 @@ class Port:
 
 def read(source: Path) -> Found | None:
     """None when it is no such folder. Raises `DataError`."""
-    if not source.is_dir() or not (source / WEIGHTS).is_file():
+    weights = the_file(source, WEIGHTS)
+    if weights is None:
         return None
-    state = tensors(read_file(source / WEIGHTS), str(source / WEIGHTS))
+    state = tensors(read_file(weights), str(weights))
     if "generator.gen_z.weight_orig" not in state:
         return None
     config = read_config(source)
@@ -128,14 +129,18 @@ def read(source: Path) -> Found | None:
     embedded, classes = shape(state, "embeddings.weight", what)
     layers = config["layers"]
     side = 4 << sum(1 for up, _, _ in layers if up)
-    width, attention = rows // 256, int(config["attention_layer_position"])
-    if side not in G_WIDTHS or len(layers) % DEPTH or attention % DEPTH:
+    width, attention = rows // 16 // layers[0][1], int(config["attention_layer_position"])
+    stages = [False, True] * (len(layers) // DEPTH)
+    if side not in G_WIDTHS or [up for up, _, _ in layers] != stages or attention % DEPTH:
         raise DataError(f"{what}: its {len(layers)} layers are not those of BigGAN-deep")
     port = Port(attention, embedded)
     options = {
         "z_dim": condition - embedded,
         "shared_dim": embedded,
         "g_channels": width,
+        "g_widths": [
+            width * n for n in (layers[0][1], *(outputs for up, _, outputs in layers if up))
+        ],
         "d_channels": width,
         "g_attention_blocks": [attention // DEPTH - 1],
         "bn_eps": float(config["eps"]),
@@ -156,12 +161,21 @@ def read(source: Path) -> Found | None:
     )
 
 
+def the_file(source: Path, name: str) -> Path | None:
+    """The file of this name in a folder, or the only one whose name ends in it."""
+    found = sorted(source.glob(f"*{name}")) if source.is_dir() else []
+    exact = [path for path in found if path.name == name]
+    return (exact or found)[0] if exact or len(found) == 1 else None
+
+
 def read_config(source: Path) -> dict[str, Any]:
     """`config.json`, with the few numbers that the tensors do not show."""
-    path = source / CONFIG
+    path = the_file(source, CONFIG) or source / CONFIG
     try:
         config = json.loads(path.read_text())
         layers = [(bool(up), int(i), int(o)) for up, i, o in config["layers"]]
+        if not layers or min(min(i, o) for _, i, o in layers) < 1:
+            raise ValueError(f"layers {str(layers)[:40]}")
         return {
             "layers": layers,
             "attention_layer_position": config["attention_layer_position"],

@@ -37,6 +37,7 @@ RULES = [  # ours -> the peer's
     (r"\.norm(\d)\.", r".bn\1."),
     (r"\.running_", ".stored_"),
 ]
+TOLD_BY = "output_layer.2.weight"  # of the networks that have such a tensor, only a generator's
 SPECTRAL = r"\.(u|v|sigma)$"
 IGNORED = r"(\.(u|sv)\d+|accumulation_counter|num_batches_tracked)$"  # read as rows, or a count
 
@@ -114,21 +115,34 @@ def files_of(source: Path, which: str | None) -> dict[str, Path]:
     return copies[which or ("" if "" in copies else min(copies))]
 
 
-def read(source: Path, *, epoch: str | None = None) -> Found | None:
-    """None when it is no such folder. Raises `DataError` and `ConfigError`."""
-    files = files_of(source, epoch)
-    if not files:
-        return None
-    states = {k: tensors(read_file(files[k]), str(files[k])) for k in NETS if k in files}
+def read(source: Path, content: Any = None, *, epoch: str | None = None) -> Found | None:
+    """None when it is no such folder, nor a generator's file alone.
+
+    Args:
+        source: a folder, or a generator's `G_ema.pth`.
+        content: what the file holds; None for a folder.
+        epoch: which of several copies.
+
+    Raises:
+        DataError: damaged, or of networks that are not these.
+        ConfigError: a copy that is not there.
+    """
+    files, states = files_of(source, epoch), {}
+    if isinstance(content, dict) and any(name.endswith(TOLD_BY) for name in map(str, content)):
+        states = {"G_ema": tensors(content, str(source))}
+    states |= {k: tensors(read_file(files[k]), str(files[k])) for k in NETS if k in files}
     generator = states.get("G_ema") or states.get("G")
-    if generator is None:
+    if files and generator is None:
         raise DataError(f"{source} holds no generator, only {', '.join(sorted(files))}")
-    if "linear.weight" not in generator or "output_layer.2.weight" not in generator:
+    if not generator or not {"linear.weight", TOLD_BY} <= set(generator):
         return None
     told = read_file(files["state_dict"]) if "state_dict" in files else {}
     config, notes = training_options(told.get("config") if isinstance(told, dict) else None)
     options, spec, first = generator_options(generator, str(source))
-    options |= discriminator_options(states["D"], spec, str(source)) if "D" in states else {}
+    if "D" in states:
+        options |= discriminator_options(states["D"], spec, str(source))
+    else:
+        options["d_channels"] = options["g_channels"]  # as published
     step = told.get("itr", 0) if isinstance(told, dict) else 0
     batch = config.pop("batch", None)
     optimizers = {
@@ -152,6 +166,11 @@ def read(source: Path, *, epoch: str | None = None) -> Found | None:
 
 def generator_options(state: State, what: str) -> tuple[dict[str, Any], DataSpec, list[str]]:
     """Options and image shape from a generator's tensors, and notes. Raises `DataError`."""
+    if "blocks.0.0.conv4.weight" in state:
+        raise DataError(
+            f"{what}: the BigGAN-deep of BigGAN-PyTorch, which is not read; Hugging Face's port "
+            "and StudioGAN's are"
+        )
     blocks = numbered(state, r"^blocks\.(\d+)\.0\.conv1\.weight$")
     resolution = 4 << len(blocks)
     if resolution not in G_WIDTHS or "linear.u0" not in state:

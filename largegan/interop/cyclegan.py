@@ -6,7 +6,7 @@ of it can be seen from their names and shapes; the rest is taken from `train_opt
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from largegan.errors import ConfigError, DataError
+from largegan.interop.cyclegan_options import options_said
 from largegan.interop.peers import Found, PeerNet, State, numbered, tensors
 from largegan.interop.torch_files import read_file
 from largegan.nets.patchgan import PatchGAN
@@ -21,7 +22,7 @@ from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.nets.unet_translation import UNetGenerator
 from largegan.recipe import DataSpec
 
-PATTERN = re.compile(r"(latest|\d+)_net_(G_A|G_B|D_A|D_B|G|D|F)\.pth")
+PATTERN = re.compile(r"(latest|\d+|iter_\d+)_net_(G_A|G_B|D_A|D_B|G|D|F)\.pth")
 PUBLISHED_SIZE = 256
 IGNORED = r"\.filt$"  # blur filters, constants here
 
@@ -31,22 +32,6 @@ NETS = {
     "pix2pix": {"G": "G", "D": "D"},
     "cut": {"G": "G", "D": "D", "F": "F"},
 }
-
-# Lines of an options file -> our recipes' options.
-SAID = {
-    "gan_mode": "gan_loss",
-    "lambda_A": "cycle_a",
-    "lambda_B": "cycle_b",
-    "lambda_identity": "identity",
-    "pool_size": "pool_size",
-    "lambda_L1": "l1",
-    "lambda_GAN": "gan",
-    "lambda_NCE": "nce",
-    "nce_T": "temperature",
-    "num_patches": "patches",
-    "lr": "lr",
-}
-GAN_LOSSES = {"lsgan": "lsgan", "vanilla": "vanilla", "nonsaturating": "vanilla"}
 
 
 def names_of(net: nn.Module, peers: Mapping[str, Any]) -> dict[str, str]:
@@ -195,10 +180,15 @@ def files_of(source: Path, epoch: str | None) -> dict[str, Path]:
             found.setdefault(match[1], {})[match[2]] = path
     if not found:
         return {}
-    newest = "latest" if "latest" in found else max(found, key=int)
+    newest = "latest" if "latest" in found else max(found, key=age)
     if epoch is not None and epoch not in found:
         raise ConfigError(f"{source} has no epoch {epoch}; it has {', '.join(sorted(found))}")
     return found[epoch or newest]
+
+
+def age(epoch: str) -> tuple[bool, int]:
+    """Orders "200" and "iter_5000": epochs are kept when they end, iterations in between."""
+    return not epoch.startswith("iter_"), int(epoch.removeprefix("iter_"))
 
 
 def networks_of(source: Path, content: Any, epoch: str | None) -> dict[str, State]:
@@ -211,7 +201,12 @@ def networks_of(source: Path, content: Any, epoch: str | None) -> dict[str, Stat
     files = files_of(source, epoch)
     if files and not {"G_A", "G"} & set(files):
         raise DataError(f"{source} holds no generator, only {', '.join(sorted(files))}")
-    return {name: plain(tensors(read_file(path), str(path))) for name, path in files.items()}
+    contents = {name: read_file(path) for name, path in files.items()}
+    return {
+        # CUT may compare features as they are: its F has no tensors then.
+        name: {} if name == "F" and content == {} else plain(tensors(content, str(files[name])))
+        for name, content in contents.items()
+    }
 
 
 def plain(state: State) -> State:
@@ -255,12 +250,16 @@ def read(
     options, notes = network_options(states, recipe)
     options |= {"statistics": statistics} if options["norm"] == "batch" else {}
     options |= {k: v for k, v in said.items() if k in FITTING[recipe] and v is not None}
+    if options.get("architecture") == "unet":
+        notes += dropout_of(said, options)
+    notes += leave_other_projections(states, options)
     size, sized = side(options, said, resolution)
-    first = states["G_A" if recipe == "cyclegan" else "G"]
-    channels, channels_b = channels_of(first)
+    channels, channels_b = channels_of(states["G_A" if recipe == "cyclegan" else "G"])
     if channels != channels_b and recipe == "cyclegan":
         options["identity"] = 0.0
-    nets = {NETS[recipe][name]: peer_net(state) for name, state in states.items()}
+    if options.get("direction") == "b_to_a":  # the network's input is the second domain
+        channels, channels_b = channels_b, channels
+    nets = {NETS[recipe][name]: peer_net(state) for name, state in states.items() if state}
     return Found(
         title=f"{source.name}: {TITLES[recipe]}",
         recipe=recipe,
@@ -274,9 +273,11 @@ def read(
 TITLES = {"cyclegan": "CycleGAN", "pix2pix": "pix2pix", "cut": "CUT"}
 FITTING = {
     "cyclegan": {"gan_loss", "cycle_a", "cycle_b", "identity", "pool_size", "lr"},
-    "pix2pix": {"gan_loss", "l1", "lr"},
-    "cut": {"gan_loss", "gan", "nce", "temperature", "patches", "lr", "nce_layers"},
+    "pix2pix": {"gan_loss", "l1", "lr", "direction"},
+    "cut": {"gan_loss", "gan", "nce", "temperature", "patches", "lr", "nce_layers"}
+    | {"direction", "nce_identity", "flip_equivariance"},
 }
+CUT_LAYERS = 5  # that are compared where nobody says which
 
 
 def recipe_of(states: dict[str, State]) -> str:
@@ -311,19 +312,37 @@ def network_options(states: dict[str, State], recipe: str) -> tuple[dict[str, An
             raise DataError("its generator is a U-Net; our CUT compares features of a ResNet")
         options["blocks"] = options.pop("depth")
         options |= projection_options(states.get("F"))
-    elif options["architecture"] == "unet":
-        notes.append("dropout leaves no trace in a U-Net's tensors: it is as the recipe has it")
     return options, notes
 
 
 def projection_options(state: State | None) -> dict[str, Any]:
     """The width of CUT's projection, 0 where there is none."""
-    if state is None:
-        return {}
-    widths = {state[n].shape[0] for n in state if n.endswith(".0.bias")}
-    if len(widths) != 1:
-        raise DataError("its network F is not the projection of CUT's code")
-    return {"projection": widths.pop()}
+    if not state:
+        return {} if state is None else {"projection": 0}
+    widths = {state[n].shape[0] for n in state if re.match(r"mlp_\d+\.0\.bias$", n)}
+    return {"projection": widths.pop()} if len(widths) == 1 else {}
+
+
+def dropout_of(said: Mapping[str, Any], options: dict[str, Any]) -> list[str]:
+    """Sets a U-Net's dropout where somebody said it; else a note."""
+    if "dropout" not in said:
+        return ["dropout leaves no trace in a U-Net's tensors: it is as the recipe has it"]
+    options["dropout"] = said["dropout"]
+    return []
+
+
+def leave_other_projections(states: dict[str, State], options: Mapping[str, Any]) -> list[str]:
+    """Takes away a projection of features that ours is not, or that nobody names; notes it."""
+    count = len(numbered(states.get("F", {}), r"^mlp_(\d+)\."))
+    if not states.get("F") or count == len(options.get("nce_layers") or range(CUT_LAYERS)):
+        return []
+    del states["F"]
+    if not count:
+        return ["its F is no projection of sampled features: it is left behind, and F begins anew"]
+    return [
+        f"its projection F is of {count} layers, which leave no trace: it begins anew, unless "
+        "train_opt.txt, which names them, lies beside it"
+    ]
 
 
 def side(
@@ -337,32 +356,3 @@ def side(
     if options.get("architecture") == "unet":
         size = 1 << options["depth"]
     return size, [f"images of {size} pixels are assumed; say --resolution where it was another"]
-
-
-def options_said(source: Path) -> tuple[dict[str, Any], list[str]]:
-    """What train_opt.txt or test_opt.txt says, under our names, and remarks on it."""
-    for name in ("train_opt.txt", "test_opt.txt"):
-        path = source / name
-        if path.is_file() and path.stat().st_size < 1 << 20:
-            lines = path.read_text(errors="replace").splitlines()
-            return parsed(lines), [f"losses and weights are as {name} says"]
-    return {}, ["losses and their weights leave no trace: they are as the recipe has them"]
-
-
-def parsed(lines: Iterable[str]) -> dict[str, Any]:
-    """`   lambda_A: 10.0      [default: ...]` -> {"cycle_a": 10.0}."""
-    found: dict[str, Any] = {}
-    for line in lines:
-        match = re.match(r"\s*(\w+): (.*?)\s*(\[default: .*\])?$", line)
-        if not match:
-            continue
-        key, value = match[1], match[2].strip()
-        if key == "gan_mode":
-            found["gan_loss"] = GAN_LOSSES.get(value)
-        elif key == "nce_layers" and re.fullmatch(r"\d+(,\d+)*", value):
-            found["nce_layers"] = [int(n) for n in value.split(",")]
-        elif key in ("pool_size", "num_patches", "crop_size") and value.isdigit():
-            found[SAID.get(key, key)] = int(value)
-        elif key in SAID and re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", value):
-            found[SAID[key]] = float(value)
-    return found

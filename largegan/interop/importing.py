@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from largegan import checkpoint, recipes
+from largegan import checkpoint
 from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import claim_new_folder, new_folder, write_text
 from largegan.files.stored import StoredArray, StoredTensor
+from largegan.files.unpickle import Record
 from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,
@@ -74,7 +75,7 @@ IMPORTERS = (
     ),
     Importer(
         "BigGAN-PyTorch folders (G.pth, G_ema.pth, D.pth, optimizers)",
-        lambda path, content, wishes: biggan_pytorch.read(path, epoch=wishes.epoch),
+        lambda path, content, wishes: biggan_pytorch.read(path, content, epoch=wishes.epoch),
     ),
     Importer(
         "BigGAN-deep of Hugging Face's port (pytorch_model.bin and config.json)",
@@ -110,7 +111,30 @@ def find(source: Path, wishes: Wishes | None = None) -> Found:
         if found is not None:
             return found
     kinds = "; ".join(importer.what for importer in IMPORTERS)
-    raise DataError(f"{source} is none of what can be imported: {kinds}")
+    raise DataError(f"{source} is none of what can be imported{held(content)}: {kinds}")
+
+
+def held(content: Any) -> str:
+    """What a file holds that nobody imports, for the end of a sentence."""
+    networks = [one for one in parts(content) if isinstance(one, Record)]
+    if any(str(one.kind).startswith("dnnlib.tflib.") for one in networks):
+        return (
+            " (it is a pickle of StyleGAN's TensorFlow code; convert it with legacy.py of "
+            "stylegan2-ada-pytorch or stylegan3, and import that)"
+        )
+    if networks:
+        return f" (it holds a network of the class {str(networks[0].kind)[:80]})"
+    names = [name for name in content if isinstance(name, str)] if type(content) is dict else []
+    if names:
+        return f" (it holds {len(names)} entries such as {names[0][:60]}, of no network known here)"
+    return ""
+
+
+def parts(content: Any) -> list[Any]:
+    """What lies in a file at its top."""
+    if isinstance(content, dict):
+        return list(content.values())
+    return list(content) if isinstance(content, list | tuple) else [content]
 
 
 def write_run(found: Found, run: Path, *, overwrite: bool = False) -> tuple[Path, list[str]]:
@@ -163,12 +187,7 @@ def claim(run: Path, *, overwrite: bool) -> bool:
 def configuration(found: Found) -> Any:
     """The settings of a run of this recipe, with the source's where it says them."""
     config = build_parser(found.recipe).get_defaults()
-    known = {
-        field.name for field in recipes.options_class(found.recipe).__dataclass_fields__.values()
-    }
     for name, value in found.options.items():
-        if name not in known:
-            raise DataError(f"{found.title}: recipe {found.recipe} has no option {name}")
         config.recipe[name] = value
     config.train.total_nimg = max(config.train.total_nimg, found.nimg + 1_000_000)
     if found.batch_size:

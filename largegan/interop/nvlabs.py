@@ -14,7 +14,7 @@ from typing import Any
 from largegan.augment import GROUPS
 from largegan.errors import DataError
 from largegan.files.unpickle import Record
-from largegan.interop.peers import State, attributes, module_state
+from largegan.interop.peers import Only, State, attributes, module_state, translated
 
 NETS = {"G": "G", "D": "D", "G_ema": "G_ema.net"}  # the pickle's keys -> our modules
 
@@ -43,12 +43,19 @@ def snapshot(path: Path, content: Any) -> Snapshot | None:
         isinstance(content.get(key), Record) for key in NETS
     ):
         return None
-    nets = {key: content[key] for key in NETS if isinstance(content.get(key), Record)}
+    nets = {key: unwrapped(content[key]) for key in NETS if isinstance(content.get(key), Record)}
     if not {"G", "G_ema"} & set(nets):
         raise DataError(f"{path} holds no generator, only {', '.join(nets)}")
     states = {key: module_state(record) for key, record in nets.items()}
     arguments = {key: constructor(record) for key, record in nets.items()}
     return Snapshot(path, states, arguments, nets, content)
+
+
+def unwrapped(record: Record) -> Record:
+    """A network without what spread it over GPUs."""
+    parts = attributes(record).get("_modules") or {}
+    inner = parts.get("module")
+    return inner if list(parts) == ["module"] and isinstance(inner, Record) else record
 
 
 def constructor(record: Record) -> dict[str, Any]:
@@ -93,7 +100,13 @@ def resolution_of(found: Snapshot) -> tuple[int, int, int]:
         ) from None
 
 
-BLOCK = {"freeze_layers": None, "fp16_channels_last": None}  # a discriminator's block_kwargs
+FILTER, SLOPE = Only([(1, 3, 3, 1)]), Only(["lrelu"])
+# What parts of networks may be told; widths and counts of layers are seen from the tensors, too.
+WIDTHS = dict.fromkeys(("num_layers", "w_avg_beta", "embed_features", "layer_features"))
+MAPPING = WIDTHS | {"activation": SLOPE, "lr_multiplier": Only([0.01])}
+BLOCK = {"freeze_layers": None, "fp16_channels_last": None, "activation": SLOPE,
+         "resample_filter": FILTER}  # fmt: skip
+LAST = {"activation": SLOPE, "cmap_dim": None}
 
 
 def part(record: Record, name: str) -> dict[str, Any]:
@@ -103,3 +116,20 @@ def part(record: Record, name: str) -> dict[str, Any]:
         if record is None:
             raise DataError(f"has a network without {name}")
     return attributes(record)
+
+
+def inner_options(told: Mapping, epilogue: Mapping, what: str) -> dict[str, Any]:
+    """What a discriminator's parts were told, as ours. Raises `DataError` for what is not built."""
+    translated(told.get("block_kwargs") or {}, BLOCK, f"{what}'s blocks")
+    if told.get("c_dim"):
+        translated(told.get("mapping_kwargs") or {}, MAPPING, f"{what}'s mapping")
+    return translated(told.get("epilogue_kwargs") or {}, epilogue, f"{what}'s last block")
+
+
+def leave_other_judges(found: Snapshot, last: str) -> list[str]:
+    """Takes away a discriminator that lacks the tensor `last`, and notes it."""
+    if "D" not in found.states or last in found.states["D"]:
+        return []
+    for kept in (found.states, found.arguments, found.records):
+        del kept["D"]
+    return ["its discriminator is of another code, and left behind: D begins anew"]

@@ -6,6 +6,7 @@ left over is an error, so that nothing is imported by halves.
 """
 
 import re
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from largegan import recipes
 from largegan.errors import ConfigError, DataError
 from largegan.files.stored import StoredArray, StoredTensor
 from largegan.files.unpickle import Record
+from largegan.ranges import fits
 from largegan.recipe import DataSpec, Recipe
 
 State = dict[str, StoredTensor]  # the peer's names
@@ -90,22 +92,31 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
     recipe = construct(found)
     for name, net in found.nets.items():
         fill(recipe.get_submodule(name), net, what=f"{found.title}, {name}")
-    notes = []
-    for average, module in averages(recipe):
-        if average not in found.nets and module in found.nets:
-            target = recipe.get_submodule(average)
-            target.load_state_dict(recipe.get_submodule(module).state_dict())
-            notes.append(f"{average.removesuffix('.net')} begins as {module}: the source has none")
+    halves = filter(None, (half_there(found, *pair) for pair in averages(recipe)))
+    notes = [begin_alike(recipe, *half) for half in halves]
+    alike = {name.split(".")[0] for pair in averages(recipe) for name in pair}
+    known = alike | {name.split(".")[0] for name in found.nets}
     fresh = [
         name
         for name, child in recipe.named_children()
-        if any(True for _ in child.parameters())
-        and not any(key.split(".")[0] == name for key in found.nets)
-        and not any(average.split(".")[0] == name for average, _ in averages(recipe))
+        if name not in known and any(True for _ in child.parameters())
     ]
     notes += [f"{name} begins anew: the source has none" for name in fresh]
     set_buffers(recipe, found.buffers)
     return recipe, notes
+
+
+def half_there(found: Found, average: str, module: str) -> list[str]:
+    """[the one that a source has, the one that it lacks] of a network and its average, or []."""
+    there = [name for name in (average, module) if name in found.nets]
+    return [*there, module if there == [average] else average] if len(there) == 1 else []
+
+
+def begin_alike(recipe: Recipe, there: str, missing: str) -> str:
+    """Gives a network the weights of its average, or the other way round; returns a note."""
+    recipe.get_submodule(missing).load_state_dict(recipe.get_submodule(there).state_dict())
+    names = (name.removesuffix(".net") for name in (missing, there))
+    return "{} begins as {}: the source has none".format(*names)
 
 
 def construct(found: Found) -> Recipe:
@@ -121,7 +132,10 @@ def construct(found: Found) -> Recipe:
 
 
 def check_numbers(found: Found) -> None:
-    """Bounds what a file says of sizes and counts, before anything of that size exists."""
+    """Bounds what a file says of sizes and counts, before anything of that size exists.
+
+    Raises `DataError`, also for what a recipe's settings cannot be: a run could not be read again.
+    """
     tensors = sum(len(net.state) for net in found.nets.values())
     sides = {"height": found.spec.height, "width": found.spec.width}
     for name, value in (found.options | sides | {"channels": found.spec.channels}).items():
@@ -129,6 +143,13 @@ def check_numbers(found: Found) -> None:
         numbers = value if isinstance(value, list) else [value]
         if any(isinstance(n, int | float) and not abs(n) <= most for n in numbers):
             raise DataError(f"{found.title}: {name} is {str(value)[:40]}, which cannot be")
+    hints = typing.get_type_hints(recipes.options_class(found.recipe))
+    for name, value in found.options.items():
+        if name not in hints or not fits(value, hints[name]):
+            raise DataError(
+                f"{found.title}: it says {name} {str(value)[:40]}, which recipe {found.recipe} "
+                "does not build"
+            )
 
 
 def check_shapes(module: nn.Module, net: PeerNet, *, what: str) -> None:
@@ -258,12 +279,32 @@ def renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
     return name
 
 
-def translated(options: Mapping[str, Any], table: Mapping[str, str | None], what: str) -> dict:
+class Only(tuple):
+    """In a table of options: the values that are built here, of which none is an option of ours."""
+
+
+def translated(
+    options: Mapping[str, Any], table: Mapping[str, str | Only | None], what: str
+) -> dict[str, Any]:
     """A peer's options under our names; None in the table: without effect on the numbers.
 
     Raises `DataError` for an option that we do not build.
     """
-    for name in options:
+    found = {}
+    for name, value in options.items():
         if name not in table:
             raise DataError(f"{what} has the option {name}, which is not built here")
-    return {table[k]: v for k, v in options.items() if table[k] is not None}
+        ours = table[name]
+        if isinstance(ours, Only):
+            check_value(name, value, ours, what)
+        elif ours is not None:
+            found[ours] = value
+    return found
+
+
+def check_value(name: str, value: Any, built: Only, what: str) -> None:
+    """Raises `DataError` for a value of an option that is not built here."""
+    value = tuple(value) if isinstance(value, list) else value
+    if value not in built:
+        known = " or ".join(str(list(one) if isinstance(one, tuple) else one) for one in built)
+        raise DataError(f"{what} has {name} {str(value)[:40]}; only {known} is built here")

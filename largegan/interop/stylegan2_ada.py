@@ -13,16 +13,21 @@ from torch import nn
 
 from largegan.errors import DataError
 from largegan.interop.nvlabs import (
-    BLOCK,
+    FILTER,
+    LAST,
+    MAPPING,
     NETS,
+    SLOPE,
     Snapshot,
     augmentation,
     images_seen,
+    inner_options,
+    leave_other_judges,
     part,
     resolution_of,
     snapshot,
 )
-from largegan.interop.peers import Found, PeerNet, State, renamed, translated
+from largegan.interop.peers import Found, Only, PeerNet, State, renamed, translated
 from largegan.recipe import DataSpec
 
 IGNORED = r"resample_filter$"  # constants here
@@ -42,21 +47,22 @@ RULES = {  # our names -> the peer's; both of its networks call their blocks b4,
     ],
 }
 
-# The peer's options -> our recipe's; None: without effect on the numbers.
+# The peer's options -> our recipe's; None: without effect on the numbers, or read elsewhere.
 GENERATOR = {"z_dim": "z_dim", "w_dim": "w_dim", "c_dim": None, "img_resolution": None,
              "img_channels": None, "mapping_kwargs": None, "synthesis_kwargs": None}  # fmt: skip
-MAPPING = {"num_layers": "mapping_layers", "w_avg_beta": "w_avg_beta"}
+REMEMBERED = {"num_layers": "mapping_layers", "w_avg_beta": "w_avg_beta"}
 SYNTHESIS = {"channel_base": "channel_base", "channel_max": "channel_max",
              "conv_clamp": "conv_clamp", "architecture": "g_architecture", "use_noise": "noise",
-             "num_fp16_res": None, "fp16_channels_last": None,
-             "fused_modconv_default": None}  # fmt: skip
+             "num_fp16_res": None, "fp16_channels_last": None, "fused_modconv_default": None,
+             "resample_filter": FILTER, "activation": SLOPE, "kernel_size": Only([3])}  # fmt: skip
 DISCRIMINATOR = {"c_dim": None, "img_resolution": None, "img_channels": None,
-                 "architecture": "d_architecture", "channel_base": "channel_base",
-                 "channel_max": "channel_max", "conv_clamp": "conv_clamp",
-                 "num_fp16_res": None, "block_kwargs": None, "mapping_kwargs": None,
-                 "epilogue_kwargs": None}  # fmt: skip
-EPILOGUE = {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": "mbstd_features"}
-SHARED = {"channel_base": 32768, "channel_max": 512}  # both networks', and what they are unsaid
+                 "architecture": "d_architecture", "channel_base": "d_channel_base",
+                 "channel_max": "d_channel_max", "conv_clamp": "conv_clamp",
+                 "num_fp16_res": None, "cmap_dim": None, "block_kwargs": None,
+                 "mapping_kwargs": None, "epilogue_kwargs": None}  # fmt: skip
+EPILOGUE = LAST | {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": "mbstd_features"}
+UNSAID = {"channel_base": 32768, "channel_max": 512}
+D_UNSAID = {f"d_{name}": value for name, value in UNSAID.items()}
 
 
 def theirs(net: str, name: str, resolution: int) -> str:
@@ -85,6 +91,7 @@ def read(path: Path, content: Any) -> Found | None:
         return None
     resolution, channels, classes = resolution_of(found)
     ada, buffers, notes = augmentation(found)
+    notes += leave_other_judges(found, "b4.out.weight")
     options = generator_options(found)
     options |= discriminator_options(found, options) | ada
     nets = {NETS[k]: peer_net(k[0], s, resolution) for k, s in found.states.items()}
@@ -102,10 +109,10 @@ def read(path: Path, content: Any) -> Found | None:
 
 def generator_options(found: Snapshot) -> dict[str, Any]:
     told, what = found.arguments[found.generator], f"{found.path}: its generator"
-    options = SHARED | translated(told, GENERATOR, what)
+    options = UNSAID | translated(told, GENERATOR, what)
     # The two codes differ in what they take unsaid; the layers remember what it was.
     inner = part(found.records[found.generator], "mapping")
-    options |= {ours: inner[peer] for peer, ours in MAPPING.items() if peer in inner}
+    options |= {ours: inner[peer] for peer, ours in REMEMBERED.items() if peer in inner}
     options["conv_clamp"] = part(found.records[found.generator], "synthesis.b4.conv1")["conv_clamp"]
     translated(told.get("mapping_kwargs") or {}, MAPPING, f"{what}'s mapping")
     return options | translated(
@@ -118,11 +125,11 @@ def discriminator_options(found: Snapshot, options: dict[str, Any]) -> dict[str,
     if "D" not in found.arguments:
         return {}
     told, what = found.arguments["D"], f"{found.path}: its discriminator"
-    translated(told.get("block_kwargs") or {}, BLOCK, f"{what}'s blocks")
-    translated(told.get("mapping_kwargs") or {}, {}, f"{what}'s mapping")
-    mine = SHARED | translated(told, DISCRIMINATOR, what)
+    mine = D_UNSAID | translated(told, DISCRIMINATOR, what)
+    mine |= inner_options(told, EPILOGUE, what)
     mine["conv_clamp"] = part(found.records["D"], "b4.conv")["conv_clamp"]
-    for name in (*SHARED, "conv_clamp"):
-        if mine[name] != options[name]:
-            raise DataError(f"{what} has {name} {mine[name]}, its generator {options[name]}")
-    return mine | translated(told.get("epilogue_kwargs") or {}, EPILOGUE, what)
+    if mine["conv_clamp"] != options["conv_clamp"]:
+        raise DataError(
+            f"{what} has conv_clamp {mine['conv_clamp']}, its generator {options['conv_clamp']}"
+        )
+    return mine

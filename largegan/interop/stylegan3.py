@@ -14,16 +14,19 @@ from torch import nn
 from largegan.errors import DataError
 from largegan.interop import stylegan2_ada
 from largegan.interop.nvlabs import (
-    BLOCK,
+    LAST,
+    MAPPING,
     NETS,
     Snapshot,
     augmentation,
     images_seen,
+    inner_options,
+    leave_other_judges,
     part,
     resolution_of,
     snapshot,
 )
-from largegan.interop.peers import Found, PeerNet, translated
+from largegan.interop.peers import Found, Only, PeerNet, translated
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator
 from largegan.recipe import DataSpec
 
@@ -44,19 +47,20 @@ GENERATOR = {
     "margin_size": "margin",
     "filter_size": "filter_size",
     "conv_clamp": "conv_clamp",
+    "output_scale": Only([0.25]),
+    "lrelu_upsampling": Only([2]),
     **dict.fromkeys(("c_dim", "img_resolution", "img_channels", "mapping_kwargs")),
     **dict.fromkeys(("num_fp16_res", "magnitude_ema_beta", "conv_kernel", "use_radial_filters")),
 }
-MAPPING = {"num_layers": "mapping_layers"}
 DISCRIMINATOR = {
     "channel_base": "d_channel_base",
     "channel_max": "d_channel_max",
-    **dict.fromkeys(("c_dim", "img_resolution", "img_channels", "num_fp16_res", "architecture")),
-    **dict.fromkeys(("conv_clamp", "block_kwargs", "mapping_kwargs", "epilogue_kwargs")),
+    "architecture": Only(["resnet"]),
+    **dict.fromkeys(("c_dim", "img_resolution", "img_channels", "num_fp16_res", "conv_clamp")),
+    **dict.fromkeys(("cmap_dim", "block_kwargs", "mapping_kwargs", "epilogue_kwargs")),
 }
-EPILOGUE = {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": None}
-UNSAID = {"channel_base": 32768, "channel_max": 512}
-D_UNSAID = {"d_channel_base": 32768, "d_channel_max": 512}
+EPILOGUE = LAST | {"mbstd_group_size": "mbstd_group", "mbstd_num_channels": Only([1])}
+UNSAID = {"channel_base": 32768, "channel_max": 512, "conv_clamp": 256}
 
 
 def theirs(module: Generator, name: str) -> str:
@@ -83,6 +87,8 @@ def read(path: Path, content: Any) -> Found | None:
         return None
     resolution, channels, classes = resolution_of(found)
     ada, buffers, notes = augmentation(found)
+    notes += leave_other_judges(found, "b4.out.weight")
+    options = generator_options(found)
     nets = {}
     for key, state in found.states.items():
         make = partial(stylegan2_ada.peer_net, "D", resolution=resolution) if key == "D" else None
@@ -90,7 +96,7 @@ def read(path: Path, content: Any) -> Found | None:
     return Found(
         title=f"{path.name}: a snapshot of StyleGAN3",
         recipe="stylegan3",
-        options=generator_options(found) | discriminator_options(found) | ada,
+        options=options | discriminator_options(found, options) | ada,
         spec=DataSpec(channels, resolution, resolution, classes),
         nets=nets,
         nimg=images_seen(path),
@@ -114,13 +120,15 @@ def generator_options(found: Snapshot) -> dict[str, Any]:
     return options | {"configuration": configuration}
 
 
-def discriminator_options(found: Snapshot) -> dict[str, Any]:
+def discriminator_options(found: Snapshot, options: dict[str, Any]) -> dict[str, Any]:
+    """Without a discriminator: as wide as the generator, of which R is twice as wide."""
+    widths = {f"d_{name}": UNSAID[name] for name in ("channel_base", "channel_max")}
     if "D" not in found.arguments:
-        return {}
+        narrow = 2 if options["configuration"] == "r" else 1
+        return {name: max(1, options[name[2:]] // narrow) for name in widths}
     told, what = found.arguments["D"], f"{found.path}: its discriminator"
-    translated(told.get("block_kwargs") or {}, BLOCK, f"{what}'s blocks")
-    translated(told.get("mapping_kwargs") or {}, {}, f"{what}'s mapping")
-    if told.get("architecture", "resnet") != "resnet":
-        raise DataError(f"{what} is built as {told['architecture']}; ours is a resnet")
-    options = D_UNSAID | translated(told, DISCRIMINATOR, what)
-    return options | translated(told.get("epilogue_kwargs") or {}, EPILOGUE, what)
+    said = told.get("conv_clamp", UNSAID["conv_clamp"])
+    clamp = part(found.records["D"], "b4.conv").get("conv_clamp", said)
+    if clamp != options["conv_clamp"]:
+        raise DataError(f"{what} has conv_clamp {clamp}, its generator {options['conv_clamp']}")
+    return widths | translated(told, DISCRIMINATOR, what) | inner_options(told, EPILOGUE, what)

@@ -11,13 +11,30 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.errors import ConfigError
 from largegan.layers.attention import attention_after
 from largegan.layers.cond_norm import ConditionalBatchNorm2d
+from largegan.layers.dropout import Drops
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import SNConv2d, SNConvTranspose2d, SNLinear, Spectral
 
+WIDEST = 8  # times the width next to the image
 Activation = Callable[[Tensor], Tensor]
 BN_EPS = 1e-4
+
+
+def widths_for(resolution: int, channels: int) -> list[int]:
+    """A generator's from 4 x 4 on, in the papers' manner: halved with every size, 8 at most.
+
+    Raises ConfigError for sizes that 4 does not double to.
+    """
+    doublings = (resolution // 4).bit_length() - 1
+    if doublings < 2 or 4 << doublings != resolution:
+        raise ConfigError(
+            f"standard CNNs need images of 16, 32, 64, ... pixels, not {resolution}; pack the data "
+            "at one of these sizes"
+        )
+    return [channels * min(WIDEST, 1 << i) for i in reversed(range(doublings + 1))]
 
 
 def init_weights(net: nn.Module) -> None:
@@ -37,6 +54,7 @@ class UpBlock(nn.Module):
         outputs: int,
         *,
         num_classes: int,
+        norm: Literal["batch", "none"],
         spectral_norm: bool,
         activation: Activation,
     ):
@@ -46,20 +64,22 @@ class UpBlock(nn.Module):
             inputs, outputs, 4, 2, 1
         )
         linear = SNLinear if spectral_norm else nn.Linear
-        self.norm = (
-            ConditionalBatchNorm2d(outputs, num_classes, linear=linear, eps=BN_EPS)
-            if num_classes
-            else nn.BatchNorm2d(outputs, BN_EPS)
-        )
+        normalize = norm == "batch"
+        self.norm = nn.BatchNorm2d(outputs, BN_EPS) if normalize else nn.Identity()
+        if num_classes:
+            self.norm = ConditionalBatchNorm2d(
+                outputs, num_classes, linear=linear, eps=BN_EPS, normalize=normalize
+            )
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         return self.activation(self.norm(self.conv(x), *condition))  # [N, C', 2H, 2W]
 
 
-class Generator(nn.Module):
+class Generator(Drops):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
-    `widths[0]` channels at 4 x 4, then one doubling of the size for each further width.
+    `widths[0]` channels at 4 x 4, then one doubling of the size for each further width. With `norm`
+    "none" no example sees another.
     """
 
     def __init__(
@@ -69,6 +89,7 @@ class Generator(nn.Module):
         z_dim: int = 128,
         image_channels: int = 3,
         num_classes: int = 0,
+        norm: Literal["batch", "none"] = "batch",
         spectral_norm: bool = False,
         attention: Sequence[int] = (),
         activation: Activation = F.relu,
@@ -81,6 +102,7 @@ class Generator(nn.Module):
                 inputs,
                 outputs,
                 num_classes=num_classes,
+                norm=norm,
                 spectral_norm=spectral_norm,
                 activation=activation,
             )
@@ -95,7 +117,7 @@ class Generator(nn.Module):
         condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
         x = self.project(z).unflatten(1, (self.start, 4, 4))
         for i, block in enumerate(self.blocks):
-            x = block(x, *condition)  # [N, C', 2H, 2W]
+            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W]
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         return self.to_rgb(x).tanh()
@@ -125,7 +147,7 @@ class DownBlock(nn.Module):
         return self.activation(self.norm2(self.conv2(x)))  # [N, C', H/2, W/2]
 
 
-class Discriminator(nn.Module):
+class Discriminator(Drops):
     """Images of any size that halves cleanly -> logits `[N]`; projection when there are classes.
 
     One `DownBlock` for each width but the last, which a 3 x 3 convolution gives before the sum
@@ -163,7 +185,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         for i, block in enumerate(self.blocks):
-            x = block(x)  # [N, C', H/2, W/2]
+            x = self.drop(block(x))  # [N, C', H/2, W/2]
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
         h = self.activation(self.norm(self.conv(x))).sum((2, 3))  # [N, C]

@@ -57,7 +57,7 @@ class CUTOptions(TranslationOptions):
     """Negatives come from the whole micro-batch, not from the same image."""
     patches: Width = 256
     """Places compared in each layer."""
-    projection: Width = 256
+    projection: Few = 256
     """Numbers that features are projected to; 0: features are compared as they are."""
     temperature: PositiveWeight = 0.07
     """Of the contrastive loss."""

@@ -245,7 +245,8 @@ def check(o: R3GANOptions) -> None:
     for name in ("blocks", "group_width", "expansion", "schedule_nimg"):
         if getattr(o, name) < 1:
             raise ConfigError(f"recipe.{name} is {getattr(o, name)}; it must be at least 1")
-    if max(o.group_width, o.expansion) % min(o.group_width, o.expansion):
+    fits = max(o.group_width, o.expansion) % min(o.group_width, o.expansion) == 0
+    if not fits and not (o.widths and o.groups):
         raise ConfigError(
             f"recipe.group_width {o.group_width} and recipe.expansion {o.expansion} do not fit: "
             "one has to be a multiple of the other"

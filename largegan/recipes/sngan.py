@@ -6,14 +6,18 @@ iteration a forward, hinge loss, 5 discriminator steps, Adam 2e-4, beta (0, 0.9)
 over 100,000 iterations, batch 64 (generator: 128). Here: the generator's batch is the
 discriminator's, fakes take the labels of the batch's reals (the papers draw them uniformly), any
 size from 16 to 512, and samples come from averaged weights. The published decay is
-`decay_nimg = 6_400_000`.
+`decay_nimg = 6_400_000`. `architecture: cnn` is the first paper's standard CNN (table 3), a DCGAN
+in spirit.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import nn
+
 from largegan.ema import Ema
 from largegan.losses import hinge_d, hinge_g
+from largegan.nets import deep_conv
 from largegan.nets.resnet_sn import (
     Discriminator,
     DiscriminatorOptions,
@@ -34,10 +38,12 @@ class SNGANOptions(HandicapOptions, FallingRates):
 
     z_dim: Width = 128
     """Numbers in a latent vector, standard normal."""
+    architecture: Literal["resnet", "cnn"] = "resnet"
+    """Of both networks: ResNets, or the paper's standard CNNs."""
     g_channels: Width = 64
-    """Unit of the generator's widths (4 of them at 32 pixels)."""
+    """Unit of the generator's widths (4 of them at 32 pixels; a CNN: 8 at 4 pixels)."""
     d_channels: Width = 64
-    """Unit of the discriminator's widths (2 of them at 32 pixels)."""
+    """Unit of the discriminator's widths (2 of them at 32 pixels; a CNN: 1 next to the image)."""
     g_norm: Literal["batch", "none"] = "batch"
     """Batch norm, or none, in the generator."""
     conditional: bool = True
@@ -64,16 +70,8 @@ class SNGAN(Handicapped):
         self.num_classes = data.num_classes if options.conditional else 0
         size = square_side(data, "sngan")
         shape = {"image_channels": data.channels, "num_classes": self.num_classes}
-        g = GeneratorOptions(
-            z_dim=options.z_dim, channels=options.g_channels, norm=options.g_norm, **shape
-        )
-        d = DiscriminatorOptions(
-            channels=options.d_channels,
-            norm="spectral",
-            activated_shortcut=options.d_activated_shortcut,
-            **shape,
-        )
-        self.G, self.D = Generator(size, g), Discriminator(size, d)
+        make = {"resnet": resnets, "cnn": standard_cnns}[options.architecture]
+        self.G, self.D = make(size, options, shape)
         self.handicap(options)
         self.G_ema = Ema(self.G, halflife_nimg=options.ema_halflife_nimg)
         self.players = options.adams(self.D, [self.G], 0.0, 0.9)
@@ -89,3 +87,25 @@ class SNGAN(Handicapped):
     def generator(self, batch: Batch, at: Progress) -> Terms:
         fake = self.seen(self.fake(batch), at)
         return {"adv": hinge_g(self.D(fake, self.labels(batch)))}
+
+
+def resnets(size: int, o: SNGANOptions, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator."""
+    g = GeneratorOptions(z_dim=o.z_dim, channels=o.g_channels, norm=o.g_norm, **shape)
+    d = DiscriminatorOptions(
+        channels=o.d_channels,
+        norm="spectral",
+        activated_shortcut=o.d_activated_shortcut,
+        **shape,
+    )
+    return Generator(size, g), Discriminator(size, d)
+
+
+def standard_cnns(size: int, o: SNGANOptions, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator."""
+    widths = deep_conv.widths_for(size, o.g_channels)
+    judges = deep_conv.widths_for(size, o.d_channels)[::-1]
+    return (
+        deep_conv.Generator(widths, z_dim=o.z_dim, norm=o.g_norm, **shape),
+        deep_conv.Discriminator(judges, norm="spectral", **shape),
+    )

@@ -58,6 +58,10 @@ class StyleGAN2Options(LimitedDataOptions, GradientPenaltyOptions, LearningRates
     """Feature maps are this over the resolution; null: 32768 from 512 pixels on, else 16384."""
     channel_max: Width = 512
     """At most so many feature maps."""
+    d_channel_base: Base | None = None
+    """The discriminator's feature maps are this over the resolution; null: as above."""
+    d_channel_max: Width | None = None
+    """At most so many feature maps in the discriminator; null: as above."""
     g_architecture: Literal["skip", "resnet", "orig"] = "skip"
     """How the generator's blocks are joined."""
     d_architecture: Literal["skip", "resnet", "orig"] = "resnet"
@@ -118,11 +122,12 @@ class StyleGAN2(StyleBased):
         self.pl_weight, self.pl_shrink = options.pl_weight, options.pl_shrink
         self.penalty = options.penalty
         shared = {"image_channels": data.channels, "conv_clamp": options.conv_clamp}
-        shared |= {"channel_base": base, "channel_max": options.channel_max}
         g = SynthesisOptions(
             w_dim=options.w_dim,
             architecture=options.g_architecture,
             use_noise=options.noise,
+            channel_base=base,
+            channel_max=options.channel_max,
             **shared,
         )
         synthesis = Synthesis(data.height, data.width, g)
@@ -140,6 +145,8 @@ class StyleGAN2(StyleBased):
             architecture=options.d_architecture,
             group_size=options.mbstd_group,
             group_features=options.mbstd_features,
+            channel_base=options.d_channel_base or base,
+            channel_max=options.d_channel_max or options.channel_max,
             **shared,
         )
         self.D = Discriminator(data.height, data.width, d)

@@ -10,7 +10,7 @@ from largegan.ema import Ema
 from largegan.layers.plain_norm import use_own_statistics
 from largegan.nets.patchgan import discriminator
 from largegan.nets.translators import translator
-from largegan.ranges import Depth, Halflife, Images, ImagesOrNone, LearningRate, Width
+from largegan.ranges import Depth, Few, Halflife, Images, ImagesOrNone, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Recipe, adam, linear_decay
 from largegan.recipes.learning_rates import LearningRates
 
@@ -23,7 +23,7 @@ class TranslationOptions(LearningRates):
     """Width of a generator's first layer."""
     d_channels: Width = 64
     """Width of a discriminator's first layer."""
-    d_layers: Depth = 3
+    d_layers: Few = 3
     """Halvings in a discriminator; 3 sees 70 x 70 patches, 0 single pixels."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """In all networks."""

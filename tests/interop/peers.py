@@ -8,6 +8,7 @@ import json
 import pickle
 import sys
 import types
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -24,6 +25,13 @@ class Module:
     def __init__(self, **attributes):
         self.training, self._parameters, self._buffers, self._modules = True, {}, {}, {}
         self.__dict__.update(attributes)
+
+
+class EasyDict(dict):
+    """NVlabs' dictionary with attributes, as pickles name it."""
+
+
+EasyDict.__module__, EasyDict.__qualname__ = "dnnlib.util", "EasyDict"
 
 
 def tree(state: dict[str, Tensor], kind: type, attributes: dict[str, dict]) -> Module:
@@ -45,7 +53,9 @@ def tree(state: dict[str, Tensor], kind: type, attributes: dict[str, dict]) -> M
 
 def pickled(content: dict, *, persistent: bool, module: str = "training.networks") -> bytes:
     """A pickle whose networks are of `module.Generator`, or carry themselves as NVlabs' do."""
-    made = {name: types.ModuleType(name) for name in ("torch_utils", "torch_utils.persistence")}
+    names = ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
+    made = {name: types.ModuleType(name) for name in names}
+    made["dnnlib.util"].EasyDict = EasyDict
     parts = module.split(".")
     made |= {".".join(parts[:i]): types.ModuleType(parts[i - 1]) for i in range(1, len(parts) + 1)}
 
@@ -79,6 +89,13 @@ def pickled(content: dict, *, persistent: bool, module: str = "training.networks
                 del sys.modules[name]
             else:
                 sys.modules[name] = old
+
+
+def wrapped(net: Module) -> Module:
+    """A network as DataParallel holds it."""
+    outer = Module()
+    outer._modules["module"] = net
+    return outer
 
 
 def augment_pipe() -> Module:
@@ -203,8 +220,13 @@ def studiogan(case: Case, folder: Path) -> Path:
     return folder
 
 
-HF_LAYERS = [(False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (False, 8, 8),
-             (True, 8, 4), (False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1)]  # fmt: skip
+def hf_layers(widths: tuple[int, ...]) -> list[tuple[bool, int, int]]:
+    """Two blocks a stage, the second of which doubles the size: (doubles, inputs, outputs)."""
+    return [
+        layer
+        for inputs, outputs in pairwise(widths)
+        for layer in ((False, inputs, inputs), (True, inputs, outputs))
+    ]
 
 
 class HfNorm(torch.nn.Module):
@@ -278,13 +300,22 @@ class HfAttention(torch.nn.Module):
 class HfBigGAN(torch.nn.Module):
     """BigGAN-deep as the port computes it: the layouts that came from TensorFlow, written anew."""
 
-    def __init__(self, *, ch: int = 4, z_dim: int = 10, classes: int = 7, attention: int = 8):
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        attention: int,
+        *,
+        ch: int = 4,
+        z_dim: int = 10,
+        classes: int = 7,
+    ):
         super().__init__()
         self.ch, inner = ch, torch.nn.Module()
         self.embeddings, self.generator = torch.nn.Linear(classes, z_dim, bias=False), inner
         inner.gen_z = normalized(torch.nn.Linear(2 * z_dim, 256 * ch))
-        layers = [HfBlock(up, i * ch, o * ch, 2 * z_dim) for up, i, o in HF_LAYERS]
-        layers.insert(attention, HfAttention(HF_LAYERS[attention][1] * ch))
+        rows = hf_layers(widths)
+        layers = [HfBlock(up, i * ch, o * ch, 2 * z_dim) for up, i, o in rows]
+        layers.insert(attention, HfAttention(rows[attention][1] * ch))
         inner.layers = torch.nn.ModuleList(layers)
         inner.bn = HfNorm(ch, 0)
         inner.conv_to_rgb = normalized(torch.nn.Conv2d(ch, ch, 3, padding=1))
@@ -297,15 +328,15 @@ class HfBigGAN(torch.nn.Module):
         return inner.conv_to_rgb(inner.bn(x).relu())[:, :3].tanh()
 
 
-def hf_folder(folder: Path) -> HfBigGAN:
+def hf_folder(folder: Path, widths: tuple[int, ...], attention: int) -> HfBigGAN:
     """Writes the port's two files; returns the network, evaluating."""
     torch.manual_seed(0)
-    net = HfBigGAN()
+    net = HfBigGAN(widths, attention)
     with torch.no_grad():
         for _ in range(3):
             net.train()(torch.randn(2, 10), torch.eye(7)[:2])
     folder.mkdir()
     torch.save(net.state_dict(), folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    config = {"layers": HF_LAYERS, "attention_layer_position": 8, "eps": 1e-4, "z_dim": 10}
+    config = {"layers": hf_layers(widths), "attention_layer_position": attention, "eps": 1e-4}
     (folder / "config.json").write_text(json.dumps(config))
     return net.eval()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file
 
@@ -21,7 +22,7 @@ from tests.data.conftest import save_pictures
 from tests.golden import goldcheck
 from tests.golden.goldcheck import Case
 from tests.golden.test_golden import SLACK
-from tests.interop import hostile, peers
+from tests.interop import fastgan, hostile, peers
 from tests.tools.test_sample import load_tool
 
 DATA = goldcheck.HERE / "data"
@@ -119,25 +120,25 @@ def test_r3gan_snapshots(name, tmp_path):
     torch.testing.assert_close(moment, torch.full_like(moment, 0.1 * (number + 1)))
 
 
-@pytest.mark.parametrize("lite", [False, True], ids=["plain", "lite"])
-@pytest.mark.parametrize("cond", [False, True], ids=["no classes", "classes"])
-@pytest.mark.parametrize("size", [64, 128])
-def test_projected_gan_snapshots(size, cond, lite, tmp_path):
-    """A generator of ours under the names by which `tests/golden` holds it to published images."""
-    args = {"G": {"ngf": 4, "cond": int(cond), "lite": lite}, "z_dim": 6}
-    content, source = peers.projected(args, size, {"c_dim": 3} if cond else {})
+@pytest.mark.parametrize(
+    ("size", "classes", "lite"), [(128, 0, False), (256, 0, True), (256, 3, False), (128, 3, True)]
+)
+def test_projected_gan_snapshots(size, classes, lite, tmp_path):
+    """Pickled with the hooks of torch's spectral norm, and with a judge's backbone of timm."""
+    torch.manual_seed(0)
+    source = fastgan.Generator(size, classes=classes, lite=lite)
+    with torch.no_grad():
+        source(torch.randn(4, 6), torch.arange(4) % 3)  # moves singular vectors and statistics
+    judge = fastgan.ProjectedDiscriminator(timm.create_model("test_efficientnet"))
     path = tmp_path / "network-snapshot-000012.pkl"
-    write(path, content, persistent=False, module="pg_modules.networks_fastgan")
+    path.write_bytes(fastgan.pickled({"G": source, "D": judge, "G_ema": source.eval()}))
     found = importing.find(path)
     assert found.recipe == "projected_gan" and found.nimg == 12_000
-    assert found.spec == DataSpec(3, size, size, 3 if cond else 0)
+    assert found.spec == DataSpec(3, size, size, classes)
     assert found.options["lite"] == lite and found.options["channels"] == 4
     recipe = imported(path)
+    z, labels = torch.randn(3, 6), torch.arange(3)
     for net in (recipe.G, recipe.G_ema.net):
-        for mine, theirs in zip(net.up.values(), source.up.values(), strict=True):
-            for a, b in zip(mine.noises, theirs.noises, strict=True):
-                a.fixed.copy_(b.fixed)
-        z, labels = torch.randn(3, 6), torch.arange(3)
         torch.testing.assert_close(net.eval()(z, labels), source(z, labels), atol=1e-5, rtol=1e-5)
 
 
@@ -179,30 +180,34 @@ def test_translators(name, tmp_path):
     assert not case.failures, case.failures
 
 
-STUDIOGAN = [name for name in cases("studiogan") if not name.startswith(("dcgan", "wgangp"))]
-
-
-@pytest.mark.parametrize("name", STUDIOGAN)
+@pytest.mark.parametrize("name", cases("studiogan"))
 def test_studiogan_folders(name, tmp_path):
     case = golden(name)
-    recipe = imported(peers.studiogan(case, tmp_path / "checkpoints"))
+    found = importing.find(peers.studiogan(case, tmp_path / "checkpoints"))
+    recipe, _ = build(found)
+    recipe.eval().requires_grad_(False)
     z, y = case.input("z"), case.input("y")
     image = recipe.G_ema.net(z, y)
     compare(case, "img_eval", image)
-    compare(case, "logits_eval_fake", recipe.D(image, y))
+    if "D" in found.nets:
+        compare(case, "logits_eval_fake", recipe.D(image, y))
+    assert ("D" not in found.nets) == name.startswith(("dcgan", "wgangp"))
     assert not case.failures, case.failures
 
 
+HF = {  # widths from 4 x 4 on, and the place of self-attention among the layers
+    128: ((16, 16, 8, 4, 2, 1), 8),
+    256: ((16, 16, 8, 8, 4, 2, 1), 8),
+    512: ((16, 16, 8, 8, 4, 2, 1, 1), 8),
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("dcgan_r32", "standard CNN"), ("wgangp_resnet_r32", "spectral norm")]
+    "side", [128, *(pytest.param(n, marks=pytest.mark.slow) for n in (256, 512))]
 )
-def test_studiogan_networks_without_a_recipe_are_refused(name, sentence, tmp_path):
-    with pytest.raises(DataError, match=sentence):
-        imported(peers.studiogan(golden(name), tmp_path / "checkpoints"))
-
-
-def test_biggan_deep_of_the_port(tmp_path):
-    net = peers.hf_folder(tmp_path / "biggan-deep")
+def test_biggan_deep_of_the_port(side, tmp_path):
+    net = peers.hf_folder(tmp_path / "biggan-deep", *HF[side])
+    assert importing.find(tmp_path / "biggan-deep").spec == DataSpec(3, side, side, 7)
     recipe = imported(tmp_path / "biggan-deep")
     z, y = torch.randn(3, 10), torch.tensor([0, 3, 6])
     with torch.no_grad():
@@ -322,11 +327,21 @@ def test_training_goes_on_with_the_optimizers_of_the_source(folder, tmp_path, ca
     assert not torch.equal(after.model["G.project.weight"], before.model["G.project.weight"])
 
 
+def unknown(module: str) -> bytes:
+    """A pickled network with an encoder's tensors only."""
+    net = peers.tree({"encoder.weight": torch.zeros(3)}, peers.Module, {})
+    content = (net, net, net) if "tflib" in module else {"G_ema": net}
+    return peers.pickled(content, persistent=False, module=module)
+
+
 BAD = {
     "a text": (b"not a checkpoint", "neither a pickle nor an archive"),
     "a system call": (hostile.pickles()["os.system 4"], "nothing of it was executed"),
     "a number": (b"\x80\x04K\x01.", "none of what can be imported"),
-    "an encoder": (None, "none of what can be imported"),
+    "an encoder": (None, "holds 1 entries such as encoder.weight"),
+    "an encoder as a network": (unknown("training.networks"), "of the class training.networks.Gen"),
+    "a network of another code": (unknown("mycode.nets"), "calls 'mycode.nets.Generator'"),
+    "StyleGAN's TensorFlow": (unknown("dnnlib.tflib.network"), "convert it with legacy.py"),
 }
 
 

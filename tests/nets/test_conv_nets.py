@@ -65,6 +65,16 @@ def test_deep_conv_is_table_3():
     assert [out for out, _ in weights(D, nn.Conv2d)] == outputs
 
 
+def test_widths_of_deep_conv():
+    assert deep_conv.widths_for(32, 64) == [512, 256, 128, 64]  # table 3
+    assert deep_conv.widths_for(128, 2) == [16, 16, 16, 8, 4, 2]
+    with pytest.raises(ConfigError, match="not 48"):
+        deep_conv.widths_for(48, 64)
+    G = deep_conv.Generator(deep_conv.widths_for(16, 2), z_dim=5, norm="none").train()
+    z = torch.randn(4, 5)
+    torch.testing.assert_close(G(z)[:1], G(z[:1]))  # no example sees another
+
+
 @pytest.mark.parametrize("size", resnet_sn.G_WIDTHS)
 def test_resnet_shapes(size):
     G = resnet_sn.Generator(

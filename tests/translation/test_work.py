@@ -349,6 +349,22 @@ def test_auto_takes_tiles_when_memory_is_short(photos, tmp_path, monkeypatch):
     assert records["small.png"]["mode"] == "full"
 
 
+def test_memory_that_falls_when_a_batch_is_gathered_loses_no_image(tmp_path, monkeypatch):
+    """Enough is free while each of three images is looked at, too little when they are run."""
+    for i in range(3):
+        save(tmp_path / f"in/{i}.png", size=(50, 70), seed=i)
+    left = iter([1e12] * 3)
+    monkeypatch.setattr(work.memory, "free_bytes", lambda device: next(left, 40 * 40 * 48))
+    how = How(tile=32, thumbnail=32)
+    outcome, _ = translate(tmp_path / "in", tmp_path / "out", how=how, batch_size=3)
+    assert sorted(outcome.written) == ["0.png", "1.png", "2.png"] and not outcome.faults
+    records = manifest.Manifest(tmp_path / "out").records
+    assert {records[name]["mode"] for name in outcome.written} == {"thumbnail"}
+    for i in range(3):
+        wanted = 255 - pixels(tmp_path / f"in/{i}.png")
+        assert np.array_equal(pixels(tmp_path / f"out/{i}.png"), wanted)
+
+
 def test_memory_that_runs_out_is_a_bad_image(photos, tmp_path):
     worker = job(tmp_path / "out")
 
