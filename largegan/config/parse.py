@@ -78,6 +78,8 @@ def parse(argv: list[str]) -> Namespace:
         settings = getattr(config, group)
         if not isinstance(settings, Namespace):
             raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
+        if not vars(settings):  # all that null leaves of a group
+            raise ConfigError(f"{group} holds nothing; leave it out, or give its settings")
         settle(settings)
     check_groups(config)
     check_places(config)

@@ -157,6 +157,14 @@ def test_paths_begin_at_home(monkeypatch):
     assert type(config.train.batch_size) is int and type(config.recipe.lr) is float
 
 
+@pytest.mark.parametrize("word", ["", "null", "[]"])
+def test_a_group_that_holds_nothing_is_one_sentence(tmp_path, word):
+    for group in GROUPS:
+        (tmp_path / "a.yaml").write_text(f"recipe: {{name: gan}}\n{group}: {word}\n")
+        with pytest.raises(ConfigError, match=f"{group} holds nothing; leave it out"):
+            parse(["--config", str(tmp_path / "a.yaml")])
+
+
 PLACES = [
     f"{group}.{name}"
     for group, schema in GROUPS.items()
