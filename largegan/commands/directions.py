@@ -21,7 +21,7 @@ from largegan.cli import (
     new_parser,
     read_seeds,
 )
-from largegan.files.words import Number, to_path
+from largegan.files.words import Number, to_path, to_text
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("out", type=to_path, help="NAME.png, NAME.jpg or NAME.webp")
     add = parser.add_argument
     add("--count", type=Number("Neighbors"), default=8, help="directions (default: 8)")
-    add("--seeds", default="0-1", help="whose images are moved (default: 0-1)")
+    add("--seeds", type=to_text, default="0-1", help="whose images are moved (default: 0-1)")
     add("--amounts", type=amounts, default=(-2.0, -1.0, 0.0, 1.0, 2.0), metavar="K,K",
         help="standard deviations; write --amounts=-3,0,3 (default: -2,-1,0,1,2)")  # fmt: skip
     add("--save", type=to_path, metavar="FILE", help="write the directions as safetensors")

@@ -39,7 +39,7 @@ from largegan.cli import (
     with_progress,
 )
 from largegan.files.output import MARK, Outputs, write_text
-from largegan.files.words import Number, Numbers, to_name, to_path, to_source
+from largegan.files.words import Number, Numbers, to_name, to_path, to_source, to_text
 
 if TYPE_CHECKING:
     from largegan.sampler import Sampler
@@ -57,8 +57,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=Number("Drawn"),
         help="seeds 0 to COUNT-1 (default: 64, or what the grid holds)",
     )
-    add("--seeds", help="which ones instead, such as 0-15,42")
-    add("--grid", metavar="RxC", help="rows and columns of a sheet (default: nearly square)")
+    add("--seeds", type=to_text, help="which ones instead, such as 0-15,42")
+    add(
+        "--grid",
+        type=to_text,
+        metavar="RxC",
+        help="rows and columns of a sheet (default: nearly square)",
+    )
     add("--files", action="store_true", help="single files, whatever OUT is called")
     add_options(parser, "--classes", "--truncation", "--toward", "--standing", "--raw")
     add("--thresholds", type=Numbers("Truncation"), default=(), metavar="T,T",
@@ -66,13 +71,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--class-rows", action="store_true",
         help="a row per class, the same latent in each column (default: 8 seeds)")  # fmt: skip
-    modes.add_argument("--interpolate", metavar="SEEDS",
+    modes.add_argument("--interpolate", type=to_text, metavar="SEEDS",
         help="from each seed to the next, a row each")  # fmt: skip
-    modes.add_argument("--arithmetic", nargs="+", metavar="A-B+C",
+    modes.add_argument("--arithmetic", type=to_text, nargs="+", metavar="A-B+C",
         help="a row each: a, b, c and what a - b + c gives; A, B, C are seeds, or several with "
         "commas, averaged (Radford et al., 2016); normal z keeps its variance")  # fmt: skip
     modes.add_argument("--sheet", type=to_name, metavar="NAME", help=sheet_help())
-    add("--layers", help="of style mixing, such as 0-3 (default: the first half)")
+    add("--layers", type=to_text, help="of style mixing, such as 0-3 (default: the first half)")
     add("--images", type=to_source, metavar="PATH",
         help="real images, of the network's size: a folder, zip, npz or shards, such as photos or "
         "photos[100:116]")  # fmt: skip

@@ -26,7 +26,7 @@ from largegan.cli import (
     read_seeds,
     with_progress,
 )
-from largegan.files.words import Number, to_path
+from largegan.files.words import Number, to_path, to_text
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -34,9 +34,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add_options(parser, "checkpoint")
     parser.add_argument("out", type=to_path, help="NAME.gif or NAME.mp4")
     add = parser.add_argument
-    add("--seeds", default="0-3", help="where the walk turns, such as 0-3,42 (default: 0-3)")
-    add("--grid", metavar="RxC", default="1x1", help="several walkers; the next ones take the "
-        "seeds that follow")  # fmt: skip
+    add(
+        "--seeds",
+        type=to_text,
+        default="0-3",
+        help="where the walk turns, such as 0-3,42 (default: 0-3)",
+    )
+    add("--grid", type=to_text, metavar="RxC", default="1x1",
+        help="several walkers; the next ones take the seeds that follow")  # fmt: skip
     add("--frames", type=Number("Frames"), default=24,
         help="pictures from one seed to the next (default: 24)")  # fmt: skip
     add("--fps", type=Number("FramesPerSecond"), default=24,

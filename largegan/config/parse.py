@@ -86,9 +86,11 @@ def parse(argv: list[str]) -> Namespace:
 
 
 def check_groups(config: Namespace) -> None:
-    """Refuses null, which the parser takes, for a group within a group."""
+    """Refuses null, which the parser takes, for a group, and for a group within a group."""
     for group, schema in GROUPS.items():
         for name, hint in typing.get_type_hints(schema).items():
+            if name not in vars(config[group]):  # null, and then a word of the command line
+                raise ConfigError(f"{group} is null in a file; leave it out, or give its settings")
             if dataclasses.is_dataclass(hint) and getattr(config[group], name) is None:
                 raise ConfigError(f"{group}.{name} is null; leave it out, or give its settings")
 

@@ -95,6 +95,13 @@ def to_name(text: str) -> str:
     return text
 
 
+def to_text(text: str) -> str:
+    """A list or a pattern that is read later, and says something."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; leave it out, or say which")
+    return text
+
+
 def to_names(text: str) -> list[str]:
     """Names between commas."""
     return [to_name(word.strip()) for word in text.split(",")]

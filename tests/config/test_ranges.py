@@ -157,6 +157,22 @@ def test_paths_begin_at_home(monkeypatch):
     assert type(config.train.batch_size) is int and type(config.recipe.lr) is float
 
 
+SOME = {
+    "run": "dir=x", "data": "workers=0", "train": "seed=1", "evaluate": "count=9",
+    "health": "signals=true", "parallel": "overlap=true", "log": "project=x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["null"])
+def test_a_group_that_is_null_is_one_sentence(tmp_path, word):
+    assert SOME.keys() == GROUPS.keys()
+    for group, setting in SOME.items():
+        (tmp_path / "a.yaml").write_text(f"recipe: {{name: gan}}\n{group}: {word}\n")
+        for words in ([], [f"--{group}.{setting}"]):
+            with pytest.raises(ConfigError, match=rf"{group}( is|:) "):
+                parse(["--config", str(tmp_path / "a.yaml"), *words])
+
+
 PLACES = [
     f"{group}.{name}"
     for group, schema in GROUPS.items()
