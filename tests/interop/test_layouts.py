@@ -182,6 +182,18 @@ def test_another_judge_is_left_behind_with_a_note(tmp_path):
     assert "D" not in found.nets and "several heads" in found.notes[0]
 
 
+@pytest.mark.parametrize("kept", ["AB", "A", "B"])
+def test_one_of_the_two_generators_of_cyclegan(kept, tmp_path):
+    folder = SOURCES["cyclegan 6 blocks"].write(tmp_path)
+    for path in folder.iterdir():
+        if path.stem[-1] not in kept:
+            path.unlink()
+    found = importing.find(folder)
+    recipe, _ = build(found)
+    assert len(recipe.directions) == len(kept)
+    assert any("has one direction" in note for note in found.notes) == (len(kept) == 1)
+
+
 def test_a_projection_that_is_another_is_left_behind_with_a_note(tmp_path):
     folder = SOURCES["cut"].write(tmp_path)
     others = {
