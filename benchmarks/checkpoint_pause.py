@@ -74,8 +74,8 @@ def main() -> None:
     for mib in arguments.mib:
         found[str(mib)] = measure(mib, arguments.place)
         print(mib, "MiB", found[str(mib)], flush=True)
-    results = {"machine": arguments.machine, "torch": torch.__version__, "by_mib": found}
-    (RESULTS / "checkpoint-pause.json").write_text(json.dumps(results, indent=1) + "\n")
+        results = {"machine": arguments.machine, "torch": torch.__version__, "by_mib": found}
+        (RESULTS / "checkpoint-pause.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def table(cells: dict[str, dict[str, str]]) -> str:
 def filled(page: str, text: str) -> str:
     """The page with `text` between its marks."""
     before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}"
 
 
 if __name__ == "__main__":

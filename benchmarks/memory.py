@@ -2,12 +2,14 @@
 """Bytes that each process holds under each engine: weights, gradients, moments, averages, peak.
 
     python benchmarks/memory.py --machine "NAME OF THE CPU" [--ranks 1 2 4] [--recipes biggan ...]
+    python benchmarks/memory.py                   # writes the table of docs/large-networks.md
 
 Networks of published size. Every phase of training is gone through but for the losses: gradients
 are there as a backward pass leaves them, then they are reduced, stepped, and averaged. So nothing
 here depends on a batch, and activations, which no engine touches, are not counted. Bytes are those
-of every tensor that is alive on the rank with most; "peak" is what the system says the process
-grew by at the worst moment, transfers included. Each engine has processes of its own.
+of every tensor that is alive on the rank with most; "weights" are those that are no others:
+DeepSpeed's float32 copies of its parts and its buckets are among them. What a process grows by at
+the worst moment, as the system says it, has transfers in it. Each engine has processes of its own.
 """
 
 import argparse
@@ -15,11 +17,14 @@ import gc
 import json
 import os
 import socket
+import traceback
+import warnings
 from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from largegan.parallel.alike import gather
 from largegan.parallel.choose import choose
@@ -29,6 +34,8 @@ from largegan.recipe import DataSpec, Progress, Recipe
 from largegan.recipes import build
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "large-networks.md"
+BEGIN, END = "<!-- from benchmarks/results/memory.json -->", "<!-- end -->"
 NETWORKS = {
     "biggan": ("BigGAN-128, ch 96", DataSpec(3, 128, 128, 1000), {}),
     "stylegan2": ("StyleGAN2-256", DataSpec(3, 256, 256), {}),
@@ -39,15 +46,19 @@ PRELOADED = ("deepspeed", "torch._inductor.compile_fx", "torch.distributed.fsdp"
 
 
 def storages(tensors) -> dict[int, int]:
-    """Bytes by address: views share theirs."""
+    """Bytes by address: views share theirs; a cut tensor's are those of its local part."""
     kept = (
-        t.untyped_storage() for t in tensors if isinstance(t, Tensor) and t.device.type != "meta"
+        t.untyped_storage()
+        for t in tensors
+        if isinstance(t, Tensor) and not isinstance(t, DTensor) and t.device.type != "meta"
     )
     return {s.data_ptr(): s.nbytes() for s in kept if s.nbytes()}
 
 
 def alive() -> dict[int, int]:
-    return storages(o for o in gc.get_objects() if isinstance(o, Tensor))
+    with warnings.catch_warnings():  # of names that torch no longer recommends, when looked at
+        warnings.simplefilter("ignore")
+        return storages(o for o in gc.get_objects() if isinstance(o, Tensor))
 
 
 def moments(engine: Engine) -> dict[int, int]:
@@ -80,17 +91,19 @@ def measure(name: str, engine_name: str, world: World) -> dict[str, float]:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
     at_rest = psutil.Process().memory_info().rss
+    held_at_rest = sum(alive().values()) - before
     within = max(one_step(recipe, engine, player) for player in recipe.players for _ in range(2))
     with engine.weights():
         recipe.after_iteration(Progress(1, 64), 64)
-    peak = high_water() - at_rest
+    growth = high_water() - at_rest
     held = {"optimizer": moments(engine), "averages": averages(recipe, engine)}
     held["gradients"] = storages(gradients(engine))
     total = sum(alive().values()) - before
     found = {what: sum(parts.values()) for what, parts in held.items()}
     found["buffers"] = sum(storages(recipe.buffers()).values())
     found["weights"] = total - sum(found.values())
-    return found | {"between phases": total, "within a phase": within - before, "growth": peak}
+    found |= {"between phases": total, "within a phase": within - before}
+    return found | {"at rest": held_at_rest, "growth": growth}
 
 
 def gradients(engine: Engine):
@@ -101,6 +114,7 @@ def gradients(engine: Engine):
         if zero is not None:
             yield from (p.grad for p in share._stepped())
             yield from (g for group in zero.averaged_gradients.values() for g in group or ())
+            yield getattr(zero, "grad_partitions_flat_buffer", None)
 
 
 def high_water() -> int:
@@ -131,6 +145,8 @@ def in_processes(world: int, name: str, engine: str) -> dict[str, float]:
         if child == 0:
             try:
                 rank(number, world, port, name, engine, out)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         children.append(child)
@@ -141,43 +157,71 @@ def in_processes(world: int, name: str, engine: str) -> dict[str, float]:
     return found
 
 
+COLUMNS = ["weights", "gradients", "optimizer", "averages", "between phases", "within a phase"]
+
+
 def table(results: dict) -> str:
-    """Markdown, in MiB."""
-    columns = ["weights", "gradients", "optimizer", "averages", "between phases", "within a phase"]
-    lines = ["| networks | ranks | engine | " + " | ".join(columns) + " | peak above that |"]
-    lines.append("|---" * (len(columns) + 4) + "|")
+    """Markdown, in MiB; the peak is that of transfers, on top of what a phase holds."""
+    heads = ["networks", "ranks", "engine", *COLUMNS, "peak"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for title, by_ranks in results.items():
         for ranks, by_engine in by_ranks.items():
             for engine, found in by_engine.items():
-                extra = max(0, found["growth"] - found["within a phase"] + found["between phases"])
-                numbers = [*(found[c] for c in columns), extra]
+                numbers = [*(found[c] for c in COLUMNS), peak(found)]
                 cells = " | ".join(f"{n / 2**20:,.0f}" for n in numbers)
                 lines.append(f"| {title} | {ranks} | `{engine}` | {cells} |")
     return "\n".join(lines)
 
 
+def peak(found: dict[str, float]) -> float:
+    """Of what is alive at rest and what the process grew by since, or of a phase's tensors."""
+    return max(found["within a phase"], found["at rest"] + found["growth"])
+
+
+def published(page: str, document: dict) -> str:
+    """The page with the table of the results between its marks."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{table(document['bytes'])}\n{END}{rest.split(END, 1)[1]}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--machine", required=True)
+    parser.add_argument("--machine")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--recipes", nargs="+", default=list(NETWORKS))
     arguments = parser.parse_args()
+    if arguments.machine is None:
+        document = json.loads((RESULTS / "memory.json").read_text())
+        PAGE.write_text(published(PAGE.read_text(), document))
+        return
     for module in PRELOADED:
         __import__(module)
     torch.set_num_threads(1)
-    results: dict = {}
+    results = known(arguments.machine)
     for name in arguments.recipes:
         by_ranks = results.setdefault(NETWORKS[name][0], {})
         for ranks in arguments.ranks:
             for engine in ENGINES if ranks > 1 else ENGINES[:1]:
+                if engine in by_ranks.get(str(ranks), {}):
+                    continue  # of an earlier part
                 found = in_processes(ranks, name, engine)
                 by_ranks.setdefault(str(ranks), {})[engine] = found
                 print(NETWORKS[name][0], ranks, engine, found, flush=True)
+                write(arguments.machine, results)
+
+
+def known(machine: str) -> dict:
+    """What earlier parts found on this machine."""
     file = RESULTS / "memory.json"
-    known = json.loads(file.read_text())["bytes"] if file.exists() else {}
-    results = {"machine": arguments.machine, "torch": torch.__version__, "bytes": known | results}
-    file.write_text(json.dumps(results, indent=1) + "\n")
-    (RESULTS / "memory.md").write_text(table(results["bytes"]) + "\n")
+    before = json.loads(file.read_text()) if file.exists() else {"machine": None}
+    same = (before["machine"], before.get("torch")) == (machine, torch.__version__)
+    return before["bytes"] if same else {}
+
+
+def write(machine: str, results: dict) -> None:
+    document = {"machine": machine, "torch": torch.__version__, "bytes": results}
+    (RESULTS / "memory.json").write_text(json.dumps(document, indent=1) + "\n")
+    (RESULTS / "memory.md").write_text(table(results) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ TABLE = {
     "doctor": ("largegan.commands.doctor", "check that training can work here"),
     "pack": ("largegan.commands.pack", "write images as shards with an index"),
     "verify": ("largegan.commands.verify", "check shards: every byte, every image"),
+    "cache": (
+        "largegan.commands.cache",
+        "list copies of images that trained as they are, or clear",
+    ),
     "sample": ("largegan.commands.sample", "draw images from a checkpoint: a sheet, or files"),
     "walk": ("largegan.commands.walk", "a film of a walk through the latents"),
     "directions": ("largegan.commands.directions", "draw the main directions of StyleGAN's w"),

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 def check(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
 
-    if arguments.out.suffix != ".png":
+    if arguments.out.suffix.lower() != ".png":
         raise ConfigError(f"{arguments.out} must end in .png; the numbers go into .json beside it")
     from largegan.checkpoint import parts_of_run
     from largegan.files.output import Outputs

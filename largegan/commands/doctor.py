@@ -34,14 +34,17 @@ def main(argv: list[str] | None = None) -> int:
     from largegan.doctor.examine import examine
     from largegan.doctor.finding import Visit
 
-    code, visit = 0, Visit(argv)
+    code, visit, failed = 0, Visit(argv), []
     try:
         for finding in examine(visit):
             show(finding, visit)
             if finding.level == "FAIL":
                 code = code or finding.code
+                failed.append(finding.what)
     finally:
         leave_group()
+    if failed and visit.rank == 0:
+        print(f"error: {', '.join(dict.fromkeys(failed))}: see FAIL above", file=sys.stderr)
     return code
 
 

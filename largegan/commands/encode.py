@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.errors import ConfigError
 
-    if arguments.out.suffix != ".npz":
+    if arguments.out.suffix.lower() != ".npz":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .npz")
     from largegan.checkpoint import parts_of_run
     from largegan.files.output import Outputs
@@ -81,7 +81,7 @@ def write(path: Path, arrays: dict) -> None:
 
     from largegan.files.output import MARK, writing
 
-    with writing(path) as partial:
+    with writing(path, ending=".npz") as partial:
         np.savez(partial, **{MARK: np.int8(1)}, **arrays)
 
 

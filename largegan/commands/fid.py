@@ -84,7 +84,7 @@ def check(arguments: argparse.Namespace) -> list[str]:
         raise ConfigError("give a second set, or --statistics FILE to write those of the first")
     metrics = arguments.metrics or DEFAULT_METRICS.split(",")
     table.rows(metrics)
-    if arguments.statistics and arguments.statistics.suffix not in (".npz", ".safetensors"):
+    if arguments.statistics and arguments.statistics.suffix.lower() not in (".npz", ".safetensors"):
         raise ConfigError(f"--statistics {arguments.statistics} must end in .npz or .safetensors")
     claim(arguments)
     return metrics

@@ -6,10 +6,13 @@ which one is found out by looking. The class of an image is the name of its firs
 dataset.json ({"labels": [[name, number], ...]}) or labels.csv (name,label) in the folder goes
 first. Arrays have images (or x, data) as uint8 NHWC or NCHW, and labels (or y).
 
-For image translation, give a folder with CycleGAN's trainA and trainB, or pack each domain into the
-same OUT, with --domain a and --domain b. Or pack pairs: with --paired SOURCE holds images of the
-same names in its sub-folders a and b (or A and B, trainA and trainB), with --side-by-side both lie
-in one picture.
+For image translation, give a folder or zip with CycleGAN's trainA and trainB, or pack each domain
+into the same OUT, with --domain a and --domain b. Or pack pairs: with --paired SOURCE holds images
+of the same names in its sub-folders a and b (or A and B, trainA and trainB), with --side-by-side
+both lie in one picture.
+
+Arrays in .npy files, one image each, are images where there are no others; --window says which
+numbers are black and white, --depth 16 keeps more than 8 bits of them.
 
 For training on latents of an encoder, --latents SCALE: SOURCE is a folder of .npy files [C, h, w],
 or an npz with latents [N, C, h, w] (and labels). They are kept in 16 bits; training sees them
@@ -144,26 +147,29 @@ def request(arguments: argparse.Namespace):
         compact_labels=arguments.compact_labels,
         side_by_side=arguments.side_by_side,
         vectors=arguments.label_vectors,
+        inside=arguments.inside,
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from largegan.data.pairs import trained_domains
+    from largegan.data.formats.pairs import trained_domains
     from largegan.files.output import Outputs, claim_new_folder, new_folder
 
     check(arguments)
     out = arguments.out / arguments.domain if arguments.domain else arguments.out
     Outputs([arguments.source]).folder(out, apart=True)
     plain = not (arguments.domain or arguments.paired or arguments.side_by_side)
-    folders = trained_domains(arguments.source, arguments.split) if plain else None
-    if folders is None:
+    domains = trained_domains(arguments.source, arguments.split) if plain else None
+    arguments.inside = ""
+    if domains is None:
         pack_one(arguments, arguments.source, out, shown_as=out)
         return
     claim_new_folder(arguments.out)
     arguments.split, arguments.labels = None, "none"
     with new_folder(arguments.out) as partial:
-        for folder, name in zip(folders, "ab", strict=True):
-            pack_one(arguments, folder, partial / name, shown_as=arguments.out / name)
+        for domain, name in zip(domains, "ab", strict=True):
+            arguments.inside = domain.inside
+            pack_one(arguments, domain.source, partial / name, shown_as=arguments.out / name)
 
 
 def pack_one(arguments: argparse.Namespace, source: Path, out: Path, *, shown_as: Path) -> None:

@@ -64,9 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
 def read_scores(path: Path) -> dict[str, Any]:
     """What `largegan fid --json` wrote. Raises ConfigError, DataError."""
     from largegan.errors import ConfigError, DataError
+    from largegan.files.documents import LARGEST, read_bounded
 
     try:
-        answer = json.loads(path.read_text())
+        answer = json.loads(read_bounded(path, LARGEST, "measure again"))
         protocol = answer["protocol"]
         parts = (answer["scores"], protocol["reference"], protocol["generated"])
         whole = all(isinstance(part, dict) for part in parts)

@@ -42,8 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.truths and arguments.truths.resolve() == arguments.out.resolve():
         raise ConfigError(f"OUT and --truths are both {arguments.out}; they hold the same names")
     claims = Outputs([arguments.source], overwrite=arguments.overwrite)
+    folders = list(filter(None, (arguments.out, arguments.truths)))
+    for folder in folders:
+        claims.folder(folder, apart=True)
     account = Account()
-    items = find_items(arguments.source, out=arguments.out, account=account)
+    items = find_items(arguments.source, account=account)
     names = [PurePosixPath(item.name).with_suffix(".png").as_posix() for item in items]
     twice = (
         next((name for name in names if names.count(name) > 1), None)
@@ -52,9 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if twice:
         raise ConfigError(f"two images of {arguments.source} would both become {twice}; rename one")
-    folders = list(filter(None, (arguments.out, arguments.truths)))
     for folder in folders:
-        claims.folder(folder)
         claims.inside(folder, names)
     if len({(folder / name).resolve() for folder in folders for name in names}) < len(
         folders

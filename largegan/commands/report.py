@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.files.output import Outputs
 
     out = arguments.out or (arguments.runs[0] if len(arguments.runs) == 1 else Path()) / NAME
-    if out.suffix not in (".html", ".htm"):
+    if out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out is {out}; give a name that ends in .html")
     places = [folder.resolve() for folder in arguments.runs]
     if len(set(places)) < len(places):

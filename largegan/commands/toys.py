@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
     from largegan.files.output import Outputs
 
-    if arguments.out.suffix != ".png":
+    if arguments.out.suffix.lower() != ".png":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .png")
     reads = [part for run in arguments.runs for part in parts_of_run(run)]
     Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)

@@ -108,9 +108,8 @@ def claim(arguments: argparse.Namespace) -> "Outputs":
     from largegan.files.output import Outputs
     from largegan.viz.pictures import PICTURES
 
-    Outputs([arguments.source]).folder(arguments.out)
-    Outputs(parts_of_run(arguments.checkpoint)).folder(arguments.out, apart=True)
     reads = [*parts_of_run(arguments.checkpoint), arguments.source]
+    Outputs(reads).folder(arguments.out, apart=True)
     claims = Outputs(reads, overwrite=arguments.overwrite)
     if arguments.sheet:
         if arguments.sheet.suffix.lower() not in PICTURES:
@@ -161,7 +160,7 @@ def translate(arguments: argparse.Namespace, world) -> int:
         background=arguments.background,
     )
     claims = claim(arguments)
-    items = find_items(arguments.source, out=arguments.out, account=account)
+    items = find_items(arguments.source, account=account)
     claims.protect(item.path for item in items if item.path)
     outputs = outputs_of(items, how.ext)
     keep_inside(arguments.out, outputs)

@@ -28,8 +28,9 @@ from largegan.config.changes import after_rollback
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError, shown, without_secrets
+from largegan.files.special import special
 from largegan.metrics import table
-from largegan.ranges import LIMITS, plain
+from largegan.ranges import LIMITS, Place, plain
 from largegan.recipes import TABLE, options_class
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -79,6 +80,7 @@ def parse(argv: list[str]) -> Namespace:
             raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
         settle(settings)
     check_groups(config)
+    check_places(config)
     check(config)
     return config
 
@@ -89,6 +91,18 @@ def check_groups(config: Namespace) -> None:
         for name, hint in typing.get_type_hints(schema).items():
             if dataclasses.is_dataclass(hint) and getattr(config[group], name) is None:
                 raise ConfigError(f"{group}.{name} is null; leave it out, or give its settings")
+
+
+def check_places(config: Namespace) -> None:
+    """Refuses paths that lead to what is no file and no folder, and may have no end."""
+    for group, schema in GROUPS.items():
+        for name, hint in typing.get_type_hints(schema).items():
+            place = getattr(config[group], name)
+            is_place = place and Place in (hint, *typing.get_args(hint))
+            if is_place and (kind := special(place)):
+                raise ConfigError(
+                    f"{group}.{name} is {shortened(place)}, {kind}; give a file or folder"
+                )
 
 
 def settle(settings: Namespace) -> None:
@@ -160,8 +174,10 @@ def chosen_recipe(argv: list[str]) -> str | None:
 
 def recipe_in_file(path: str) -> str | None:
     """The recipe that a YAML file names, if any."""
+    if kind := special(path):
+        raise ConfigError(f"--config {shown(path)}: is {kind}; give a file")
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         what = f"there is no such file, and no preset of that name{near(path, list(presets()))}"
         raise ConfigError(f"--config {path}: {what}") from None

@@ -14,6 +14,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -129,13 +130,25 @@ def _report(work: Callable[[], dict], pipe, size: int) -> None:
     faulthandler.disable()  # a crash is told in a sentence, by the parent
     with contextlib.redirect_stdout(None):
         try:
-            answer = "found", json.dumps(work())
+            answer = "found", json.dumps(work(), default=_of_a_label)
         except UserError as fault:
             answer = "error", type(fault)(str(fault))
         except MemoryError:
             answer = "error", DataError("a set of images needs more memory than there is")
+        except Exception as fault:  # libraries check little of what they read
+            why = f"{type(fault).__name__}: {shown(fault)}"
+            answer = "error", DataError(f"a set of images cannot be read ({why}); save it again")
         pipe.send(answer)
         pipe.close()
+
+
+def _of_a_label(value: object) -> object:
+    """A label that JSON does not know: numbers and texts are kept, others named for a refusal."""
+    if isinstance(value, Decimal | np.generic):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return {type(value).__name__: str(value)}
 
 
 def _spill(read: Reader, scratch: Path, most: int) -> dict:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from largegan.data.copies import DECODED
 from largegan.data.index import DataInfo
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError
@@ -27,13 +28,15 @@ class DecodedCache:
     """Room for every sample of a set. Raises ConfigError where there is not enough.
 
     Args:
-        info: the set; its identity names the file.
+        info: the set; its identity names the file, together with `content`.
         place: "memory" (of this process and the readers that it forks) or "disk".
         folder: where the file lies; made if need be.
         processes: how many on this machine want the same.
     """
 
-    def __init__(self, info: DataInfo, place: str, folder: Path, *, processes: int = 1):
+    def __init__(
+        self, info: DataInfo, place: str, folder: Path, *, content: str = "", processes: int = 1
+    ):
         channels = info.channels + info.channels_b
         self.row = info.height * info.width * channels * (info.depth // 8)
         self.count = info.count or 0
@@ -44,7 +47,7 @@ class DecodedCache:
             _check_room(size * processes, psutil.virtual_memory().available, "memory")
             data: mmap.mmap | np.memmap = mmap.mmap(-1, max(1, size))
         else:
-            data = _file(folder / "decoded" / f"{info.identity}.bin", size)
+            data = _file(folder / DECODED / f"{info.identity}{content}.bin", size)
         flat = np.frombuffer(data, np.uint8, size)
         self.marks = flat[: self.count * MARK].view("<u4")
         self.rows = flat[self.count * MARK :].reshape(self.count, self.row)
@@ -81,6 +84,7 @@ def _file(path: Path, size: int) -> np.memmap:
         _check_room(max(0, size - there), shutil.disk_usage(path.parent).free, str(path.parent))
         with path.open("ab") as file:
             file.truncate(max(1, size))  # it fills as images are decoded
+        path.touch()
         return np.memmap(path, np.uint8, "r+")
 
 
@@ -92,10 +96,11 @@ def _check_room(size: int, free: int, where: str) -> None:
         )
 
 
-def decoded_once(reading: Reading, info: DataInfo) -> DecodedCache | None:
-    """The cache that the settings ask for, or None."""
+def decoded_once(reading: Reading, info: DataInfo, content: str) -> DecodedCache | None:
+    """The cache that the settings ask for, or None; `content` is a hash of what the shards hold."""
     if reading.decoded not in PLACES:
         raise ConfigError(f"decoded is {reading.decoded!r}; choose one of {', '.join(PLACES)}")
     if reading.decoded == "no":
         return None
-    return DecodedCache(info, reading.decoded, reading.folder, processes=reading.neighbors)
+    place, folder = reading.decoded, reading.folder
+    return DecodedCache(info, place, folder, content=content, processes=reading.neighbors)

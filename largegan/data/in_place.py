@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from largegan.data.account import examples
 from largegan.data.cache import locked
+from largegan.data.copies import PACKED
 from largegan.data.decode import JPEG_START
 from largegan.data.formats import opened
 from largegan.data.formats.shards import trains_as_is
@@ -79,7 +80,7 @@ def copy_in_cache(source: Path, wanted: Wanted, folder: Path) -> Copy:
     One process of a machine packs while the others wait. Raises DataError, ConfigError,
     EnvironmentFault.
     """
-    folder = folder / "packed"
+    folder = folder / PACKED
     seen = _digest([VERSION, repr(wanted), *_stats(source)])
     known = folder / f"{seen}.json"
     with faults(folder, "choose another data.cache_dir"):
@@ -87,10 +88,23 @@ def copy_in_cache(source: Path, wanted: Wanted, folder: Path) -> Copy:
         with locked(folder / f"{seen}.lock"):
             found = _remembered(known, folder)
             if found is not None:
+                _used(found)
                 return Copy(found, ())
             copy = _pack(source, wanted, folder)
-            write_text(known, json.dumps({"largegan": "packed", "copy": copy.path.name}))
+            _used(copy.path)
+            about = {
+                "largegan": "packed",
+                "copy": copy.path.name,
+                "source": shown(source.resolve()),
+            }
+            write_text(known, json.dumps(about))
             return copy
+
+
+def _used(copy: Path) -> None:
+    """Says so to `copies`, which removes what is not used any more."""
+    with contextlib.suppress(OSError):  # of somebody else
+        os.utime(copy / INDEX_NAME)
 
 
 def _remembered(known: Path, folder: Path) -> Path | None:
@@ -145,7 +159,10 @@ def _pack(source: Path, wanted: Wanted, folder: Path) -> Copy:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         release(scratch)
-    return Copy(target, () if packed is None else tuple(_account(packed, source, target)))
+    return Copy(
+        target,
+        () if packed is None else tuple(_account(packed, source / wanted.request.inside, target)),
+    )
 
 
 def _fill(target: Path, originals: Originals, how: list, wanted: Wanted) -> Packed | None:
@@ -187,12 +204,13 @@ class Look:
     sizes: Counter[Size]
     lossless: bool
     names: dict[Size, str]  # an image of each size
+    fault: str = ""  # of the last that cannot be read
 
 
 def look_at(originals: Originals, source: Path) -> Look:
     """Reads every image once; those that cannot be read are named when they are packed."""
     found, sizes, names = hashlib.sha256(), Counter(), {}
-    lossless = True
+    lossless, last = True, ""
     everything = range(len(originals.names))
     for i in tqdm(everything, f"looking at {source.name}", unit="img", disable=None):
         try:
@@ -205,7 +223,8 @@ def look_at(originals: Originals, source: Path) -> Look:
                 names.setdefault(size, originals.names[i])
         except (BadImage, OSError, DataError) as fault:
             found.update(str(fault).encode())
-    return Look(found.hexdigest(), sizes, lossless, names)
+            last = f"{shown(originals.names[i])} {fault}"
+    return Look(found.hexdigest(), sizes, lossless, names, last)
 
 
 def _plain(image: bytes | np.ndarray) -> bytes:
@@ -236,7 +255,7 @@ def stored_size(look: Look, wanted: Wanted, source: Path) -> Size | None:
     What training would only make smaller is stored small; what it enlarges, or cuts, is kept.
     """
     if not look.sizes:
-        raise DataError(f"no image of {shown(source)} can be read; largegan pack says why")
+        raise DataError(f"no image of {shown(source)} can be read; the last one: {look.fault}")
     exact = wanted.exact_size()
     if exact is not None:
         return None if set(look.sizes) == {exact} else exact

@@ -71,7 +71,8 @@ def _vector(value: Any) -> tuple[float, ...] | None:
 
 
 def _refuse_no_class(value: Any, sentence: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
+    one = isinstance(value, int | float | str) and not isinstance(value, bool)
+    if not one or value == "" or _is_several(value):
         raise DataError(
             f"{sentence}, which is no class; give every image one whole number or one name, or "
             f"say {VECTORS}"
@@ -81,6 +82,12 @@ def _refuse_no_class(value: Any, sentence: str) -> None:
             f"{sentence}, which is no class; classes are whole numbers from 0 on, or names; or say "
             f"{VECTORS}"
         )
+
+
+def _is_several(value: Any) -> bool:
+    """Whether a text is several numbers: "1 2", "0,1"."""
+    parts = value.replace(",", " ").split() if isinstance(value, str) else ()
+    return len(parts) > 1 and all(map(_is_number, parts))
 
 
 def _is_number(value: Any) -> bool:
@@ -95,7 +102,7 @@ def whole(value: Any) -> int | None:
     """3, 3.0, "3" and "3.0" -> 3; None for what is no whole number from 0 on."""
     try:
         number = value if isinstance(value, int) else float(value)
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if not 0 <= number < 1 << 53 or number != int(number):
         return None

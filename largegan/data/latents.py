@@ -11,7 +11,7 @@ import numpy as np
 
 from largegan.data.decode import NPY_START
 from largegan.errors import ConfigError, shown
-from largegan.files.arrays import read_array, read_header
+from largegan.files.arrays import array_of, read_header
 from largegan.files.photos import BadImage
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -46,7 +46,7 @@ class LatentPreparation:
 def read_latent(data: bytes) -> np.ndarray:
     """A floating-point array from the bytes of an ``.npy`` file; raises BadImage."""
     try:
-        array = read_array(io.BytesIO(data), len(data))
+        array = array_of(data)
     except (ValueError, EOFError, OSError) as error:
         raise BadImage(f"is not a readable .npy file ({shown(error)})") from error
     if not np.issubdtype(array.dtype, np.floating):

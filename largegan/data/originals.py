@@ -32,6 +32,7 @@ class Request:
         compact_labels: renumber so that no class is empty.
         side_by_side: pictures hold a pair; "left" or "right" is the half that is image a.
         vectors: labels are numbers, or lists of as many of them, and no classes.
+        inside: a folder in a zip, which alone is meant.
         windowed: it is known which values are black and white, so arrays may hold floats.
         scratch: a folder for what has to be unpacked first; it goes when the work is done.
     """
@@ -43,6 +44,7 @@ class Request:
     compact_labels: bool = False
     side_by_side: str | None = None
     vectors: bool = False
+    inside: str = ""
     windowed: bool = False
     scratch: Path = Path()
 

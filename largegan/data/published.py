@@ -36,8 +36,10 @@ from largegan.data.streaming import StreamedSource, check_shard_count, read_shar
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.arrays import LONGEST_HEADER
 from largegan.files.documents import LARGEST, read_bounded
+from largegan.files.web import HTTP, version_of
 
 LARGEST_ROW = 5 * 8  # bytes of a sample in the entries
+MOST_ASKED = 64  # shards without an index whose versions servers are asked for, by every rank
 
 
 @dataclasses.dataclass
@@ -169,7 +171,6 @@ def streamed_source(
         info, counts = _info_of_first(urls, reading), None
     if not reading.labels:
         info = dataclasses.replace(info, num_classes=0, class_names=(), label_counts=())
-    names = [url.rpartition("/")[2] for url in urls]
     info = dataclasses.replace(info, identity=_identity(map(repr, _facts(urls, published))))
     return StreamedSource(
         info,
@@ -177,7 +178,7 @@ def streamed_source(
         policy,
         counts=counts,
         cache_dir=reading.cache_dir,
-        former_identity=_identity(names),
+        former_identities=_former_identities(urls, published),
     )
 
 
@@ -190,9 +191,22 @@ def _facts(urls: list[str], published: Published | None) -> Iterator[tuple]:
     if published:
         yield from map(dataclasses.astuple, published.index.shards)
         return
+    asked = set(urls[:: -(-len(urls) // MOST_ASKED)])
     for url in urls:
-        local = scheme_of(url) in ("", "file")
-        yield url.rpartition("/")[2], local_path(url).stat().st_size if local else None
+        if scheme_of(url) in ("", "file"):
+            yield name_of(url), local_path(url).stat().st_size
+        elif scheme_of(url) in HTTP and url in asked:
+            yield name_of(url), *version_of(url)
+        else:
+            yield name_of(url), None
+
+
+def _former_identities(urls: list[str], published: Published | None) -> tuple[str, ...]:
+    """Those of runs from before identities knew sizes, and from before servers were asked."""
+    names = [url.rpartition("/")[2] for url in urls]
+    if published or not any(scheme_of(url) in HTTP for url in urls):
+        return (_identity(names),)
+    return _identity(names), _identity(repr((name, None)) for name in names)
 
 
 def _info_of_first(urls: list[str], reading: Reading) -> DataInfo:

@@ -102,7 +102,11 @@ def open_stream(url: str, *, most: int | None = None) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _open_by_webdataset(url: str) -> Iterator[BinaryIO]:
-    """The output of a command, as webdataset opens it; its failure is a DataError."""
+    """The output of a command, as webdataset opens it.
+
+    A failure of a user's own command is a DataError; that of a program that fetches over a network
+    an EnvironmentFault: such programs say the same when a connection was lost.
+    """
     from webdataset.gopen import gopen
 
     program = BY_WEBDATASET.get(scheme_of(url))
@@ -123,6 +127,11 @@ def _open_by_webdataset(url: str) -> Iterator[BinaryIO]:
         status = getattr(file, "status", 0)
         # A command fails with a positive status; 141 and negative ones mean that we hung up first.
         if status and 0 < status != 141 and sys.exc_info()[0] is not GeneratorExit:
+            if program is not None:
+                raise EnvironmentFault(
+                    f"reading {url} failed ({program}: exit status {status}); check the address "
+                    "and the network, and continue with --run.resume auto"
+                )
             raise DataError(f"reading {url} failed (exit status {status}); try the same by hand")
 
 

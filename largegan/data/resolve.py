@@ -85,7 +85,8 @@ def _expand_local(path: Path, pattern: str) -> list[str]:
                 f"{path} is neither a .tar shard nor an index; pack it with tools/pack.py"
             )
         return [str(path)]
-    matches = sorted(glob.glob(str(path)))
+    matches = [match for match in sorted(glob.glob(str(path))) if match != str(path)]
     if not matches:
-        raise DataError(f"no shards were found at {pattern}; check the path")
-    return [shard for match in matches for shard in _expand_local(Path(match), pattern)]
+        broken = " (a link that leads nowhere)" if path.is_symlink() else ""
+        raise DataError(f"no shards were found at {pattern}{broken}; check the path")
+    return [shard for match in matches for shard in _expand_local(Path(match), match)]

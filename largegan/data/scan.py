@@ -160,7 +160,8 @@ def first_shape(
                 error = DataError(
                     f"the first images of shard {path.name} cannot be read: one {bad}"
                 )
+    where = paths[0].parent if paths else "no shard"
     raise error or DataError(
-        f"no image was found in {paths[0].parent}; shards hold members such as 000001.jpg and "
-        "000001.cls, as tools/pack.py writes them"
+        f"no image was found in {where}; shards hold members such as 000001.jpg and 000001.cls, as "
+        "tools/pack.py writes them"
     )

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from largegan.data.labels import whole
+from largegan.data.decode import NPY_START
+from largegan.data.labels import VECTORS, whole
 from largegan.data.parts import part_of
 from largegan.errors import DataError
-from largegan.files.arrays import Header
+from largegan.files.arrays import Header, array_of
+from largegan.files.photos import BadImage
 
 IMAGE_ARRAYS = ("images", "image", "imgs", "img", "x", "data", "arr_0")
 LABEL_ARRAYS = (
@@ -51,6 +54,26 @@ def layout(header: Header, what: str, *, windowed: bool) -> Callable[[np.ndarray
     raise DataError(f"{what} has shape {shape}; images are [N, H, W, C] or [N, C, H, W]")
 
 
+def decoded_arrays(load: Callable[[int], Any], *, windowed: bool) -> Callable[[int], Any]:
+    """`load` where an .npy of one image becomes its pixels [H, W, C]; it raises BadImage."""
+
+    def read(i: int) -> Any:
+        loaded = load(i)
+        is_array = isinstance(loaded, bytes) and loaded.startswith(NPY_START)
+        return _one_image(loaded, windowed=windowed) if is_array else loaded
+
+    return read
+
+
+def _one_image(data: bytes, *, windowed: bool) -> np.ndarray:
+    try:
+        pixels = array_of(data)
+        header = Header((1, *pixels.shape), pixels.dtype, False, 0)
+        return layout(header, "its array", windowed=windowed)(pixels[None])[0]
+    except (ValueError, EOFError, OSError, DataError) as fault:
+        raise BadImage(f"is an .npy that is no image: {fault}") from fault
+
+
 def class_numbers(
     labels: np.ndarray, count: int, name: str, *, where: object, what: str = "images"
 ) -> list[int]:
@@ -63,7 +86,7 @@ def class_numbers(
     if None in numbers or labels.dtype.kind not in "iu":
         raise DataError(
             f"labels {name} of {where} are not class numbers (shape {labels.shape}, "
-            f"{labels.dtype}); save one whole number from 0 on for each image"
+            f"{labels.dtype}); save one whole number from 0 on for each image, or say {VECTORS}"
         )
     if len(numbers) != count:
         raise DataError(

@@ -143,8 +143,8 @@ class Stream:
         An identity of None fits any data: what was imported has seen others elsewhere.
         """
         streamed = isinstance(self.source, StreamedSource)
-        former = self.source.former_identity if streamed else None
-        if state["identity"] not in (None, former, self.source.info.identity):
+        former = self.source.former_identities if streamed else ()
+        if state["identity"] not in (None, *former, self.source.info.identity):
             self._accept_change(state)
         elif streamed:
             self.source.learned |= {int(k): n for k, n in state.get("learned", {}).items()}

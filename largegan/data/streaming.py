@@ -42,7 +42,7 @@ class StreamedSource:
     policy: SkipPolicy
     counts: list[int] | None = None
     cache_dir: str | None = None
-    former_identity: str | None = None  # that of runs from before identities knew sizes
+    former_identities: tuple[str, ...] = ()  # those of runs from before identities knew more
     learned: dict[int, int] = dataclasses.field(default_factory=dict)
 
     def count_of(self, shard: int) -> int | None:

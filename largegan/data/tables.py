@@ -24,12 +24,13 @@ def read_table(
     """(file, class) of every row of a CSV, in order; class None where there is one column only.
 
     Commas, semicolons or tabs part the columns, with or without a heading, with `field` the name of
-    the column of classes. Raises DataError.
+    the column of classes. Rows that begin with # are comments. Raises DataError.
     """
     plain_text = text_of(text)
     if "\0" in plain_text:
         raise DataError(f"{where} holds bytes that are no text; {REMEDY}")
-    first = plain_text.partition("\n")[0]
+    plain_text = re.sub(r"(?m)^\s*#.*(\n|$)", "", plain_text)
+    first = re.sub(r'"[^"\n]*"', "", plain_text.partition("\n")[0])  # what is quoted parts nothing
     parted = max(",;\t", key=first.count)
     if not first.count(parted) and where.endswith((".txt", ".lst")):  # "path class", as Caffe's
         plain_text = re.sub(r"(?m)[ ]+(\S+)[ ]*$", r"\t\1", plain_text)
@@ -45,9 +46,9 @@ def read_table(
     path, labels = _columns(rows[0], where, field) if heading else (0, [1][: len(rows[0]) - 1])
     if field is not None and not heading:
         raise DataError(f"{where} has no first row that names its columns, such as {field!r}")
-    rows = rows[1:] if heading else rows
-    odd = next((row for row in rows if len(row) <= max([path, *labels])), None)
-    odd = odd or next((row for row in rows if not heading and len(row) > 2), None)
+    first_row, rows = rows[0], rows[1:] if heading else rows
+    most = len(first_row) if heading else 2
+    odd = next((row for row in rows if not max([path, *labels]) < len(row) <= most), None)
     if odd is not None:
         raise DataError(
             f"{where} has a row of {len(odd)} columns ({shown(','.join(odd), 60)}); give two, the "
@@ -62,9 +63,9 @@ def _columns(heading: list[str], where: str, field: str | None) -> tuple[int, li
     path = next((i for i, word in enumerate(words) if word in PATH_COLUMNS), 0)
     wanted = CLASS_COLUMNS if field is None else tuple(field.lower().split(","))
     labels = [i for i, word in enumerate(words) if word in wanted and i != path]
-    if field is not None and len(wanted) > 1 and len(labels) == len(wanted):
-        return path, labels
-    label = labels[0] if labels else None
+    if field is not None and len(wanted) > 1 and set(wanted) <= set(words):
+        return path, [words.index(word) for word in wanted]
+    label = labels[0] if labels and (field is None or len(wanted) == 1) else None
     others = [i for i in range(len(words)) if i != path]
     if label is None and (field is not None or len(others) > 1):
         raise DataError(

@@ -17,7 +17,12 @@ KINDS = {b"1": "links", b"2": "links", b"3": "devices", b"4": "devices", b"6": "
 LARGEST_SPECIAL = 1 << 20  # bytes of a long name or a pax header
 LARGEST_LOADED = 512 << 20  # bytes of a member that is loaded
 PIECE = 1 << 24  # bytes that are read at once
-GZIP = b"\x1f\x8b"
+COMPRESSED = {  # first bytes -> what unpacks them
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ\0": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+}
 
 
 class TarDamage(ValueError):
@@ -58,6 +63,8 @@ def walk(
         header = _read(file, BLOCK)
         if header == bytes(BLOCK):
             return
+        if position == 0:
+            _refuse_compressed(header)
         if len(header) < BLOCK:
             raise TarDamage("it ends without an end mark: it is truncated", member=previous)
         name, size, kind = parse_header(header, position=position, previous=previous)
@@ -79,6 +86,14 @@ def walk(
         position = start + padded
 
 
+def _refuse_compressed(start: bytes) -> None:
+    tool = next((tool for mark, tool in COMPRESSED.items() if start.startswith(mark)), None)
+    if tool is not None:
+        raise TarDamage(
+            f"it is compressed; {tool} it, images do not become smaller twice", member=""
+        )
+
+
 class Stated(NamedTuple):
     """What special members say of the one behind them."""
 
@@ -93,8 +108,6 @@ def parse_header(header: bytes, *, position: int, previous: str = "") -> tuple[s
         size = _number(header[124:136])
     except ValueError:
         stored, size = -1, -1
-    if header[:2] == GZIP and position == 0:
-        raise TarDamage("it is compressed with gzip; gunzip it", member=previous)
     # The checksum field itself counts as eight spaces.
     if stored != sum(header) - sum(header[148:156]) + 8 * 32 or size < 0:
         raise TarDamage(f"the header at byte {position} has a wrong checksum", member=previous)

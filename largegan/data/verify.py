@@ -82,7 +82,7 @@ def write_index_of(report: Report, path: str) -> Path:
     """Write the index of sound shards beside them, and return its path; raises DataError."""
     if report.faults:
         raise DataError(f"{path} has faults, so no index was written; repair or pack it again")
-    folder = _stated(path, use_index=False)[1][0].parent
+    folder = _folder_of(path)
     write_index(folder, report.index)
     return folder / INDEX_NAME
 
@@ -110,9 +110,14 @@ def _stated(path: str, *, use_index: bool) -> tuple[Index | None, list[Path]]:
     return index, [folder / shard.name for shard in index.shards]
 
 
+def _folder_of(path: str) -> Path:
+    """Where the shards lie, and their index."""
+    return local_path(expand(path)[0]).parent
+
+
 def _old_index(path: str) -> Index | None:
     """The index that is about to be written anew, as far as it can be read."""
-    folder = _stated(path, use_index=False)[1][0].parent
+    folder = _folder_of(path)
     try:
         return parse_index((folder / INDEX_NAME).read_bytes(), where=str(folder / INDEX_NAME))
     except (OSError, DataError):

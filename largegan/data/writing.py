@@ -18,6 +18,7 @@ from largegan.data.plan import permutation
 from largegan.data.prepare import Preparation
 from largegan.data.scan import scan_shard
 from largegan.errors import ConfigError, DataError, shown
+from largegan.files import photos
 from largegan.files.digests import sha256_of
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
@@ -98,7 +99,9 @@ def _encode_all(
         label = originals.labels[i] if originals.labels is not None else None
         try:
             with reading(originals.names[i]):
-                return originals.names[i], label, _encode(originals.load(i), how)
+                loaded = originals.load(i)
+                _note_frames(loaded, originals.names[i], originals.account)
+                return originals.names[i], label, _encode(loaded, how)
         except (BadImage, OSError, DataError) as error:
             return originals.names[i], label, error
 
@@ -107,6 +110,13 @@ def _encode_all(
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(order), step):
             yield from pool.map(encode, order[start : start + step])
+
+
+def _note_frames(loaded: bytes | np.ndarray | tuple, name: str, account: Account) -> None:
+    """Of an animation or of pages the first is taken, and the account says so."""
+    images = loaded if isinstance(loaded, tuple) else (loaded,)
+    if any(isinstance(image, bytes) and photos.has_more(image) for image in images):
+        account.leave("files whose first frame or page is taken: the other ones", name)
 
 
 def _encode(

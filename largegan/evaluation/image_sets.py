@@ -70,7 +70,7 @@ class Files:
     def _load(self, number: int) -> bytes | np.ndarray:
         try:
             return self.originals.load(number)
-        except OSError as error:
+        except (BadImage, OSError) as error:
             raise self._fault(number, error) from error
 
     def _fault(self, number: int, error: Exception) -> DataError:

@@ -1,5 +1,6 @@
 """NumPy's files from outside: shapes and types are believed only as far as there are bytes."""
 
+import io
 import math
 import zipfile
 from pathlib import Path
@@ -53,6 +54,11 @@ def read_array(file: BinaryIO, size: int, *, kinds: str = NUMBERS) -> np.ndarray
         raise ValueError("it is truncated")
     order = "F" if header.fortran else "C"
     return np.frombuffer(data, header.dtype).reshape(header.shape, order=order)
+
+
+def array_of(data: bytes) -> np.ndarray:
+    """The array of an .npy in memory. Raises ValueError."""
+    return read_array(io.BytesIO(data), len(data))
 
 
 class Npz:

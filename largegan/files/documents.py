@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from largegan.errors import DataError, reason, shown
+from largegan.files.special import special
 
 LARGEST = 256 << 20  # bytes of a document
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -50,6 +51,8 @@ def checked(value: Any, kind: type[T], *, where: str, what: str, remedy: str) ->
 
 def read_bounded(path: Path, most: int, remedy: str) -> bytes:
     """The bytes of a file that claims no more than `most`. Raises DataError."""
+    if kind := special(path):
+        raise DataError(f"{shown(path)} is {kind}, no file; {remedy}")
     try:
         size = path.stat().st_size
         if size > most:

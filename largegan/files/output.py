@@ -51,11 +51,7 @@ class Outputs:
         self._refuse_input(path, what)
         if path.is_dir() and not path.is_symlink():
             raise ConfigError(f"{what} is {path}, which is a folder; give the name of a file")
-        if os.path.lexists(path) and not path.exists():
-            raise EnvironmentFault(
-                f"{what} is {path}, a link to {os.readlink(path)}, which is not there; mount or "
-                "remove it"
-            )
+        _refuse_broken(path, what)
         if path.exists() and not self.overwrite and not (again and made_here(path)):
             raise ConfigError(
                 f"{path} exists; choose another {what} or give --overwrite to replace it"
@@ -77,6 +73,7 @@ class Outputs:
         With `apart` it may not lie below what is read either.
         """
         check_length(path)
+        _refuse_broken(path, what)
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{what} is {path}, which is a file; give the name of a folder")
         for source in self.inputs:
@@ -114,7 +111,7 @@ class Outputs:
         for source in self.inputs:
             if _same(path, source):
                 raise ConfigError(f"{what} is {path}, which is read; choose another name")
-            if source.is_dir() and _lies_in(path, source):
+            if source.is_dir() and (_lies_in(path, source) or _leads_into(path, source)):
                 raise ConfigError(
                     f"{what} is {path}, which lies in {source}, from which is read; choose a place "
                     "outside of it"
@@ -156,6 +153,14 @@ def keep_inside(folder: Path, names: Iterable[str]) -> None:
             )
 
 
+def _refuse_broken(path: Path, what: str) -> None:
+    if path.is_symlink() and not path.exists():
+        raise EnvironmentFault(
+            f"{what} is {path}, a link to {os.readlink(path)}, which is not there; mount or remove "
+            "it"
+        )
+
+
 def _identity(path: Path) -> tuple[int, int]:
     facts = path.stat()
     return facts.st_dev, facts.st_ino
@@ -170,6 +175,11 @@ def _same(path: Path, other: Path) -> bool:
 
 def _lies_in(path: Path, folder: Path) -> bool:
     return (path.parent.resolve() / path.name).is_relative_to(folder.resolve())
+
+
+def _leads_into(path: Path, folder: Path) -> bool:
+    """Whether a link's target lies in a folder."""
+    return path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
 
 
 def check_name(name: str) -> None:
@@ -324,10 +334,7 @@ def _exchange(new: Path, old: Path) -> None:
 def claim_new_folder(path: Path) -> None:
     """Refuses a folder that holds something, or cannot be made. Raises UserError."""
     check_length(path)
-    if path.is_symlink() and not path.exists():
-        raise EnvironmentFault(
-            f"{path} is a link to {os.readlink(path)}, which is not there; mount or remove it"
-        )
+    _refuse_broken(path, "OUT")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{path} exists already; remove it or choose another output folder")
     check_folder(path.resolve())

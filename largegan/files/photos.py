@@ -6,7 +6,9 @@ Whatever a decoder raises on a damaged file becomes `BadImage`, in `decoder_faul
 """
 
 import contextlib
+import ctypes
 import io
+import logging
 import lzma
 import struct
 import zlib
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyspng
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, _imaging
 
 from largegan.errors import shown
 
@@ -27,7 +29,23 @@ TIFF_ENDINGS = (".tif", ".tiff")
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL's conversion to gray
 ORIENTATION = 274  # the EXIF and TIFF tag
 HUGE = 1 << 28  # bytes of pixels from which on they are mapped from disk rather than held
+ANIMATED_WITHIN = 1 << 16  # bytes of a PNG
 LARGEST, RATIO = 2 << 30, 200  # bytes of pixels; how many times more than the file has
+
+
+def quiet_decoders() -> None:
+    """What is wrong with a file is raised, in one sentence; decoders need not print it as well.
+
+    libtiff prints to standard error by itself, so its handlers are taken away.
+    """
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    with contextlib.suppress(OSError, AttributeError):  # a Pillow without libtiff
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+quiet_decoders()
 
 
 class BadImage(ValueError):
@@ -133,6 +151,18 @@ def is_deep(data: bytes) -> bool:
             with Image.open(io.BytesIO(data)) as image:
                 return image.mode[0] in "IF"
     return False
+
+
+def has_more(data: bytes) -> bool:
+    """Whether an image is the first of several: an animation, or pages of a TIFF.
+
+    Raises BadImage.
+    """
+    several = data[:4] == b"GIF8" or data[8:12] == b"WEBP" or data[:4] in TIFF_STARTS
+    if not several and b"acTL" not in data[:ANIMATED_WITHIN]:
+        return False
+    with decoder_faults(), Image.open(io.BytesIO(data)) as image:
+        return bool(getattr(image, "is_animated", False))
 
 
 def map_tiff(path: Path) -> Photo | None:

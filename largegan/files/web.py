@@ -15,13 +15,15 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault, shown
 
+T = TypeVar("T")
 HTTP = ("http", "https")
 FIRST_TRIES, TRIES = 4, 8  # of a host that has never answered, and of one that has
 FIRST_TIMEOUT_S, TIMEOUT_S = 10, 30
@@ -49,6 +51,17 @@ def open_web(url: str, *, most: int | None = None) -> BinaryIO:
     return file
 
 
+def version_of(url: str) -> tuple[int | None, str | None]:
+    """(bytes, tag) of the file behind an address, as far as its server says; raises as `open_web`.
+
+    The tag is another when the file is. Asked for with GET, whose answer is left unread: an address
+    that is signed for one request is refused for HEAD.
+    """
+    with contextlib.closing(WebFile(url)) as file:
+        file.persist(file.connect)
+        return file.end, file.tag
+
+
 class WebFile(io.RawIOBase):
     """The bytes behind an address; where a connection breaks, another one goes on."""
 
@@ -65,17 +78,24 @@ class WebFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
+        return self.persist(lambda: self._read_on(memoryview(buffer)))
+
+    def persist(self, work: Callable[[], T]) -> T:
+        """Does what needs a connection, over new ones where it breaks."""
         while True:
             try:
-                count = self._read_on(memoryview(buffer))
+                return work()
             except urllib.error.HTTPError as refusal:
                 failure, pause = self._refused(refusal), _asked_to_wait(refusal.headers)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failure, pause = _passing(self.url, error), 0.0
-            else:
-                return count
             self._hang_up()
             self._try_again(failure, pause)
+
+    def connect(self) -> None:
+        """What a server says of the file is known from here on."""
+        if self.response is None:
+            self.response = self._connect()
 
     def close(self) -> None:
         self._hang_up()
@@ -84,9 +104,7 @@ class WebFile(io.RawIOBase):
     def _read_on(self, buffer: memoryview) -> int:
         if self.end is not None and self.at >= self.end:
             return 0
-        first = self.response is None
-        if first:
-            self.response = self._connect()
+        self.connect()
         begun = time.monotonic()
         data = self._next(len(buffer))
         self._account(time.monotonic() - begun, len(data))

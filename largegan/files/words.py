@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from largegan.errors import ConfigError, one_line, shown
+from largegan.files.special import special
 
 MOST_NUMBERS = 1000  # in one list
 
@@ -72,7 +73,12 @@ def to_source(text: str) -> str:
     """What is read: a path, possibly with [START:STOP:STEP], an address or a name."""
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError(f"is '{shown(text, 60)}'; it must be a path, not empty")
-    return os.path.expanduser(text)
+    place = os.path.expanduser(text)
+    if kind := special(place):
+        raise argparse.ArgumentTypeError(
+            f"is {shown(text, 60)}, {kind}; it must be a file or folder"
+        )
+    return place
 
 
 def to_path(text: str) -> Path:

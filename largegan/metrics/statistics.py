@@ -45,9 +45,9 @@ class Statistics:
 
 def is_statistics(path: Path) -> bool:
     """Whether a file is of this kind: an npz of images is not."""
-    if path.suffix not in SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
-    if path.suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         return True
     try:
         with Npz(path) as arrays:
@@ -59,8 +59,8 @@ def is_statistics(path: Path) -> bool:
 def write_statistics(path: Path, statistics: Statistics) -> None:
     """By the ending of `path`, in one step. Raises `EnvironmentFault`."""
     gaussian, made = statistics.gaussian, json.dumps(statistics.made, sort_keys=True)
-    with output.writing(path) as partial:
-        if path.suffix == ".npz":
+    with output.writing(path, ending=path.suffix.lower()) as partial:
+        if path.suffix.lower() == ".npz":
             count = -1 if gaussian.count is None else gaussian.count
             mean, covariance = gaussian.mean.numpy(), gaussian.covariance.numpy()
             arrays = {"mu": mean, "sigma": covariance, "n": count, "made": made}
@@ -76,10 +76,10 @@ def write_statistics(path: Path, statistics: Statistics) -> None:
 def read_statistics(path: Path) -> Statistics:
     """Any of the kinds above. Raises `DataError` for what cannot be read or is not statistics."""
     readers = {".safetensors": _read_safetensors, ".npz": _read_npz, ".pkl": _read_pickle}
-    if path.suffix not in readers:
+    if path.suffix.lower() not in readers:
         raise DataError(f"{path} is no file of statistics; they end in {', '.join(SUFFIXES)}")
     try:
-        statistics = readers[path.suffix](path)
+        statistics = readers[path.suffix.lower()](path)
     except DataError:
         raise
     except Exception as fault:  # damaged files fail in every way there is

@@ -191,6 +191,10 @@ def fetch(
     target = folder / weights.file
     if target.is_file() and fault_of(weights, target) is None:
         return target
+    if os.path.lexists(target):
+        raise ConfigError(
+            f"{target} exists and is not the published file; move it away, or give another --dir"
+        )
     remedy = f"choose another folder, and set {FOLDER} to it"
     try:
         with _open(weights, source) as reader, output.writing(target, remedy=remedy) as partial:

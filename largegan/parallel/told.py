@@ -1,8 +1,11 @@
 """What `accelerate launch` and a DeepSpeed file were told: honored, or refused in a sentence."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 from largegan.errors import ConfigError
 
@@ -76,8 +79,9 @@ def told_by_accelerate(env: Mapping[str, str], precision: str) -> tuple[str | No
             f"accelerate's configuration asks for mixed precision {mixed}, train.precision is "
             f"{precision}; say --train.precision bf16, or mixed_precision: 'no'"
         )
+    asked = asked_of_launcher(env)
     for variable, (setting, neutral, remedy) in NOT_HONORED.items():
-        value = env.get(variable, "").lower()
+        value = env.get(variable, asked.get(setting, "")).lower()
         if value not in ("", "none", *neutral):
             raise ConfigError(
                 f"accelerate's configuration sets {setting} to {value}, which "
@@ -95,6 +99,25 @@ def told_by_accelerate(env: Mapping[str, str], precision: str) -> tuple[str | No
     if on(env, "ACCELERATE_USE_MEGATRON_LM"):
         raise ConfigError("Megatron-LM has no image GANs; use parallel.engine")
     return None, None
+
+
+def asked_of_launcher(env: Mapping[str, str]) -> dict[str, str]:
+    """What `accelerate launch` was asked for as an option, which it hands to DeepSpeed alone.
+
+    It is the parent of its processes, and where it is not, nothing is known.
+    """
+    if "ACCELERATE_MIXED_PRECISION" not in env:  # it sets this in all that it starts
+        return {}
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return {}
+    option, found = "gradient_accumulation_steps", {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name.replace("-", "_") == option:
+            found[option] = value if equals else following
+    return found
 
 
 def told_deepspeed(env: Mapping[str, str]) -> tuple[str, str | None]:
@@ -124,10 +147,10 @@ def read_settings(path: str | None) -> dict:
     if path is None:
         return {}
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as fault:
         raise ConfigError(f"DeepSpeed file {path}: cannot be read ({fault.strerror})") from None
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise ConfigError(f"DeepSpeed file {path}: not valid JSON ({fault})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"DeepSpeed file {path}: expected an object at the top level")

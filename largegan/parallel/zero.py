@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from largegan.parallel.launch import World, contact
 from largegan.parallel.moments import fields_of_weights
 from largegan.parallel.pieces import Window, span
-from largegan.parallel.reduce import all_reduce_sum
+from largegan.parallel.reduce import BUCKET_BYTES, all_reduce_sum
 from largegan.recipe import Recipe
 
 SETTINGS = {
@@ -241,6 +241,9 @@ def initialize(net: nn.Module, optimizer: torch.optim.Optimizer, stage: int, set
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist.get_backend(), verbose=False, auto_mpi_discovery=False)
     zero = {**settings.get("zero_optimization", {}), "stage": stage}
+    # DeepSpeed's own choice is 2 GB, which it takes for each player, however small.
+    numbers = sum(p.numel() for p in net.parameters())
+    zero.setdefault("reduce_bucket_size", max(1, min(numbers, BUCKET_BYTES // 4)))
     if stage == 3:
         # Weights come and go as this class says, never by a trace of calls.
         zero.setdefault("stage3_param_persistence_threshold", 0)

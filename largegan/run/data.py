@@ -10,12 +10,12 @@ import torch
 from jsonargparse import Namespace
 
 from largegan.data.domains import Domains, framed
+from largegan.data.formats.pairs import Domain, domains_of
 from largegan.data.held_out import hold_out
 from largegan.data.in_place import Wanted, copy_in_cache, is_packed
 from largegan.data.index import DataInfo
 from largegan.data.opening import open_for
 from largegan.data.originals import Request
-from largegan.data.pairs import domain_folders
 from largegan.data.reading import Reading
 from largegan.data.streaming import StreamedSource
 from largegan.data.transforms import Framing
@@ -73,20 +73,24 @@ def _domains_of(
 ) -> tuple[str, str | None]:
     """Pairs of one source, or its two domains, as the recipe reads them."""
     wanted = wanted_of(data)
-    folders = domain_folders(Path(data.path), data.split) if Path(data.path).is_dir() else None
-    if data.side_by_side or (recipe.paired and folders):
+    domains = domains_of(Path(data.path), data.split)
+    if data.side_by_side or (recipe.paired and domains):
         pairs = dataclasses.replace(wanted, channels_b=wanted.channels)
         return _packed(data.path, pairs, data, pack=pack), None
-    if folders is None:
+    if domains is None:
         raise ConfigError(
             f"{data.path} holds one domain, and translation needs two; give the other as "
-            "data.path_b, or a folder with trainA and trainB, or say data.side_by_side left or "
-            "right for pairs in one picture"
+            "data.path_b, or a folder or zip with trainA and trainB, or say data.side_by_side left "
+            "or right for pairs in one picture"
         )
-    alone = dataclasses.replace(wanted.request, split=None, labels="none")
-    wanted = dataclasses.replace(wanted, request=alone)
-    a, b = (_packed(str(folder), wanted, data, pack=pack) for folder in folders)
+    a, b = (_domain(domain, wanted, data, pack=pack) for domain in domains)
     return a, b
+
+
+def _domain(domain: Domain, wanted: Wanted, data: "DataConfig | Namespace", *, pack: bool) -> str:
+    alone = dataclasses.replace(wanted.request, split=None, labels="none", inside=domain.inside)
+    wanted = dataclasses.replace(wanted, request=alone)
+    return _packed(str(domain.source), wanted, data, pack=pack)
 
 
 def _packed(path: str, wanted: Wanted, data: "DataConfig | Namespace", *, pack: bool) -> str:

@@ -22,6 +22,7 @@ from largegan.files.documents import LARGEST, parse_document, read_bounded
 
 NAME = ".lock"
 BEAT_S = 5.0  # the holder moves the time stamp this often
+ENDED = "ZX"  # states of a process; in containers nobody may ever collect what was killed
 PATIENCE_S = 20.0  # a stamp that stands still for so long belongs to a process that is gone
 
 
@@ -237,10 +238,12 @@ def _stamp(path: Path) -> int | None:
 def _started(pid: int) -> str | None:
     """When a process started, in ticks since boot, so that a recycled number is no proof of life.
 
-    None when there is no such process; "?" where /proc does not exist but the process does.
+    None when there is no such process, or one that has ended and that its parent has not asked
+    about; "?" where /proc does not exist but the process does.
     """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in ENDED else fields[19]
     except OSError:
         pass
     if Path("/proc/self/stat").exists():

@@ -4,20 +4,21 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from largegan.config.presets import Advice, advised
 from largegan.data.formats import open_originals
+from largegan.data.formats.pairs import Domain, domains_of, sides_of
 from largegan.data.in_place import is_packed
 from largegan.data.originals import Request
-from largegan.data.pairs import domain_folders
 from largegan.data.prepare import size_of
 from largegan.data.source import open_data
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.photos import BadImage
+from largegan.files.special import special
 
 LOOKED_AT = 64  # images, evenly spread
 CHOICES = ("--config", "--recipe.name")  # words with which a person has chosen already
@@ -52,6 +53,8 @@ def suggest(argv: list[str], env: Mapping[str, str] = os.environ) -> Suggestion:
     if named or {"-h", "--help"} & set(words):
         return Suggestion(words)
     path = os.path.expanduser(argv[0])
+    if kind := special(path):
+        raise ConfigError(f"{shown(path)} is {kind}; give a folder of images")
     seen = look(path, given(words, "data.split"), given(words, "data.side_by_side"))
     advice = advised(seen.reads, seen.count, gpu=has_gpu())
     if advice is None:
@@ -84,14 +87,14 @@ def given(words: list[str], option: str) -> str | None:
 def look(path: str, split: str | None, side_by_side: str | None) -> Seen:
     """Counts images, and looks at the sizes of some. Raises DataError."""
     place = Path(path)
-    folders = domain_folders(place, split) if place.is_dir() else None
-    if is_packed(path) and folders is None:
+    domains = domains_of(place, split)
+    if is_packed(path) and domains is None:
         info = open_data(path).info
         reads = "pairs" if info.channels_b else "images"
         return Seen(reads, info.count or 0, min(info.height, info.width))
-    if folders is not None:
-        a, b = (_look_at(folder, Request(labels="none")) for folder in folders)
-        reads = "pairs" if _same_names(*folders) else "domains"
+    if domains is not None:
+        a, b = (_look_at(d.source, Request(labels="none", inside=d.inside)) for d in domains)
+        reads = "pairs" if _same_names(*domains) else "domains"
         return Seen(reads, max(a.count, b.count), min(a.side, b.side))
     seen = _look_at(place, Request(labels="none", split=split))
     return Seen("pairs", seen.count, seen.side) if side_by_side else seen
@@ -102,23 +105,23 @@ def _look_at(source: Path, request: Request) -> Seen:
         info = open_data(source).info
         return Seen("images", info.count or 0, min(info.height, info.width))
     with tempfile.TemporaryDirectory() as scratch:
-        request = Request(request.labels, request.split, windowed=True, scratch=Path(scratch))
+        request = replace(request, windowed=True, scratch=Path(scratch))
         found = open_originals(source, request)
         count = len(found.names)
-        sides: Counter[int] = Counter()
+        sides, last = Counter[int](), ""
         for i in range(0, count, max(1, count // LOOKED_AT)):
             try:
                 sides[min(size_of(found.load(i)))] += 1
-            except (BadImage, OSError, DataError):
-                continue  # named when it is packed
+            except (BadImage, OSError, DataError) as fault:
+                last = f"{shown(found.names[i])} {fault}"  # the others are named in packing
     if not sides:
-        raise DataError(f"no image of {shown(source)} can be read; largegan pack says why")
+        raise DataError(f"no image of {shown(source)} can be read; the last one: {last}")
     return Seen("images", count, sides.most_common(1)[0][0])
 
 
-def _same_names(a: Path, b: Path) -> bool:
-    names = [{p.stem for p in folder.iterdir() if p.is_file()} for folder in (a, b)]
-    return bool(names[0]) and names[0] == names[1] and not list(a.glob("*.tar"))
+def _same_names(a: Domain, b: Domain) -> bool:
+    names = [sides_of(domain.tree(), str(domain)).keys() for domain in (a, b)]
+    return bool(names[0]) and names[0] == names[1]
 
 
 def words_of(advice: Advice, seen: Seen, path: str, world: int) -> list[str]:

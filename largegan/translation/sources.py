@@ -28,19 +28,15 @@ class Item:
     path: Path | None = None  # of a plain file
 
 
-def find_items(
-    source: str, *, out: Path | None = None, account: Account | None = None
-) -> list[Item]:
-    """The images behind IN, sorted by name. What lies below `out` is not among them.
-
-    `account` takes what is left out.
+def find_items(source: str, *, account: Account | None = None) -> list[Item]:
+    """The images behind IN, sorted by name; `account` takes what is left out.
 
     Raises ConfigError where nothing is, DataError where nothing can be read.
     """
     path, account = Path(os.path.expanduser(source)), account or Account()
     ending = path.suffix.lower()
     if path.is_dir():
-        items = _from_folder(path, out, account)
+        items = _from_folder(path, account)
         if not items and any(path.glob("*.tar")):
             items = _from_shards(source, account)
     elif ending == ".zip" and path.is_file():
@@ -67,11 +63,8 @@ def _of_file(path: Path, name: str) -> Item:
     return Item(name, path.stat().st_size, path.read_bytes, path)
 
 
-def _from_folder(folder: Path, out: Path | None, account: Account) -> list[Item]:
-    away = out and out.resolve()
+def _from_folder(folder: Path, account: Account) -> list[Item]:
     names = files_below(folder, account)
-    if away and away.is_relative_to(folder.resolve()):
-        names = [name for name in names if away not in (folder / name).resolve().parents]
     return [_of_file(folder / name, name) for name in images_among(names, account)]
 
 

@@ -218,6 +218,10 @@ class Job:
     def translate(self, batch: list[Loaded], pool: ThreadPoolExecutor) -> None:
         """Runs the network on images of one size; encoding goes on behind it."""
         mode = self.mode(batch[0].size)
+        if mode != "full" and len(batch) > 1:  # memory was taken since these were gathered
+            for loaded in batch:
+                self.translate([loaded], pool)
+            return
         try:
             done = self.whole(batch) if mode == "full" else [self.tiled(batch[0], mode)]
         except torch.OutOfMemoryError:

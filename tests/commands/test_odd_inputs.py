@@ -60,6 +60,14 @@ def pipe(where: Path) -> None:
     os.mkfifo(where / "photos" / "a.png")
 
 
+def my_own(name: str) -> Prepare:
+    def prepare(where: Path) -> None:
+        (where / name).parent.mkdir(exist_ok=True)
+        (where / name).write_bytes(b"my own")
+
+    return prepare
+
+
 IMAGES = np.zeros((4, 16, 16, 3), np.uint8)
 WEIGHTS = "dcgan/checkpoints/000001000/model.safetensors"
 # words, what is prepared, exit code, what is said
@@ -72,6 +80,13 @@ QUICK = [
     ("reduce z.zip out --scale 2", zipped("a.png", "a.png/b.png"), 2, "a file and a folder"),
     ("reduce z.zip out --scale 2", zipped("../a.png", "b.png"), 3, "outside of OUT"),
     ("pack photos photos/out", nothing, 2, "lies in photos"),
+    ("translate cyclegan photos photos/out", nothing, 2, "lies in photos"),
+    ("reduce photos photos", nothing, 2, "are both photos"),
+    ("sample dcgan a.png --overwrite", link(WEIGHTS, "a.png"), 2, "from which is read"),
+    ("sample dcgan out", link("nowhere", "out"), 4, "a link to nowhere, which is not there"),
+    ("weights fetch small --source small.pt --dir d", my_own("d/small.pt"), 2, "not the published"),
+    ("verify gone.tar", link("nowhere", "gone.tar"), 3, "leads nowhere"),
+    ("verify e.json --write-index", my_own("e.json"), 3, "lists no shards"),
     ("pack n.npz out --window 0,1", arrays(images=IMAGES * np.nan), 3, "not finite"),
     ("pack photos out", strange_names, 0, "8 images"),
     ("import_checkpoint peer dcgan --resolution 32 --overwrite", nothing, 2, "more than an import"),

@@ -5,6 +5,7 @@ The options are read from the parsers themselves: a new one is walked over witho
 
 import argparse
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,18 @@ def test_sentences(words, says, capsys):
         run(words[0], words[1:])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and f"error: {says}" in said and said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("command", [name for name in TABLE if name not in TRAIN])
+def test_what_need_not_end_is_no_path(command, monkeypatch, tmp_path):
+    """A pipe without a writer would be waited for, a device may have no end, a circle no target."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    for parser, action in actions_of(parser_of(command, monkeypatch)):
+        if action.type in (words.to_source, words.to_path):
+            for place in (tmp_path / "pipe", tmp_path / "circle", Path("/dev/zero")):
+                with pytest.raises(argparse.ArgumentError, match=r"a pipe|a device|in a circle"):
+                    parser._get_value(action, str(place))
 
 
 def test_paths_begin_at_home(monkeypatch):

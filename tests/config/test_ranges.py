@@ -5,6 +5,7 @@ The settings come from the tables and the declarations: a new recipe is walked o
 
 import dataclasses
 import math
+import os
 import typing
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from largegan.config.parse import build_parser, parse
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError
+from largegan.ranges import Place
 from largegan.recipes import TABLE, options_class
 
 WRONG = ["nan", "inf", "-inf", "-1", "1e29", "9" * 40, "x" * 300, "a\0b", "[1, [2]]", "{a: {b: 1}}"]
@@ -153,3 +155,23 @@ def test_paths_begin_at_home(monkeypatch):
     config = parse(["--recipe.name", "gan", "--run.dir", "~/runs/a", "--data.path", "~/shards"])
     assert config.run.dir == "/home/someone/runs/a" and config.data.path == "/home/someone/shards"
     assert type(config.train.batch_size) is int and type(config.recipe.lr) is float
+
+
+PLACES = [
+    f"{group}.{name}"
+    for group, schema in GROUPS.items()
+    for name, hint in typing.get_type_hints(schema).items()
+    if Place in (hint, *typing.get_args(hint))
+]
+
+
+def test_what_need_not_end_is_no_path(tmp_path):
+    """A pipe without a writer would be waited for, a device may have no end."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "data.path" in PLACES and "parallel.deepspeed" in PLACES
+    for name in PLACES:
+        with pytest.raises(ConfigError, match=f"{name} is .*, a pipe; give a file or folder"):
+            parse(["--recipe.name", "gan", f"--{name}", str(tmp_path / "pipe")])
+    for place, kind in ((tmp_path / "pipe", "a pipe"), ("/dev/zero", "a device")):
+        with pytest.raises(ConfigError, match=f"--config {place}: is {kind}; give a file"):
+            parse(["--config", str(place)])

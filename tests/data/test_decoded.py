@@ -1,11 +1,13 @@
 """Images that are decoded once: the same batches, and no decoder the second time."""
 
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from largegan.data import Stream, indexed, open_data
 from largegan.data import decoded as decoded_module
@@ -14,6 +16,7 @@ from largegan.data.latents import LatentPreparation
 from largegan.data.pack import pack
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
+from tests.data.conftest import picture, write_tar
 
 PLACES = ("memory", "disk")
 
@@ -103,3 +106,15 @@ def test_latents_are_read_as_they_are(tmp_path) -> None:
     pack(tmp_path / "l", tmp_path / "shards", preparation=LatentPreparation(0.5))
     with pytest.raises(ConfigError, match="latents are stored as they are read"):
         DecodedCache(open_data(tmp_path / "shards").info, "memory", tmp_path)
+
+
+def test_sets_of_the_same_sizes_in_bytes_are_not_mixed_up(tmp_path) -> None:
+    """Images without compression all have one size; what is kept is that of the right set."""
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        out = io.BytesIO()
+        Image.fromarray(picture(number)).save(out, "BMP")
+        write_tar(tmp_path / str(number) / "s.tar", [("0.bmp", out.getvalue())])
+        source = open_data(tmp_path / str(number), reading("disk", tmp_path / "cache"))
+        found = source.read(np.arange(1))["image"][0].permute(1, 2, 0).numpy()
+        assert np.array_equal(found, picture(number))

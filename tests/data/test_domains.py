@@ -125,6 +125,15 @@ def test_domains_have_their_own_epochs(unpaired):
     assert flips[0] != flips[1]
 
 
+def test_skipped_samples_of_both_domains_count(unpaired):
+    settings = {"seed": 3, "batch_size": 4, "micro_batch_size": 2, "rank": 0, "world": 1}
+    stream = open_stream(opened(unpaired), Framing(), **settings, workers=0, mirror=False)
+    stream.a.source.policy.bad |= {1, 2}
+    stream.b.source.policy.bad |= {5}
+    stream.b.source.policy.bad_shards = 1
+    assert stream.skipped == {"samples": 3, "shards": 1}
+
+
 def test_domains_of_one_size_do_not_meet_in_one_order(pairs):
     """The same images twice: unpaired training must not pair them."""
     source = opened("bundled:noto32", "bundled:noto32")

@@ -2,17 +2,21 @@
 
 import pickle
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from largegan.data import apart, open_data
 from largegan.data.apart import Findings, spilled
 from largegan.data.formats import FORMATS, format_of, open_originals
+from largegan.data.formats.pairs import open_pairs
 from largegan.data.originals import Item, Request
 from largegan.errors import DataError, UserError
+from largegan.files.photos import BadImage
 from tests.data import writers
 from tests.data.writers import COUNT, GRAY, IMAGES, LABELS, SOURCES
 
@@ -79,25 +83,28 @@ def test_the_test_part_is_left_out_and_said(tool, tmp_path: Path) -> None:
     assert code == 2 and "no part 'val'; it has test and train" in err
 
 
-def test_domains_in_a_zip_are_no_classes(tool, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "horse2zebra.zip", "w") as archive:
-        for name in ("trainA", "trainB", "testA", "testB"):
-            archive.writestr(f"horse2zebra/{name}/a.png", writers.FILES[0])
-    code, _, err = tool("pack", tmp_path / "horse2zebra.zip", tmp_path / "out")
-    assert code == 2 and "two domains for translation and no classes; unpack it" in err
-
-
 def test_parts_in_folders_are_asked_about(tool, tmp_path: Path) -> None:
     code, _, err = tool("pack", writers.imagenet(tmp_path / "s"), tmp_path / "out")
     assert code == 2 and "--split train" in err
 
 
-def test_cyclegans_layout_becomes_two_domains(tool, tmp_path: Path) -> None:
+def zipped(folder: Path, *, parted: str = "/") -> Path:
+    """A zip of a folder, as people make them; `parted` with a backslash, as on Windows."""
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            name = file.relative_to(folder.parent).as_posix()
+            archive.writestr(name.replace("/", parted), file.read_bytes())
+    return folder.with_suffix(".zip")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_cyclegans_layout_becomes_two_domains(tool, tmp_path: Path, packed: bool) -> None:
     for name, first in (("trainA", 0), ("trainB", 4), ("testA", 8), ("testB", 9)):
         (tmp_path / "zebras" / name).mkdir(parents=True)
         for i in range(first, first + 4):
             (tmp_path / "zebras" / name / f"{i}.png").write_bytes(writers.FILES[i % COUNT])
-    code, said, err = tool("pack", tmp_path / "zebras", tmp_path / "out", "--format", "png")
+    source = zipped(tmp_path / "zebras") if packed else tmp_path / "zebras"
+    code, said, err = tool("pack", source, tmp_path / "out", "--format", "png")
     assert code == 0, err
     assert [line.split(":")[0] for line in said.splitlines()] == [
         str(tmp_path / "out" / name) for name in "ab"
@@ -105,11 +112,94 @@ def test_cyclegans_layout_becomes_two_domains(tool, tmp_path: Path) -> None:
     for name, first in (("a", 0), ("b", 4)):
         wanted = {IMAGES[i].tobytes() for i in range(first, first + 4)}
         assert set(content(tmp_path / "out" / name)) == wanted
-    code, said, _ = tool("pack", tmp_path / "zebras", tmp_path / "test", "--split", "test")
+    code, said, _ = tool("pack", source, tmp_path / "test", "--split", "test")
     assert code == 0 and said.count("4 images") == 2
     (tmp_path / "zebras/trainB/bad.png").write_bytes(b"")
-    assert tool("pack", tmp_path / "zebras", tmp_path / "none")[0] == 3
+    source = zipped(tmp_path / "zebras") if packed else source
+    assert tool("pack", source, tmp_path / "none")[0] == 3
     assert not (tmp_path / "none").exists()
+
+
+def test_pairs_in_a_zip(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "maps" / name).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "maps" / name / f"{i}.png").write_bytes(
+                writers.FILES[i + 2 * (name == "b")]
+            )
+    found = open_pairs(zipped(tmp_path / "maps"), Request(), open_originals)
+    assert [found.load(i) for i in range(2)] == [
+        (writers.FILES[0], writers.FILES[2]),
+        (writers.FILES[1], writers.FILES[3]),
+    ]
+
+
+def test_backslashes_in_a_zip_part_names(tmp_path: Path) -> None:
+    source = zipped(writers.folder(tmp_path / "source"), parted="\\")
+    found = open_originals(source, Request())
+    assert len(found.names) == COUNT and len(found.class_names) == 3
+    assert found.load(0).startswith(b"\x89PNG")
+
+
+ARRAYS = {  # what is stored -> as pixels [H, W, C]
+    "uint8": (IMAGES[0], IMAGES[0]),
+    "first the channels": (IMAGES[0].transpose(2, 0, 1), IMAGES[0]),
+    "gray of 16 bits": (
+        GRAY[0].astype(np.uint16) * 257,
+        GRAY[0][..., None].astype(np.uint16) * 257,
+    ),
+    "halves": ((IMAGES[0] / 255).astype(np.float16), (IMAGES[0] / 255).astype(np.float16)),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_in_files_are_images_where_there_are_no_others(tmp_path: Path, case: str) -> None:
+    stored, pixels = ARRAYS[case]
+    np.save(tmp_path / "0.npy", stored)
+    found = open_originals(tmp_path, Request(windowed=case == "halves"))
+    assert np.array_equal(found.load(0), pixels) and found.load(0).dtype == pixels.dtype
+    (tmp_path / "1.png").write_bytes(writers.FILES[0])
+    assert open_originals(tmp_path, Request()).names == ["1.png"]
+
+
+@pytest.mark.parametrize(
+    "array", [IMAGES[0] / 255, np.zeros((2, 3, 4, 5)), np.array(["a"])], ids=str
+)
+def test_arrays_that_are_no_images(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "0.npy", array)
+    with pytest.raises(BadImage, match=r"is an \.npy that is no image: it"):
+        open_originals(tmp_path, Request()).load(0)
+
+
+def test_halves_keep_more_than_8_bits(tool, tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 4096).reshape(64, 64).astype(np.float16)
+    (tmp_path / "s").mkdir()
+    np.save(tmp_path / "s" / "0.npy", values)
+    words = ("--window", "0,1", "--depth", "16", "--channels", "1")
+    assert tool("pack", tmp_path / "s", tmp_path / "out", *words)[0] == 0
+    image = open_data(tmp_path / "out").read(np.arange(1))["image"][0, 0].double().numpy()
+    assert np.abs(image / 65535 - values.astype(float)).max() < 1 / 65535
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_frames_the_first_is_taken_and_that_is_said(tool, tmp_path: Path, kind) -> None:
+    (tmp_path / "s").mkdir()
+    frames = [Image.fromarray(image) for image in IMAGES[:3]]
+    path = tmp_path / "s" / f"moving.{kind.lower()}"
+    frames[0].save(path, kind, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "s" / f"still.{kind.lower()}", kind)
+    _, said, err = tool("pack", tmp_path / "s", tmp_path / "out")
+    assert "first frame or page is taken: the other ones (moving." in err and "1 left out" in said
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+def test_a_shard_that_is_compressed_is_named(tool, tmp_path: Path, mode: str) -> None:
+    with tarfile.open(tmp_path / "s.tar", f"w:{mode}") as archive:
+        (tmp_path / "0.png").write_bytes(writers.FILES[0])
+        archive.add(tmp_path / "0.png", "0.png")
+    for words in (("pack", tmp_path / "s.tar", tmp_path / "out"), ("verify", tmp_path / "s.tar")):
+        code, said, err = tool(*words)
+        assert code == 3 and "s.tar is damaged: it is compressed; " in said + err
 
 
 NEEDED = {"lmdb": writers.lsun, "h5py": SOURCES["hdf5 nhwc"][1], "pyarrow": writers.parquet}
@@ -208,6 +298,53 @@ def test_hdf5_that_claims_more_than_it_stores(tmp_path: Path) -> None:
         file.create_dataset("images", (1 << 20, 64, 64, 3), np.uint8, chunks=(1, 64, 64, 3))
     with pytest.raises(DataError, match=r"claims 12884901888 bytes and stores 0"):
         open_originals(tmp_path / "x.h5", Request(scratch=tmp_path))
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_hdf5_reads_no_other_file(tmp_path: Path, virtual: bool) -> None:
+    import h5py
+
+    (tmp_path / "secret").write_bytes(IMAGES[:2].tobytes())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if virtual:
+            whole = h5py.VirtualLayout(IMAGES[:2].shape, "u1")
+            whole[:] = h5py.VirtualSource(tmp_path / "b.h5", "x", IMAGES[:2].shape)
+            file.create_virtual_dataset("images", whole)
+        else:
+            where = [(str(tmp_path / "secret"), 0, IMAGES[:2].nbytes)]
+            file.create_dataset("images", IMAGES[:2].shape, "u1", external=where)
+    with pytest.raises(DataError, match="in other files, which are not read"):
+        open_originals(tmp_path / "a.h5", Request(scratch=tmp_path))
+
+
+def test_labels_of_odd_kinds_are_refused_in_a_sentence(tmp_path: Path, capfd) -> None:
+    import datetime
+    from decimal import Decimal
+
+    import pyarrow
+    from pyarrow import parquet
+
+    for kind, label in (("datetime", datetime.datetime(2026, 1, 1)), ("", Decimal(1))):
+        table = pyarrow.table({"image": writers.FILES[:2], "label": [label] * 2})
+        parquet.write_table(table, tmp_path / "a.parquet")
+        if kind:
+            with pytest.raises(DataError, match=rf"\{{'{kind}': .* is no class"):
+                open_originals(tmp_path / "a.parquet", Request(scratch=tmp_path))
+        else:
+            found = open_originals(tmp_path / "a.parquet", Request(scratch=tmp_path))
+            assert found.labels == [1, 1]
+    assert not capfd.readouterr().err
+
+
+def test_a_reader_that_fails_is_a_sentence(tmp_path: Path, capfd) -> None:
+    def read(findings: Findings):
+        yield Item("a", b"1")
+        raise KeyError("odd")
+
+    (tmp_path / "x").write_bytes(b"1")
+    with pytest.raises(DataError, match=r"KeyError: 'odd'"):
+        spilled(tmp_path / "x", read, Request(scratch=tmp_path))
+    assert not capfd.readouterr().err
 
 
 def test_several_sets_of_one_kind_are_asked_about(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from largegan.data import Stream, open_data
+from largegan.data.micros import answer
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
 
@@ -151,6 +152,18 @@ def test_another_dataset_is_refused_on_resume(shards: Path) -> None:
     other = Stream(open_data("bundled:noto32"), batch_size=4, micro_batch_size=4)
     with pytest.raises(DataError, match="not the one of the checkpoint"):
         stream.load_state_dict(other.state_dict())
+
+
+def test_images_are_pinned(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch's loader does with each answer where there is a GPU; here the call is counted."""
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    pinned: list[torch.Size] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x.clone())
+    source = open_data(shards)
+    images = source.read(np.arange(4))["image"]
+    reply = pin_memory(answer(lambda: source.read(np.arange(4)), source.policy))
+    assert pinned == [images.shape] and torch.equal(reply.tensors()["image"], images)
 
 
 def test_bundled_emoji() -> None:

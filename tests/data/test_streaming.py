@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from largegan.data import Stream, open_data
+from largegan.data import Stream, open_data, published
 from largegan.data import streaming as streaming_module
 from largegan.data.micros import RankShare
 from largegan.data.reading import Reading
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, EnvironmentFault
 from tests.data.conftest import members, write_tar
 
 
@@ -169,7 +170,40 @@ def test_a_stream_is_known_by_its_content(shards: Path, tmp_path: Path) -> None:
     (copy / "shard-000000.tar").write_bytes((shards / "shard-000001.tar").read_bytes() + bytes(512))
     other = open_data(f"{copy}/shard-{{000000..000008}}.tar", Reading(mode="stream", num_classes=3))
     assert bare.info.identity != other.info.identity
-    assert bare.former_identity == other.former_identity  # runs from before go on
+    assert bare.former_identities == other.former_identities  # runs from before go on
+
+
+def test_a_remote_stream_without_an_index_is_known_by_what_its_server_says(
+    shards: Path, web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lengths and dates (or tags) of its shards; of very many, of some."""
+    folder, address, _ = web
+    files = [shutil.copy2(shards / f"shard-{i:06d}.tar", folder) for i in range(3)]
+
+    def opened() -> streaming_module.StreamedSource:
+        path = f"{address}/shard-{{000000..000002}}.tar?token={next(tokens)}"
+        return open_data(path, Reading(mode="stream", num_classes=3))
+
+    tokens = itertools.count()
+    first, again = opened(), opened()
+    assert first.info.identity == again.info.identity  # a token is no content
+    os.utime(files[2], (1e9, 1e9))  # published again, of the same length
+    assert opened().info.identity != first.info.identity
+    monkeypatch.setattr(published, "MOST_ASKED", 2)  # the first and the third
+    third = opened().info.identity
+    os.utime(files[1], (1e9, 1e9))
+    assert opened().info.identity == third
+
+
+def test_runs_from_before_servers_were_asked_go_on(shards: Path, web) -> None:
+    folder, address, _ = web
+    shutil.copy2(shards / "shard-000000.tar", folder)
+    source = open_data(f"{address}/shard-000000.tar", Reading(mode="stream", num_classes=3))
+    for before in (["shard-000000.tar"], [repr(("shard-000000.tar", None))]):
+        state = {"position": 8, "seed": 2, "identity": published._identity(before)}
+        draw(None, 1, source=source, state=state, workers=0)
+    with pytest.raises(DataError, match="is not the one of the checkpoint"):
+        draw(None, 1, source=source, state={**state, "identity": "stream:other"}, workers=0)
 
 
 def test_over_http_with_and_without_an_index(shards: Path, web) -> None:
@@ -290,6 +324,22 @@ def test_a_failing_command_is_told_from_a_damaged_shard(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", members(15))
     with pytest.raises(DataError, match=r"failed \(exit status 4\)"):
         open_data(f"pipe:head -c 100 {path}; exit 4", Reading(allow_pipe=True, num_classes=3))
+
+
+@pytest.mark.parametrize("sent", [100, 9000])
+def test_a_bucket_that_cannot_be_reached_asks_to_be_requeued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int
+) -> None:
+    """Its program fails at once, or in the middle; also where bad samples are skipped."""
+    path = write_tar(tmp_path / "0.tar", members(15))
+    program = tmp_path / "bin" / "gsutil"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nhead -c {sent} {path}\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(EnvironmentFault, match=r"failed \(gsutil: exit status 1\).*run.resume"):
+        reading = Reading(num_classes=3, on_error="skip", max_skip_fraction=1.0)
+        draw(None, 8, source=open_data("gs://bucket/0.tar", reading), workers=0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from largegan.commands import run
+from largegan.files.photos import BadImage
+from largegan.files.photos import read as photos_read
 from tests.evaluation.images import save
 
 ENTRY = b"\x01\x12\0\x03\0\0\xff\xff\0\0\0\0"  # an orientation of 65535 numbers
@@ -49,3 +51,19 @@ def test_a_large_picture_is_said_with_its_name(photos, tmp_path, capsys, monkeyp
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
     assert run("pack", [str(photos), str(tmp_path / "out"), "--resolution", "16"]) == 0
     assert "note: large.png: Image size (400 pixels)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_decoders_in_c_say_nothing_of_their_own(compression, capfd):
+    """libtiff would print each fault to standard error, besides what is raised."""
+    out, faults = io.BytesIO(), 0
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(out, "TIFF", compression=compression)
+    for place in range(100, 4000, 150):
+        data = bytearray(out.getvalue())
+        data[place] ^= 0xFF
+        try:
+            photos_read(bytes(data))
+        except BadImage:
+            faults += 1
+    assert faults and not capfd.readouterr().err

@@ -18,6 +18,7 @@ from largegan.parallel.choose import ENGINES as ENGINE_TABLE
 from largegan.parallel.choose import choose
 from largegan.parallel.launch import World, agree, connect, disconnect
 from largegan.recipe import Recipe
+from largegan.run.compiling import CompiledNetworks
 from largegan.trainer import Trainer
 from tests.parallel.toy import Toy
 from tests.recipes import common
@@ -40,6 +41,7 @@ def make(
     everything: bool = False,
     seed: int = 0,
     ranks: int | None = None,
+    compiled: bool = False,
 ) -> Trainer:
     """A small trainer of recipe `name`: two micro-batches of 2 for each of `ranks`.
 
@@ -63,6 +65,8 @@ def make(
     )
     if everything:
         trainer.precision = "bf16"
+    if compiled:
+        trainer.first_order = CompiledNetworks(recipe)
     return trainer
 
 
@@ -144,10 +148,10 @@ def run_alone(name: str, folder: Path, ranks: int) -> list[dict[str, float]]:
     return history
 
 
-def run_cell(name: str, engine: str, folder: Path, world: World) -> dict:
+def run_cell(name: str, engine: str, folder: Path, world: World, *, compiled: bool = False) -> dict:
     """Goes on from what one process saved, and saves."""
     # Differently seeded on purpose: the engine must make the ranks start alike.
-    trainer = make(name, engine, world, seed=world.rank)
+    trainer = make(name, engine, world, seed=world.rank, compiled=compiled)
     alike = ranks_agree(trainer, world)
     restore(trainer, saved(folder / name / "before"))
     history = train(trainer, AFTER)

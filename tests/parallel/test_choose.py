@@ -1,13 +1,17 @@
 """Which engine a player gets, and every combination that is refused before any work."""
 
 import json
+import sys
+import types
 from functools import partial
 
+import psutil
 import pytest
 import torch
 
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel import choose as choose_module
+from largegan.parallel import zero
 from largegan.parallel.choose import choose
 from largegan.parallel.launch import World
 from largegan.parallel.replicated import Replicated
@@ -102,6 +106,20 @@ def test_refused_in_one_sentence(kind):
 
 
 @pytest.mark.parametrize(
+    "words", [["--gradient_accumulation_steps", "4"], ["--gradient-accumulation-steps=4"]]
+)
+def test_an_option_that_accelerate_keeps_to_itself(words, monkeypatch):
+    """Without DeepSpeed it reaches no environment; the launcher's own command line has it."""
+    line = ["python", "-m", "accelerate.commands.launch", *words, "-m", "largegan.train"]
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda self: line)
+    with pytest.raises(ConfigError, match="sets gradient_accumulation_steps to 4, which is not"):
+        made(None, env={"ACCELERATE_MIXED_PRECISION": "no"})
+    assert set(made(None).values()) == {"Replicated"}  # somebody else's parent
+    line[3:5] = ["--gradient_accumulation_steps", "1"]
+    assert set(made(None, env={"ACCELERATE_MIXED_PRECISION": "no"}).values()) == {"Replicated"}
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ({"gradient_clipping": 1.0}, "gradient_clipping must be 0"),
@@ -141,3 +159,20 @@ def test_a_missing_or_old_deepspeed(monkeypatch):
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "deepspeed").glob("*.json")))
 def test_our_own_files_are_honored(file):
     assert read_settings(str(file))["zero_optimization"]["stage"] in (1, 2, 3)
+
+
+@pytest.mark.parametrize(("said", "expected"), [({}, 12), ({"reduce_bucket_size": 7}, 7)])
+def test_deepspeed_takes_no_more_memory_than_a_player_has(said, expected, monkeypatch):
+    """Its own choice is 2 GB for each player, taken at once."""
+    seen = {}
+
+    def initialize(model, optimizer, config):
+        seen.update(config)
+        return [None]
+
+    names = {"init_distributed": lambda *_, **__: None, "initialize": initialize}
+    ops = types.SimpleNamespace(__compatible_ops__={})
+    monkeypatch.setitem(sys.modules, "deepspeed", types.SimpleNamespace(ops=ops, **names))
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    zero.initialize(torch.nn.Linear(3, 3), None, 3, {"zero_optimization": said})
+    assert seen["zero_optimization"]["reduce_bucket_size"] == expected

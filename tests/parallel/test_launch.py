@@ -25,6 +25,7 @@ from tests.parallel.launching import (
     ROOT,
     clean_environment,
     finish,
+    free_port,
     patience,
     run_ranks,
     start_ranks,
@@ -116,6 +117,35 @@ def test_one_rank_fails_all_ranks_stop(tmp_path):
     for p, output in zip(processes, finish(processes), strict=True):
         assert p.returncode == 2, output
         assert "would write over" in output
+
+
+def test_a_tracker_that_one_rank_lacks_is_refused_by_all(tmp_path):
+    """Rank 1's node has no such package: both say so before training, and nobody waits."""
+    words = ["--recipe.name", "gan", "--log.trackers", "[tensorboard]", "--run.dir"]
+    port, ranks, logs = str(free_port()), [], [tmp_path / "0.log", tmp_path / "1.log"]
+    for rank, log in enumerate(logs):
+        env = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        env |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        arguments = ([*words, str(tmp_path / "a")], str(log), env)
+        ranks.append(forked.CONTEXT.Process(target=without_tracker, args=arguments))
+    for process in ranks:
+        process.start()
+    for process, log in zip(ranks, logs, strict=True):
+        process.join(patience(60))
+        assert process.exitcode == 4, log.read_text()
+        assert "names tensorboard, which is not installed" in log.read_text()
+        assert "Traceback" not in log.read_text()
+    assert not (tmp_path / "a").exists()
+
+
+def without_tracker(words: list[str], log: str, env: dict[str, str]) -> None:
+    from largegan.run import trackers
+
+    if env["RANK"] == "1":
+        trackers.missing_trackers = set
+    else:
+        trackers.Trackers.__init__ = lambda self, *_, **__: None
+    forked.program(words, log, env)
 
 
 def test_accelerate_launch_two_processes_without_gpu(tmp_path):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import multiprocessing
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +169,9 @@ def test_two_domains(opened, tmp_path: Path, names: tuple[str, str]) -> None:
     lone = dataclasses.replace(lone, cache_dir=str(tmp_path / "cache"))
     both = open_source(lone, recipe_class("cut"))
     assert both.info.identity == source.info.identity
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root))
+    for recipe, same in (("cyclegan", source), ("pix2pix", pairs)):
+        assert opened(packed, recipe)[0].info.identity == same.info.identity
 
 
 @pytest.mark.parametrize("half", ["left", "right"])
@@ -220,3 +225,34 @@ def test_sixteen_bits_stay(opened, tmp_path: Path) -> None:
     assert verify(str(copy)).faults == []
     (copy / "index.json").unlink()
     assert verify(str(copy)).index.depth == 16
+
+
+def test_copies_are_listed_and_removed(opened, tmp_path: Path, capsys) -> None:
+    from largegan.commands import cache
+
+    words = ["--dir", str(tmp_path / "cache")]
+    assert cache.main(words) == 0 and "0 copies kept" in capsys.readouterr().out
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(png(picture(ord(name[0]))))
+        opened(tmp_path / name, decoded="disk")
+    capsys.readouterr()
+    kept = copies(tmp_path)
+    assert cache.main(words) == 0
+    said = capsys.readouterr().out
+    assert "4 copies kept" in said and all(
+        f"of {tmp_path / name}" in said for name in ("old", "new")
+    )
+    line = next(line for line in said.splitlines() if line.endswith(f"of {tmp_path / 'old'}"))
+    old = next(copy for copy in kept if line.startswith(f"{copy}: "))
+    long_ago = time.time() - 100 * 86400
+    os.utime(old / "index.json", (long_ago, long_ago))
+    assert cache.main([*words, "--clear"]) == 0
+    assert "1 copies removed" in capsys.readouterr().out and old not in copies(tmp_path)
+    opened(tmp_path / "old")
+    assert "packed 1 images" in capsys.readouterr().out and old in copies(tmp_path)
+    (tmp_path / "cache" / "packed" / ".largegan-0123").mkdir()
+    assert cache.main([*words, "--clear", "--unused-days", "0"]) == 0
+    assert "5 copies removed" in capsys.readouterr().out
+    assert not copies(tmp_path) and not list((tmp_path / "cache").rglob("*.bin"))
+    assert (tmp_path / "old" / "x.png").exists()

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 import time
 
 import pytest
@@ -59,6 +60,19 @@ def test_a_killed_process_leaves_no_lock(lock, tmp_path):
     process.kill()
     process.join()
     patient.acquire(tmp_path / "run")
+
+
+def test_a_killed_process_that_nobody_collected_leaves_no_lock(lock, tmp_path):
+    """In a container whose first process collects no children, it stays in the table for ever."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=hold_for_ever, args=(tmp_path / "run", ready))
+    process.start()
+    assert ready.wait(10)
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended; its entry is there
+    lock(patience_s=1000).acquire(tmp_path / "run")
+    process.join()
 
 
 def test_a_recycled_process_number_is_no_proof_of_life(lock, tmp_path):

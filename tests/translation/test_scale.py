@@ -91,7 +91,7 @@ def run(tmp_path: Path, photo: Photo, name: str, *, scale: int, **how) -> tuple[
     source.mkdir(), out.mkdir()
     (source / name).write_bytes(images.encode(photo, Path(name).suffix))
     translator = Translator(Larger(scale), 3, "upscale", "sha", "test")
-    share = outputs_of(find_items(str(source), out=out), "keep")
+    share = outputs_of(find_items(str(source)), "keep")
     outcome = Job(translator, out, How(background=(0, 0, 0), **how)).run(share)
     assert outcome.written == [name] and not outcome.faults
     facts = Manifest(out).records[name]

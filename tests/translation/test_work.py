@@ -45,7 +45,7 @@ def job(out: Path, *, model: str = "sha", how: How = PLAIN, **options) -> Job:
 
 def translate(source: Path, out: Path, **options) -> tuple[work.Outcome, Job]:
     worker = job(out, **options)
-    share = outputs_of(find_items(str(source), out=out), worker.how.ext)
+    share = outputs_of(find_items(str(source)), worker.how.ext)
     return worker.run(worker.remaining(share)), worker
 
 
@@ -89,12 +89,6 @@ def test_folder_is_mirrored(photos, tmp_path):
     check_mirrored(photos, tmp_path / "out")
 
 
-def test_out_below_in_is_not_translated_again(photos):
-    for _ in range(2):
-        translate(photos, photos / "negatives")
-    assert len(list((photos / "negatives").rglob("*.png"))) == 3
-
-
 def test_list(photos, tmp_path):
     (tmp_path / "list.txt").write_text("# some\nphotos/a.png\n\nphotos/deep/c.png\n")
     translate(tmp_path / "list.txt", tmp_path / "out")
@@ -104,7 +98,7 @@ def test_list(photos, tmp_path):
     check_mirrored(photos, tmp_path / "absolute")
     (tmp_path / "list.txt").write_text("photos/z.png")
     with pytest.raises(DataError, match=r"names photos/z\.png, which does not exist"):
-        find_items(str(tmp_path / "list.txt"), out=tmp_path)
+        find_items(str(tmp_path / "list.txt"))
 
 
 def test_zip(photos, tmp_path):
@@ -141,7 +135,7 @@ def test_archives_cannot_write_elsewhere(photos, tmp_path):
         archive.add(photos / "a.png", "../../a.png")
     for name in ("evil.zip", "evil.tar"):
         with pytest.raises(DataError, match="outside of OUT"):
-            find_items(str(tmp_path / name), out=tmp_path / "out")
+            find_items(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +149,7 @@ def test_archives_cannot_write_elsewhere(photos, tmp_path):
 def test_nothing_there(tmp_path, make, says):
     make(tmp_path / "in")
     with pytest.raises((ConfigError, DataError), match=says):
-        find_items(str(tmp_path / "in"), out=tmp_path / "out")
+        find_items(str(tmp_path / "in"))
 
 
 def test_batches_have_one_size(tmp_path):
@@ -178,7 +172,7 @@ def test_many_sizes_do_not_pile_up(tmp_path):
     for i in range(30):
         save(tmp_path / f"in/{i:02d}.png", size=(5, 5 + i))
     worker = job(tmp_path / "out", batch_size=4)
-    share = outputs_of(find_items(str(tmp_path / "in"), out=tmp_path / "out"), "keep")
+    share = outputs_of(find_items(str(tmp_path / "in")), "keep")
     most = 0
     original = worker.sorted_in
 
@@ -246,7 +240,7 @@ def test_format_is_changed_when_asked(photos, tmp_path):
     assert np.array_equal(pixels(tmp_path / "out/a.tif"), expected)
     save(photos / "a.bmp")
     with pytest.raises(ConfigError, match=r"a\.bmp and a\.png would both become a\.tif"):
-        outputs_of(find_items(str(photos), out=tmp_path / "out"), "tif")
+        outputs_of(find_items(str(photos)), "tif")
 
 
 def test_resume_skips_what_is_whole(photos, tmp_path):
@@ -318,7 +312,7 @@ def test_manifest(photos, tmp_path):
 
 
 def test_shares_of_processes_are_all_of_it(photos, tmp_path):
-    share = outputs_of(find_items(str(photos), out=tmp_path / "out"), "keep")
+    share = outputs_of(find_items(str(photos)), "keep")
     parts = [dict(list(share.items())[rank::2]) for rank in range(2)]
     out = tmp_path / "out"
     for part in parts:
@@ -355,6 +349,22 @@ def test_auto_takes_tiles_when_memory_is_short(photos, tmp_path, monkeypatch):
     assert records["small.png"]["mode"] == "full"
 
 
+def test_memory_that_falls_when_a_batch_is_gathered_loses_no_image(tmp_path, monkeypatch):
+    """Enough is free while each of three images is looked at, too little when they are run."""
+    for i in range(3):
+        save(tmp_path / f"in/{i}.png", size=(50, 70), seed=i)
+    left = iter([1e12] * 3)
+    monkeypatch.setattr(work.memory, "free_bytes", lambda device: next(left, 40 * 40 * 48))
+    how = How(tile=32, thumbnail=32)
+    outcome, _ = translate(tmp_path / "in", tmp_path / "out", how=how, batch_size=3)
+    assert sorted(outcome.written) == ["0.png", "1.png", "2.png"] and not outcome.faults
+    records = manifest.Manifest(tmp_path / "out").records
+    assert {records[name]["mode"] for name in outcome.written} == {"thumbnail"}
+    for i in range(3):
+        wanted = 255 - pixels(tmp_path / f"in/{i}.png")
+        assert np.array_equal(pixels(tmp_path / f"out/{i}.png"), wanted)
+
+
 def test_memory_that_runs_out_is_a_bad_image(photos, tmp_path):
     worker = job(tmp_path / "out")
 
@@ -365,6 +375,6 @@ def test_memory_that_runs_out_is_a_bad_image(photos, tmp_path):
 
     worker.translator.net.forward = forward
     worker._bytes_per_pixel = 1.0
-    outcome = worker.run(outputs_of(find_items(str(photos), out=tmp_path / "out"), "keep"))
+    outcome = worker.run(outputs_of(find_items(str(photos)), "keep"))
     assert len(outcome.written) == 2
     assert "deep/c.png (4x9) does not fit into the memory of cpu" in outcome.faults[0]

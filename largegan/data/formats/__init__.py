@@ -25,11 +25,12 @@ from largegan.data.formats import (
     zips,
 )
 from largegan.data.formats.latents import open_latents
+from largegan.data.formats.pairs import open_pairs
 from largegan.data.labels import check_classes
 from largegan.data.latents import LatentPreparation
 from largegan.data.originals import Originals, Request
-from largegan.data.pairs import open_pairs
 from largegan.data.prepare import Preparation
+from largegan.data.stacks import decoded_arrays
 from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.files.photos import BadImage
 
@@ -81,7 +82,8 @@ def open_originals(source: Path, request: Request) -> Originals:
     name = format_of(source)
     if name != "folder" and FORMATS["folder"].recognizes(source):
         source = _only_file(source) or source
-    return FORMATS[name].read(source, request)
+    found = FORMATS[name].read(source, request)
+    return dataclasses.replace(found, load=decoded_arrays(found.load, windowed=request.windowed))
 
 
 def _only_file(folder: Path) -> Path | None:

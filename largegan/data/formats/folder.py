@@ -14,11 +14,12 @@ from largegan.data.label_files import LABEL_FILES, labels_of_file, labels_of_fol
 from largegan.data.labels import Labels
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import part_of
-from largegan.data.tree import files_below, images_among, is_hidden
+from largegan.data.tree import files_below, images_among, is_hidden, is_image
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, DamagedMember
 from largegan.files.documents import read_bounded
 
+ARRAYS = "npy"  # one image each, where there are no others
 LARGEST_TABLE = 1 << 30  # bytes of a dataset.json
 
 
@@ -65,6 +66,8 @@ def originals_of_tree(
     """Files whose names end in one of ``kinds``, with their classes; raises DataError."""
     where, account = shown(tree.source), tree.account
     table = next((name for name in LABEL_FILES if name in tree.files), None)
+    if not any(is_image(name, kinds) for name in tree.files):
+        kinds = (*kinds, ARRAYS)
     images = images_among(tree.files, account, used=LABEL_FILES, kinds=kinds)
     root, images = _part(images, request.split, tree)
     if not images:

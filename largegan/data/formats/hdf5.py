@@ -125,7 +125,9 @@ def _images(dataset: Any, what: str, request: Request) -> Iterator[np.ndarray | 
 
 
 def _refuse_lies(dataset: Any, what: str) -> None:
-    """What is not stored is filled with zeros: a small file may claim any size."""
+    """What is not stored is filled with zeros: a small file may claim any size, or any file."""
+    if dataset.external or dataset.is_virtual:
+        raise DataError(f"dataset {what} keeps its numbers in other files, which are not read")
     claimed, stored = dataset.nbytes, dataset.id.get_storage_size()
     if claimed > SUSPECT + RATIO * stored:
         raise DataError(f"dataset {what} claims {claimed} bytes and stores {stored}")

@@ -29,6 +29,8 @@ def read(source: Path, request: Request) -> Originals:
     labels: dict[str, str | None] = {}
     for name, label in read_table(text, where, field=request.field):
         key = plain(name)
+        if key in labels:
+            account.leave("rows of images that are listed before", name)
         if labels.setdefault(key, label) != label:
             raise DataError(
                 f"{where} gives {shown(name)} two labels, {shown(labels[key], 40)} and "

@@ -118,7 +118,9 @@ def _holds_bytes(kind: Any) -> bool:
     from pyarrow import types
 
     if types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return any(field.name == "bytes" and not types.is_struct(field.type)
+                   and _holds_bytes(field.type) for field in fields)  # fmt: skip
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 

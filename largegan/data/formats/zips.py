@@ -25,21 +25,27 @@ def recognizes(path: Path) -> bool:
 
 def read(source: Path, request: Request) -> Originals:
     """Images of a zip, with the classes of its folders or tables. Raises DataError."""
-    return originals_of_tree(tree_of(source), request)
+    return originals_of_tree(tree_of(source, request.inside), request)
 
 
-def tree_of(source: Path) -> Tree:
+def tree_of(source: Path, inside: str = "") -> Tree:
+    """The files of a zip, or of the folder `inside` in it; Windows' backslashes part names, too."""
     archive, account = open_zip(source), Account()
-    entries = [entry.filename for entry in archive.infolist() if not is_hidden(entry.filename)]
+    stored = {entry.filename.replace("\\", "/"): entry.filename for entry in archive.infolist()}
+    entries = [e.filename.replace("\\", "/") for e in archive.infolist()]
+    entries = [name for name in entries if not is_hidden(name)]
     hidden = [e.filename for e in archive.infolist() if is_hidden(e.filename) and not e.is_dir()]
     account.leave("hidden files, or a Mac's", *hidden)
     outer = _outer_folder([name for name in entries if not name.endswith("/")])
+    outer += f"{inside}/" if inside else ""
+    entries = [name for name in entries if name.startswith(outer)]
     inner = [name.removeprefix(outer) for name in entries]
     files = sorted(name for name in inner if name and not name.endswith("/"))
     twice = sorted({a for a, b in pairwise(files) if a == b})
     if twice:
         raise DataError(f"{shown(source)} holds {shown(twice[0])} twice; zip it again")
     wanted = {outer + name for name in files if is_image(name) or name in LABEL_FILES}
+    wanted = {stored[name] for name in wanted}
     refuse_locked(source, [e for e in archive.infolist() if e.filename in wanted])
 
     def folders(prefix: str) -> list[str]:
@@ -48,7 +54,7 @@ def tree_of(source: Path) -> Tree:
 
     def load(name: str) -> bytes:
         most = LARGEST_TABLE if name in LABEL_FILES else LARGEST_MEMBER
-        return read_member(archive, outer + name, most)
+        return read_member(archive, stored[outer + name], most)
 
     return Tree(source, files, folders, load, account)
 

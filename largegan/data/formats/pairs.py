@@ -3,13 +3,16 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from largegan.data.account import Account
+from largegan.data.formats import folder, npz, zips
+from largegan.data.formats.folder import Tree
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import DOMAINS, part_of
-from largegan.data.tree import files_below, images_among
+from largegan.data.tree import images_among
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files import photos
 from largegan.files.photos import BadImage
@@ -17,38 +20,61 @@ from largegan.files.photos import BadImage
 Opener = Callable[[Path, Request], Originals]
 
 
-def domain_folders(source: Path, split: str | None = None) -> tuple[Path, Path] | None:
-    """The folders of both domains, CycleGAN's trainA and trainB among them; None: there are none.
+class Domain(NamedTuple):
+    """Where the images of one domain lie: in a folder, or in one within a zip."""
+
+    source: Path
+    inside: str = ""
+
+    def tree(self) -> Tree:
+        return (
+            zips.tree_of(self.source, self.inside) if self.inside else folder.tree_of(self.source)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.inside}" if self.inside else str(self.source)
+
+
+def domains_of(source: Path, split: str | None = None) -> tuple[Domain, Domain] | None:
+    """Both domains of a folder or zip, CycleGAN's trainA and trainB among them; None: it has none.
 
     Raises ConfigError for a split that is not there.
     """
-    there = {
-        names: part
-        for names, part in DOMAINS.items()
-        if all((source / name).is_dir() for name in names)
-    }
-    if not there:
+    if source.is_dir():
+        names = _domain_names(source, lambda name: (source / name).is_dir(), split)
+        return names and tuple(Domain(_part_within(source / name, split)) for name in names)
+    if npz.recognizes(source) or not zips.recognizes(source):
         return None
+    inside = zips.tree_of(source).folders("")
+    names = _domain_names(source, lambda name: name in inside, split)
+    return names and tuple(Domain(source, name) for name in names)
+
+
+def _domain_names(
+    source: Path, is_there: Callable[[str], bool], split: str | None
+) -> tuple[str, str] | None:
+    there = {names: part for names, part in DOMAINS.items() if all(map(is_there, names))}
     wanted = split or "train"
     for names, part in there.items():
         if part in (None, wanted):
-            a, b = (_part_within(source / name, split) for name in names)
-            return a, b
+            return names
+    if not there:
+        return None
     found = ", ".join(f"{a} and {b}" for a, b in there)
     raise ConfigError(f"{shown(source)} has no domains of the split {wanted}; it has {found}")
 
 
-def trained_domains(source: Path, split: str | None = None) -> tuple[Path, Path] | None:
-    """The folders of CycleGAN's layout, which says so itself; a and b alone may be two classes."""
-    folders = domain_folders(source, split) if source.is_dir() else None
-    plain = folders is None or tuple(p.name for p in folders) in (("a", "b"), ("A", "B"))
-    return None if plain else folders
+def trained_domains(source: Path, split: str | None = None) -> tuple[Domain, Domain] | None:
+    """The domains of CycleGAN's layout, which says so itself; a and b alone may be two classes."""
+    domains = domains_of(source, split)
+    names = [domain.inside or domain.source.name for domain in domains or ()]
+    return None if names in ([], ["a", "b"], ["A", "B"]) else domains
 
 
-def _part_within(folder: Path, split: str | None) -> Path:
+def _part_within(place: Path, split: str | None) -> Path:
     """`A/train` where A holds parts and one is wanted, else A."""
-    parts = [p for p in folder.iterdir() if p.is_dir() and part_of(p.name) == (split or "train")]
-    return parts[0] if parts else folder
+    parts = [p for p in place.iterdir() if p.is_dir() and part_of(p.name) == (split or "train")]
+    return parts[0] if parts else place
 
 
 def open_pairs(source: Path, request: Request, whole_images: Opener) -> Originals:
@@ -107,34 +133,35 @@ def _of_folders(source: Path, request: Request) -> Originals:
     Names are compared without their endings: ``a/house.jpg`` goes with ``b/house.png``. Raises
     DataError for an image without its other half.
     """
-    folders = domain_folders(source, request.split)
-    if folders is None:
+    domains = domains_of(source, request.split)
+    if domains is None:
         raise DataError(
             f"{source}/a or {source}/b does not exist; pairs are images of the same name in "
             f"{source.name}/a and {source.name}/b, or halves of a picture (--side-by-side)"
         )
     account = Account()
-    a, b = (_side(folder, account) for folder in folders)
+    trees = [domain.tree() for domain in domains]
+    a, b = (sides_of(tree, str(domain)) for tree, domain in zip(trees, domains, strict=True))
+    for tree, domain in zip(trees, domains, strict=True):
+        account.join(tree.account, f"{domain.inside or domain.source.name}/")
     lone = next(iter(sorted(a.keys() ^ b.keys())), None)
     if lone is not None:
-        here, there = folders if lone in a else folders[::-1]
+        here, there = domains if lone in a else domains[::-1]
         raise DataError(f"{shown(lone)} is in {here}, but not in {there}; add or remove it")
     if not a:
-        raise DataError(f"{folders[0]} and {folders[1]} hold no image")
+        raise DataError(f"{domains[0]} and {domains[1]} hold no image")
     names = list(a)
     return Originals(
         names,
-        lambda i: (a[names[i]].read_bytes(), b[names[i]].read_bytes()),
+        lambda i: (trees[0].read(a[names[i]]), trees[1].read(b[names[i]])),
         account=account,
     )
 
 
-def _side(folder: Path, account: Account) -> dict[str, Path]:
+def sides_of(tree: Tree, where: str) -> dict[str, str]:
     """Images of one domain by their names without endings."""
-    ours = Account()
-    files = images_among(files_below(folder, ours), ours)
-    account.join(ours, f"{folder.name}/")
-    side = {PurePosixPath(name).with_suffix("").as_posix(): folder / name for name in files}
+    files = images_among(tree.files, tree.account)
+    side = {PurePosixPath(name).with_suffix("").as_posix(): name for name in files}
     if len(side) < len(files):
-        raise DataError(f"two images of {folder} differ in their endings only; rename one")
+        raise DataError(f"two images of {where} differ in their endings only; rename one")
     return side
