@@ -277,34 +277,3 @@ def renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
     for pattern, new in rules:
         name = re.sub(pattern, new, name)
     return name
-
-
-class Only(tuple):
-    """In a table of options: the values that are built here, of which none is an option of ours."""
-
-
-def translated(
-    options: Mapping[str, Any], table: Mapping[str, str | Only | None], what: str
-) -> dict[str, Any]:
-    """A peer's options under our names; None in the table: without effect on the numbers.
-
-    Raises `DataError` for an option that we do not build.
-    """
-    found = {}
-    for name, value in options.items():
-        if name not in table:
-            raise DataError(f"{what} has the option {name}, which is not built here")
-        ours = table[name]
-        if isinstance(ours, Only):
-            check_value(name, value, ours, what)
-        elif ours is not None:
-            found[ours] = value
-    return found
-
-
-def check_value(name: str, value: Any, built: Only, what: str) -> None:
-    """Raises `DataError` for a value of an option that is not built here."""
-    value = tuple(value) if isinstance(value, list) else value
-    if value not in built:
-        known = " or ".join(str(list(one) if isinstance(one, tuple) else one) for one in built)
-        raise DataError(f"{what} has {name} {str(value)[:40]}; only {known} is built here")
