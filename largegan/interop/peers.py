@@ -86,12 +86,9 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
     """
     check_numbers(found)
     with torch.device("meta"):  # nothing is allocated for shapes that the file does not have
-        skeleton = construct(found)
-    for name, net in found.nets.items():
-        check_shapes(skeleton.get_submodule(name), net, what=f"{found.title}, {name}")
+        place(construct(found), found, check_shapes)
     recipe = construct(found)
-    for name, net in found.nets.items():
-        fill(recipe.get_submodule(name), net, what=f"{found.title}, {name}")
+    place(recipe, found, fill)
     halves = filter(None, (half_there(found, *pair) for pair in averages(recipe)))
     notes = [begin_alike(recipe, *half) for half in halves]
     alike = {name.split(".")[0] for pair in averages(recipe) for name in pair}
@@ -104,6 +101,19 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
     notes += [f"{name} begins anew: the source has none" for name in fresh]
     set_buffers(recipe, found.buffers)
     return recipe, notes
+
+
+def place(recipe: Recipe, found: Found, how: Callable[..., None]) -> None:
+    """Does `how` with each network and what the source has of it. Raises `DataError`."""
+    for name, net in found.nets.items():
+        what = f"{found.title}, {name}"
+        try:
+            how(recipe.get_submodule(name), net, what=what)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as fault:
+            raise DataError(
+                f"{what}: its tensors are not named like those of such a network "
+                f"({type(fault).__name__}: {str(fault)[:80]})"
+            ) from fault
 
 
 def half_there(found: Found, average: str, module: str) -> list[str]:

@@ -163,6 +163,16 @@ def test_classes_that_are_fewer_than_the_network_knows(tmp_path):
         build(importing.find(source))
 
 
+def test_more_blocks_than_the_rest_of_a_network_has(tmp_path):
+    folder = SOURCES["studiogan sngan 32"].write(tmp_path)
+    (path,) = folder.glob("model=D-*")
+    content = torch.load(path)
+    content["state_dict"]["blocks.99.0.conv2d2.bias"] = torch.ones(2)
+    torch.save(content, path)
+    with pytest.raises(DataError, match="not named like those of such a network"):
+        build(importing.find(folder))
+
+
 def test_a_generator_of_biggan_alone_in_a_file(tmp_path):
     folder = SOURCES["biggan of several GPUs"].write(tmp_path)
     found = importing.find(folder / "G_ema.pth")

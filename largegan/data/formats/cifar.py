@@ -13,7 +13,7 @@ import numpy as np
 
 from largegan.data.account import Account
 from largegan.data.originals import Originals, Request, classes_of
-from largegan.data.parts import chosen
+from largegan.data.splits import chosen
 from largegan.errors import DataError, shown
 from largegan.files.documents import read_bounded
 from largegan.files.stored import StoredArray

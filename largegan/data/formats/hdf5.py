@@ -8,7 +8,7 @@ import numpy as np
 
 from largegan.data.apart import Findings, spilled
 from largegan.data.originals import Item, Originals, Request
-from largegan.data.parts import chosen
+from largegan.data.splits import chosen
 from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
 from largegan.errors import DataError, shown
 from largegan.files.archives import RATIO, SUSPECT

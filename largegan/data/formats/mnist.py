@@ -14,7 +14,7 @@ import numpy as np
 
 from largegan.data.account import Account
 from largegan.data.originals import Originals, Request, classes_of
-from largegan.data.parts import chosen
+from largegan.data.splits import chosen
 from largegan.errors import ConfigError, DataError, shown
 
 FOLDERS = ("", "raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "EMNIST/raw", "QMNIST/raw")

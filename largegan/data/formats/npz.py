@@ -10,7 +10,7 @@ import numpy as np
 from largegan.data.account import Account
 from largegan.data.labels import Labels, vectors_of
 from largegan.data.originals import Originals, Request
-from largegan.data.parts import chosen
+from largegan.data.splits import chosen
 from largegan.data.stacks import IMAGE_ARRAYS, LABEL_ARRAYS, called, class_numbers, layout
 from largegan.errors import ConfigError, DataError, EnvironmentFault, shown
 from largegan.files.archives import DamagedMember, damaged_members

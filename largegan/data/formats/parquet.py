@@ -10,7 +10,7 @@ import msgspec
 
 from largegan.data.apart import Findings, spilled
 from largegan.data.originals import Item, Originals, Request
-from largegan.data.parts import chosen
+from largegan.data.splits import chosen
 from largegan.errors import DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, RATIO, SUSPECT
 from largegan.files.documents import checked, parse_document, read_bounded

@@ -13,9 +13,9 @@ from largegan.data.decode import image_shape
 from largegan.data.index import INDEX_NAME, parse_index
 from largegan.data.labels import whole
 from largegan.data.originals import Originals, Request, classes_of
-from largegan.data.parts import chosen
 from largegan.data.samples import Sample, damaged, group, is_wanted_label, label_value, split_name
 from largegan.data.scan import opened
+from largegan.data.splits import chosen
 from largegan.data.tar import Member, TarDamage, walk
 from largegan.errors import DataError, shown
 from largegan.files.photos import BadImage
