@@ -36,6 +36,8 @@ ARGUMENTS = re.compile(
 )
 SPARE_MB = 500  # beside twice the files
 
+torch.set_num_threads(1)  # workers are forked, and OpenMP's threads do not survive that
+
 
 class Bloated(Exception):
     """More memory than any such file needs."""

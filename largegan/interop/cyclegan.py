@@ -199,7 +199,7 @@ def networks_of(source: Path, content: Any, epoch: str | None) -> dict[str, Stat
         )
         return {"G": plain(tensors(content, str(source)))} if alone else {}
     files = files_of(source, epoch)
-    if files and not {"G_A", "G"} & set(files):
+    if files and not {"G_A", "G_B", "G"} & set(files):
         raise DataError(f"{source} holds no generator, only {', '.join(sorted(files))}")
     contents = {name: read_file(path) for name, path in files.items()}
     return {
@@ -244,9 +244,9 @@ def read(
     if not states:
         return None
     said, remarks = options_said(source)
+    states, halved = one_way(states)
+    remarks += halved
     recipe = recipe_of(states)
-    if recipe == "cyclegan" and "G_B" not in states:
-        raise DataError(f"{source} holds one generator of two; G_A is alone")
     options, notes = network_options(states, recipe)
     options |= {"statistics": statistics} if options["norm"] == "batch" else {}
     options |= {k: v for k, v in said.items() if k in FITTING[recipe] and v is not None}
@@ -278,6 +278,16 @@ FITTING = {
     | {"direction", "nce_identity", "flip_equivariance"},
 }
 CUT_LAYERS = 5  # that are compared where nobody says which
+
+
+def one_way(states: dict[str, State]) -> tuple[dict[str, State], list[str]]:
+    """A CycleGAN of which only one generator is there, as a translator of one direction."""
+    sides = [side for side in "AB" if f"G_{side}" in states]
+    if len(sides) != 1:
+        return states, []
+    (side,) = sides
+    found = {kind: states[f"{kind}_{side}"] for kind in "GD" if f"{kind}_{side}" in states}
+    return found, [f"of CycleGAN's two generators only G_{side} is there: it has one direction"]
 
 
 def recipe_of(states: dict[str, State]) -> str:

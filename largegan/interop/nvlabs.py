@@ -14,7 +14,7 @@ from typing import Any
 from largegan.augment import GROUPS
 from largegan.errors import DataError
 from largegan.files.unpickle import Record
-from largegan.interop.peers import Only, State, attributes, module_state, translated
+from largegan.interop.peers import State, attributes, module_state
 
 NETS = {"G": "G", "D": "D", "G_ema": "G_ema.net"}  # the pickle's keys -> our modules
 
@@ -100,6 +100,10 @@ def resolution_of(found: Snapshot) -> tuple[int, int, int]:
         ) from None
 
 
+class Only(tuple):
+    """In a table of options: the values that are built here, of which none is an option of ours."""
+
+
 FILTER, SLOPE = Only([(1, 3, 3, 1)]), Only(["lrelu"])
 # What parts of networks may be told; widths and counts of layers are seen from the tensors, too.
 WIDTHS = dict.fromkeys(("num_layers", "w_avg_beta", "embed_features", "layer_features"))
@@ -133,3 +137,30 @@ def leave_other_judges(found: Snapshot, last: str) -> list[str]:
     for kept in (found.states, found.arguments, found.records):
         del kept["D"]
     return ["its discriminator is of another code, and left behind: D begins anew"]
+
+
+def translated(
+    options: Mapping[str, Any], table: Mapping[str, str | Only | None], what: str
+) -> dict[str, Any]:
+    """A peer's options under our names; None in the table: without effect on the numbers.
+
+    Raises `DataError` for an option that we do not build.
+    """
+    found = {}
+    for name, value in options.items():
+        if name not in table:
+            raise DataError(f"{what} has the option {name}, which is not built here")
+        ours = table[name]
+        if isinstance(ours, Only):
+            check_value(name, value, ours, what)
+        elif ours is not None:
+            found[ours] = value
+    return found
+
+
+def check_value(name: str, value: Any, built: Only, what: str) -> None:
+    """Raises `DataError` for a value of an option that is not built here."""
+    value = tuple(value) if isinstance(value, list) else value
+    if value not in built:
+        known = " or ".join(str(list(one) if isinstance(one, tuple) else one) for one in built)
+        raise DataError(f"{what} has {name} {str(value)[:40]}; only {known} is built here")

@@ -86,12 +86,9 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
     """
     check_numbers(found)
     with torch.device("meta"):  # nothing is allocated for shapes that the file does not have
-        skeleton = construct(found)
-    for name, net in found.nets.items():
-        check_shapes(skeleton.get_submodule(name), net, what=f"{found.title}, {name}")
+        place(construct(found), found, check_shapes)
     recipe = construct(found)
-    for name, net in found.nets.items():
-        fill(recipe.get_submodule(name), net, what=f"{found.title}, {name}")
+    place(recipe, found, fill)
     halves = filter(None, (half_there(found, *pair) for pair in averages(recipe)))
     notes = [begin_alike(recipe, *half) for half in halves]
     alike = {name.split(".")[0] for pair in averages(recipe) for name in pair}
@@ -104,6 +101,19 @@ def build(found: Found) -> tuple[Recipe, list[str]]:
     notes += [f"{name} begins anew: the source has none" for name in fresh]
     set_buffers(recipe, found.buffers)
     return recipe, notes
+
+
+def place(recipe: Recipe, found: Found, how: Callable[..., None]) -> None:
+    """Does `how` with each network and what the source has of it. Raises `DataError`."""
+    for name, net in found.nets.items():
+        what = f"{found.title}, {name}"
+        try:
+            how(recipe.get_submodule(name), net, what=what)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as fault:
+            raise DataError(
+                f"{what}: its tensors are not named like those of such a network "
+                f"({type(fault).__name__}: {str(fault)[:80]})"
+            ) from fault
 
 
 def half_there(found: Found, average: str, module: str) -> list[str]:
@@ -277,34 +287,3 @@ def renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
     for pattern, new in rules:
         name = re.sub(pattern, new, name)
     return name
-
-
-class Only(tuple):
-    """In a table of options: the values that are built here, of which none is an option of ours."""
-
-
-def translated(
-    options: Mapping[str, Any], table: Mapping[str, str | Only | None], what: str
-) -> dict[str, Any]:
-    """A peer's options under our names; None in the table: without effect on the numbers.
-
-    Raises `DataError` for an option that we do not build.
-    """
-    found = {}
-    for name, value in options.items():
-        if name not in table:
-            raise DataError(f"{what} has the option {name}, which is not built here")
-        ours = table[name]
-        if isinstance(ours, Only):
-            check_value(name, value, ours, what)
-        elif ours is not None:
-            found[ours] = value
-    return found
-
-
-def check_value(name: str, value: Any, built: Only, what: str) -> None:
-    """Raises `DataError` for a value of an option that is not built here."""
-    value = tuple(value) if isinstance(value, list) else value
-    if value not in built:
-        known = " or ".join(str(list(one) if isinstance(one, tuple) else one) for one in built)
-        raise DataError(f"{what} has {name} {str(value)[:40]}; only {known} is built here")

@@ -18,6 +18,7 @@ from largegan.interop.nvlabs import (
     MAPPING,
     NETS,
     SLOPE,
+    Only,
     Snapshot,
     augmentation,
     images_seen,
@@ -26,8 +27,9 @@ from largegan.interop.nvlabs import (
     part,
     resolution_of,
     snapshot,
+    translated,
 )
-from largegan.interop.peers import Found, Only, PeerNet, State, renamed, translated
+from largegan.interop.peers import Found, PeerNet, State, renamed
 from largegan.recipe import DataSpec
 
 IGNORED = r"resample_filter$"  # constants here

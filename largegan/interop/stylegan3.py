@@ -17,6 +17,7 @@ from largegan.interop.nvlabs import (
     LAST,
     MAPPING,
     NETS,
+    Only,
     Snapshot,
     augmentation,
     images_seen,
@@ -25,8 +26,9 @@ from largegan.interop.nvlabs import (
     part,
     resolution_of,
     snapshot,
+    translated,
 )
-from largegan.interop.peers import Found, Only, PeerNet, translated
+from largegan.interop.peers import Found, PeerNet
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator
 from largegan.recipe import DataSpec
 

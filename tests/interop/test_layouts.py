@@ -163,6 +163,16 @@ def test_classes_that_are_fewer_than_the_network_knows(tmp_path):
         build(importing.find(source))
 
 
+def test_more_blocks_than_the_rest_of_a_network_has(tmp_path):
+    folder = SOURCES["studiogan sngan 32"].write(tmp_path)
+    (path,) = folder.glob("model=D-*")
+    content = torch.load(path)
+    content["state_dict"]["blocks.99.0.conv2d2.bias"] = torch.ones(2)
+    torch.save(content, path)
+    with pytest.raises(DataError, match="not named like those of such a network"):
+        build(importing.find(folder))
+
+
 def test_a_generator_of_biggan_alone_in_a_file(tmp_path):
     folder = SOURCES["biggan of several GPUs"].write(tmp_path)
     found = importing.find(folder / "G_ema.pth")
@@ -180,6 +190,18 @@ def test_another_judge_is_left_behind_with_a_note(tmp_path):
     made = studiogan("sngan", 32, g=layouts.studio_g(resolution=32), d=heads)
     found = importing.find(made.write(tmp_path))
     assert "D" not in found.nets and "several heads" in found.notes[0]
+
+
+@pytest.mark.parametrize("kept", ["AB", "A", "B"])
+def test_one_of_the_two_generators_of_cyclegan(kept, tmp_path):
+    folder = SOURCES["cyclegan 6 blocks"].write(tmp_path)
+    for path in folder.iterdir():
+        if path.stem[-1] not in kept:
+            path.unlink()
+    found = importing.find(folder)
+    recipe, _ = build(found)
+    assert len(recipe.directions) == len(kept)
+    assert any("has one direction" in note for note in found.notes) == (len(kept) == 1)
 
 
 def test_a_projection_that_is_another_is_left_behind_with_a_note(tmp_path):
