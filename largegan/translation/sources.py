@@ -16,6 +16,7 @@ from largegan.data.tree import files_below, images_among
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.archives import open_zip, read_member, refuse_locked
 from largegan.files.documents import LARGEST, read_bounded, text_of
+from largegan.translation import manifest
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def _of_file(path: Path, name: str) -> Item:
 
 def _from_folder(folder: Path, account: Account) -> list[Item]:
     names = files_below(folder, account)
-    return [_of_file(folder / name, name) for name in images_among(names, account)]
+    images = images_among(names, account, used=(manifest.NAME,))  # what translate wrote
+    return [_of_file(folder / name, name) for name in images]
 
 
 def _from_list(listing: Path) -> list[Item]:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from largegan.data.account import Account
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 from largegan.files import photos as reading
 from largegan.translation import images, manifest, target, work
@@ -81,6 +82,16 @@ def check_mirrored(photos: Path, out: Path, names=NAMES, *, prefix: str = "") ->
     assert found == sorted([prefix + name for name in names] + ["manifest.jsonl"])
     for name in names:
         assert np.array_equal(pixels(out / prefix / name), 255 - pixels(photos / name))
+
+
+def test_what_translate_wrote_beside_its_images_is_not_left_out(tmp_path):
+    (tmp_path / "manifest.jsonl").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    account = Account()
+    save(tmp_path / "a.png")
+    found = find_items(str(tmp_path), account=account)
+    assert [item.name for item in found] == ["a.png"]
+    assert [name for names in account.left_out.values() for name in names] == ["notes.txt"]
 
 
 def test_folder_is_mirrored(photos, tmp_path):
