@@ -325,9 +325,9 @@ def test_recipe_learns_a_toy(name):
         player.schedule = lambda at: {}
     for optimizer in trainer.engine.optimizers.values():
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3
-    for _ in range(10):
-        iterate(trainer, 40)
+            group["lr"] = 6e-3
+    for _ in range(40):
+        iterate(trainer, 10)
         if distance() < before / 3:
             return
     raise AssertionError(f"after 400 iterations {distance():.3f} of {before:.3f} is left")
