@@ -86,6 +86,8 @@ def work(pipe, seed: int, home: Path) -> None:
     """A worker: reads (kind, number), answers (kind, number, outcome, sentence)."""
     os.environ |= {"HOME": str(home / "w"), "LARGEGAN_CACHE": str(home / "w")}
     os.environ |= {"TMPDIR": str(home / "w"), "XDG_CACHE_HOME": str(home / "w")}
+    # torch makes this folder where it was told to, by who started us as well.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home / "w" / "inductor")
     (home / "w").mkdir(exist_ok=True)
     tempfile.tempdir = str(home / "w")
     os.chdir(home)
