@@ -14,6 +14,13 @@ import torch
 
 from largegan.evaluation import host_memory
 
+# They take minutes, much of them waiting: begun last, they would go on when all others have ended.
+LONG = "tests/slurm/"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -52,8 +52,9 @@ LIES = {
     "a chunk without size": ([CHUNKED, b"xyz\r\nabcd"], EnvironmentFault, "does not answer"),
     "a chunk that ends early": ([CHUNKED, b"ff\r\nabcd"], EnvironmentFault, "does not answer"),
     "a negative chunk": ([CHUNKED, b"-5\r\nabcd"], EnvironmentFault, "does not answer"),
-    "endless trailers": (
-        [CHUNKED, b"0\r\n", ENDLESS(b"a: b\r\n" * 1000)], EnvironmentFault, "too much before"),
+    "endless trailers": (  # bounded by length, and on a busy machine by time before
+        [CHUNKED, b"0\r\n", ENDLESS(b"a: b\r\n" * 1000)],
+        EnvironmentFault, "too much before|takes too long"),
     "a part nobody asked for": (
         [b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\n\r\nabcde"],
         EnvironmentFault, "206, which was not asked for"),
