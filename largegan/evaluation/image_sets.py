@@ -249,18 +249,9 @@ def open_image_set(
     plain, part = split_path(path)
     if is_checkpoint(Path(plain)):
         sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation, raw=raw)
-        found = sampler.path
-        if not has_images(sampler.recipe):
-            raise ConfigError(f"{found} is of a recipe that draws no images; nothing to score")
-        if standing:
-            use_standing_statistics(sampler, batches=standing, batch=64)
-        numbers = selected(range(seed, seed + (count or 50_000)), part, None)
-        about = {"kind": "checkpoint", "path": str(found), "seed": seed}
-        about |= {"weights": "raw" if raw else "EMA"}
-        about |= {"truncation": truncation, "classes": list(sampler.classes)}
-        about |= {"standing_batches": standing} if standing else {}
-        about |= about_labels(sampler)
-        return Drawn(sampler, numbers, about, sampler.model)
+        seeds = selected(range(seed, seed + (count or 50_000)), part, None)
+        about = {"seed": seed, "weights": "raw" if raw else "EMA"}
+        return drawn(sampler, seeds, about, standing=standing)
     drawing = truncation is not None or classes is not None or standing or raw
     if drawing and (Path(plain).exists() or is_shards(plain)):
         raise ConfigError(
@@ -278,6 +269,18 @@ def open_image_set(
     for sentence in files.without_bad() if on_error == "skip" else ():
         log.warning("left out: %s", sentence)
     return files
+
+
+def drawn(sampler: Sampler, seeds: range, about: dict[str, Any], *, standing: int) -> Drawn:
+    """What a checkpoint draws; `about` is completed for the protocol. Raises ConfigError."""
+    if not has_images(sampler.recipe):
+        raise ConfigError(f"{sampler.path} is of a recipe that draws no images; nothing to score")
+    if standing:
+        use_standing_statistics(sampler, batches=standing, batch=64)
+        about = {**about, "standing_batches": standing}
+    about = {"kind": "checkpoint", "path": str(sampler.path), **about, **about_labels(sampler)}
+    about |= {"truncation": sampler.truncation, "classes": list(sampler.classes)}
+    return Drawn(sampler, seeds, about, sampler.model)
 
 
 def about_labels(sampler: Sampler) -> dict[str, str]:

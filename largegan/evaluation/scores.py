@@ -117,15 +117,14 @@ def features_of(
     unfinished: Unfinished | None,
 ) -> Iterator[tuple[tuple[int, int], Tensor]]:
     """Each span and its features `[n, d]`, in order; what an earlier try has left is not redone."""
-    left = unfinished
-    known = {span for span in spans if left is not None and left.read(*span) is not None}
+    known = {span for span in spans if unfinished is not None and unfinished.has(*span)}
     pixels = read_ahead(images, [span for span in spans if span not in known])
     for span in iter(spans) if bar is None else bar(spans, sum(b - a for a, b in spans)):
-        found = left.read(*span) if left is not None and span in known else None
-        if found is None:  # not known, or taken away by another score that has just ended
+        found = unfinished.read(*span) if unfinished is not None and span in known else None
+        if found is None:  # or it was damaged
             found = extractor(images.read(*span) if span in known else next(pixels))
-            if left is not None:
-                left.keep(span[0], found)
+            if unfinished is not None:
+                unfinished.keep(span[0], found)
         yield span, found
 
 

@@ -28,14 +28,15 @@ class Unfinished:
     folder: Path
     dim: int
 
+    def has(self, first: int, last: int) -> bool:
+        """Whether a file is there; `read` says whether it is whole."""
+        return self._file(first, last).is_file()
+
     def read(self, first: int, last: int) -> Tensor | None:
         """Features float32 `[last - first, dim]` of images `first` to `last` - 1, if kept."""
-        path = self._file(first, last)
-        if not path.is_file():
-            return None
         try:
-            found = read_tensors(path).get("features", torch.zeros(0))
-        except DataError:  # damaged: computed anew
+            found = read_tensors(self._file(first, last)).get("features", torch.zeros(0))
+        except DataError:  # damaged, or taken away by another score that has just ended
             return None
         whole = found.shape == (last - first, self.dim) and found.dtype == torch.float32
         return found if whole and found.isfinite().all() else None

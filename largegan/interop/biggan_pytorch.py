@@ -88,14 +88,11 @@ def derive(name: str, mine: Tensor, state: State) -> Tensor:
     if None in rows:
         raise DataError(f"{base}{peer}0 is missing; spectral norm was off in that layer")
     vectors = [row.load().float().flatten() for row in rows]
-    weight = state.get(f"{base}weight")
-    height = weight.load().shape[0] if weight is not None and weight.load().ndim > 1 else None
-    if any(len(vector) != (1 if kind == "sigma" else height) for vector in vectors):
+    matrix = state[f"{base}weight"].load().float().flatten(1)
+    if any(len(vector) != (1 if kind == "sigma" else len(matrix)) for vector in vectors):
         raise DataError(f"{base}{peer}0 has another number of rows than the weight of that layer")
     found = torch.stack(vectors)
-    if kind != "v" or weight is None:
-        return found
-    return iterate(weight.load().float().flatten(1), found, 1e-12)[1]
+    return iterate(matrix, found, 1e-12)[1] if kind == "v" else found
 
 
 def peer_net(state: State) -> PeerNet:
