@@ -151,6 +151,11 @@ def say_fault(fault: object) -> None:
     print(f"error: {fault}", file=sys.stderr)
 
 
+def what_to_draw(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What --classes, --truncation and --toward say, as `open_sampler` takes it."""
+    return {name: getattr(arguments, name) for name in ("classes", "truncation", "toward")}
+
+
 def choose_device(name: str | None, default: "torch.device | None" = None) -> "torch.device":
     """The device called `name`, tried; without a name `default`, or a GPU if there is one.
 

@@ -36,6 +36,7 @@ from largegan.cli import (
     new_parser,
     read_grid,
     read_seeds,
+    what_to_draw,
     with_progress,
 )
 from largegan.files.output import MARK, Outputs, write_text
@@ -108,14 +109,8 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.sampler import open_sampler, seeded, use_standing_statistics
     from largegan.viz.pictures import write_picture
 
-    sampler = open_sampler(
-        arguments.checkpoint,
-        choose_device(arguments.device),
-        classes=arguments.classes,
-        truncation=arguments.truncation,
-        toward=arguments.toward,
-        raw=arguments.raw,
-    )
+    device, what = choose_device(arguments.device), what_to_draw(arguments)
+    sampler = open_sampler(arguments.checkpoint, device, **what, raw=arguments.raw)
     seeds = seeds_of(arguments)
     check_size(arguments, seeds)
     thresholds = arguments.thresholds

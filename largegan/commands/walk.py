@@ -24,6 +24,7 @@ from largegan.cli import (
     new_parser,
     read_grid,
     read_seeds,
+    what_to_draw,
     with_progress,
 )
 from largegan.files.words import Number, to_path, to_text
@@ -74,13 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_seed(max(seeds) + (grid[0] * grid[1] - 1) * span(seeds), "the last seed of --grid")
     from largegan.sampler import check_movable, has_images, open_sampler
 
-    sampler = open_sampler(
-        arguments.checkpoint,
-        choose_device(arguments.device),
-        classes=arguments.classes,
-        truncation=arguments.truncation,
-        toward=arguments.toward,
-    )
+    device, what = choose_device(arguments.device), what_to_draw(arguments)
+    sampler = open_sampler(arguments.checkpoint, device, **what)
     if not has_images(sampler.recipe):
         raise ConfigError("this recipe draws numbers, not images; `largegan sample` shows them")
     if arguments.turns or arguments.shift:

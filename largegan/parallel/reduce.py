@@ -55,6 +55,13 @@ def all_reduce_sum(tensors: list[Tensor]) -> None:
         trip.land()
 
 
+def norm_over_ranks(gradients: list[Tensor], extras: list[Tensor]) -> Tensor:
+    """The norm of gradients of which every rank has a piece; `extras` are summed on the way."""
+    squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
+    all_reduce_sum([*extras, squares])
+    return squares.sqrt()
+
+
 @dataclass
 class Watch:
     """What a benchmark wants to know of one reduction; seconds since the backward began."""
