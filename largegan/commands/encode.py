@@ -12,9 +12,9 @@ the weights. Exit codes: 2 arguments, 3 an image or the checkpoint is bad.
 import argparse
 from pathlib import Path
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     with_progress,

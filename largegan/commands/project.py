@@ -14,9 +14,9 @@ Exit codes: 2 arguments, 3 picture or checkpoint damaged, 4 weights missing, mac
 import argparse
 from pathlib import Path
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     with_progress,

@@ -104,7 +104,7 @@ def before_and_after(found, images: Path):
     from torch.nn.functional import interpolate
 
     from largegan.api.pictures import take
-    from largegan.interop.exported import channels_of
+    from largegan.restore.exported import channels_of
     from largegan.sampler import to_uint8
     from largegan.translation.sources import find_items
     from largegan.viz.inversion import rgb

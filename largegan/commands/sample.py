@@ -28,10 +28,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     MOST_CELLS,
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     read_grid,

@@ -16,10 +16,10 @@ Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 
 import argparse
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
     check_seed,
-    choose_device,
     exit_code,
     new_parser,
     read_grid,

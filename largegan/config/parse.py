@@ -28,9 +28,9 @@ from largegan.config.changes import after_rollback
 from largegan.config.presets import presets, with_presets
 from largegan.config.schema import DEVICES, GROUPS
 from largegan.errors import ConfigError, shown, without_secrets
+from largegan.files.ranges import LIMITS, Place, plain
 from largegan.files.special import special
 from largegan.metrics import table
-from largegan.ranges import LIMITS, Place, plain
 from largegan.recipes import TABLE, options_class
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from largegan import checkpoint
 from largegan.data.formats import open_originals
 from largegan.data.index import INDEX_NAME
 from largegan.data.originals import Request
@@ -30,7 +29,7 @@ from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.evaluation.scores import ImageSet
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
-from largegan.restore.published import is_published
+from largegan.restore import is_model
 from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)
@@ -247,7 +246,7 @@ def open_image_set(
         DataError: it is there and damaged.
     """
     plain, part = split_path(path)
-    if is_checkpoint(Path(plain)):
+    if is_model(Path(plain)):
         sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation, raw=raw)
         seeds = selected(range(seed, seed + (count or 50_000)), part, None)
         about = {"seed": seed, "weights": "raw" if raw else "EMA"}
@@ -334,16 +333,6 @@ def selected(numbers: range, part: str, count: int | None) -> range:
     if count is not None and count > len(numbers):
         raise ConfigError(f"{count} images were asked for and there are {len(numbers)}")
     return numbers if count is None else numbers[:count]
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is a run, a checkpoint or a published model."""
-    return path.is_dir() and (
-        (path / checkpoint.STATE).exists()
-        or (path / checkpoint.MARKER).exists()
-        or (path / "checkpoints").is_dir()
-        or is_published(path)
-    )
 
 
 def is_shards(path: str) -> bool:

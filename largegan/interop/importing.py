@@ -17,6 +17,7 @@ from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import claim_new_folder, new_folder, write_text
+from largegan.files.ranges import plain
 from largegan.files.stored import StoredArray, StoredTensor
 from largegan.files.unpickle import Record
 from largegan.interop import (
@@ -31,7 +32,6 @@ from largegan.interop import (
 )
 from largegan.interop.peers import Found, PeerNet, build
 from largegan.interop.torch_files import read_file
-from largegan.ranges import plain
 from largegan.recipe import Recipe
 
 CONFIG, ABOUT, CHECKPOINTS = "config.yaml", "imported.json", "checkpoints"  # of what is written

@@ -21,8 +21,8 @@ from largegan.files.output import new_folder
 from largegan.files.version import VERSION
 from largegan.interop import graphs, model_card
 from largegan.interop.export import claim_folder, traceable_of, write_graphs, write_weights
-from largegan.interop.exported import channels_of, network_of
 from largegan.restore import Restored, restore
+from largegan.restore.exported import channels_of, network_of
 from largegan.restore.published import (
     CONFIG,
     FORMAT,

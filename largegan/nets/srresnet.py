@@ -71,6 +71,8 @@ class SRResNet(nn.Module):
     shuffles. The output is not clamped: where it were, nothing would be learned.
     """
 
+    multiple = 1  # pixels in a cell: inputs may have any size
+
     def __init__(
         self,
         *,

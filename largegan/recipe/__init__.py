@@ -17,7 +17,9 @@ from largegan.recipe.capabilities import (
     MakesSources,
     MovesInput,
     SumsOverBatch,
+    TakesImages,
     TruncatesStyles,
+    geometry_of,
     title_of,
 )
 from largegan.recipe.optimizers import (
@@ -60,11 +62,13 @@ __all__ = [
     "Recipe",
     "Scored",
     "SumsOverBatch",
+    "TakesImages",
     "Terms",
     "TruncatesStyles",
     "adam",
     "as_row",
     "cosine_decay",
+    "geometry_of",
     "laid_out_as",
     "linear_decay",
     "name_of",
