@@ -17,9 +17,9 @@ from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import claim_new_folder, new_folder, write_text
+from largegan.files.pickle_records import Record
 from largegan.files.ranges import plain
 from largegan.files.stored import StoredArray, StoredTensor
-from largegan.files.unpickle import Record
 from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,

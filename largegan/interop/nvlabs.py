@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from largegan.augment import GROUPS
 from largegan.errors import DataError
-from largegan.files.unpickle import Record
+from largegan.files.pickle_records import Record
 from largegan.interop.peers import Found, PeerNet, State, attributes, module_state
 from largegan.recipe import DataSpec
 

@@ -26,7 +26,7 @@ class HasStyles(Protocol):
 class TruncatesStyles(Protocol):
     """truncation behind its latents: w is pulled to its mean."""
 
-    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
+    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float | Tensor) -> Tensor:
         """As `Recipe.decode`, less varied the closer `amount` is to 0; 1: no truncation."""
 
 
