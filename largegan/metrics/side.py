@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.metrics.features import as_rgb
 from largegan.metrics.moments import Chunks, Gaussian
-from largegan.metrics.resize import device_resize
+from largegan.metrics.resize import as_rgb, device_resize
 
 
 class Images(Protocol):
