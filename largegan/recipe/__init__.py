@@ -37,6 +37,7 @@ from largegan.recipe.vocabulary import (
     Reading,
     Scored,
     Terms,
+    by_averages_alone,
     name_of,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "TruncatesStyles",
     "adam",
     "as_row",
+    "by_averages_alone",
     "cosine_decay",
     "laid_out_as",
     "linear_decay",
@@ -102,6 +104,7 @@ class Recipe(nn.Module):
         here. On the device "meta", where costs are counted, networks suffice without weights.
         """
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
 
