@@ -81,7 +81,7 @@ def run_phases(visit: Visit, engine: str | Mapping[str, str] | None) -> Iterator
             facts = f"the first step of {phase.name} is not finite: {culprit}"
             yield Finding("FAIL", "phases", facts, "check the recipe's options")
             fine = False
-    with trainer.engine.weights():
+    with trainer.engine.after_iteration():
         visit.recipe.after_iteration(Progress(1, trainer.batch_size), trainer.batch_size)
     peak = ""
     if visit.device.type == "cuda":

@@ -67,8 +67,6 @@ class FSDP2:
         self.rest()
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
-        if moves:
-            self.optimizer.zero_grad(set_to_none=True)
         self._open()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
@@ -91,9 +89,10 @@ class FSDP2:
 
     def step(self) -> None:
         self.optimizer.step()
+        self.skip()
 
     def skip(self) -> None:
-        pass
+        self.optimizer.zero_grad(set_to_none=True)
 
     def suspects(self) -> Iterator[tuple[str, Tensor]]:
         for name, i in self.index.items():

@@ -39,6 +39,7 @@ from largegan.recipe.vocabulary import (
     Reading,
     Scored,
     Terms,
+    by_averages_alone,
     name_of,
 )
 
@@ -67,6 +68,7 @@ __all__ = [
     "TruncatesStyles",
     "adam",
     "as_row",
+    "by_averages_alone",
     "cosine_decay",
     "geometry_of",
     "laid_out_as",
@@ -106,6 +108,7 @@ class Recipe(nn.Module):
         here. On the device "meta", where costs are counted, networks suffice without weights.
         """
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
 

@@ -146,8 +146,8 @@ class LAPGAN(NoiseToImage):
             g_lr, d_lr = options.rates()
             self.players[f"D{i}"] = self.player(level.D, d_lr)
             self.players[f"G{i}"] = self.player(level.G, g_lr)
-            self.phases.append(Phase(f"D{i}", level.discriminator, fresh=i == 0))
-            self.phases.append(Phase(f"G{i}", level.generator, fresh=False))
+            self.phases.append(Phase(f"D{i}", level.discriminator, fresh=i == 0, others=(f"G{i}",)))
+            self.phases.append(Phase(f"G{i}", level.generator, fresh=False, others=(f"D{i}",)))
 
     def player(self, net: nn.Module, lr: float) -> Player:
         adapts = self.options.optimizer == "adam"

@@ -43,6 +43,7 @@ from largegan.recipe import (
     Progress,
     Terms,
     adam,
+    by_averages_alone,
     cosine_decay,
 )
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
@@ -208,6 +209,7 @@ class R3GAN(NoiseToImage):
                 images = augment(images, p, TRANSFORMS)
         return self.D(images, c)
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.halflife_nimg = self.value("ema_halflife_nimg", at.nimg - batch_size)
         self.G_ema.update(self.G, at, batch_size)

@@ -31,7 +31,7 @@ from largegan.nets.resnet_sn import (
     Generator,
     GeneratorOptions,
 )
-from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 from largegan.recipes.self_attention import SelfAttentionOptions
 from largegan.recipes.turns import d_then_g
@@ -121,6 +121,7 @@ class SAGAN(NoiseToImage):
     def generator(self, batch: Batch, at: Progress) -> Terms:
         return {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
         if at.step == 1:

@@ -28,6 +28,7 @@ from largegan.recipes.srresnet import SRResNetOptions, unit
 from largegan.trainer import Trainer
 from tests.golden import procfill
 from tests.golden.goldcheck import Case
+from tests.recipes.common import keep_gradients
 
 NAMES = {  # our names -> the peer's
     SRResNet: [
@@ -435,6 +436,7 @@ def check_basicsr(run: Run) -> None:
     seen = []
     recipe.D.register_forward_hook(lambda module, inputs, output: seen.append(output.mean()))
     micro = trainer.next_micro_batches()
+    keep_gradients(trainer.engine)
     for index, net in enumerate("GD"):
         trainer.run_phase(recipe.phases[index], micro, (index, 0))
         output = next(o for o in case.outputs() if re.fullmatch(rf"grad\..*\.{net}", o))

@@ -54,6 +54,17 @@ def test_weights_and_averages_are_cut_between_phases(ranks):
             assert held == [4 * sum(averaged)] * 2 and of_networks == {weights}
 
 
+def test_what_a_loss_does_not_read_stays_cut(ranks):
+    """D while G's path lengths are measured; both while averages move."""
+    for engine in ENGINES:
+        for unread in (rank[engine]["unread_bytes"] for rank in ranks):
+            assert unread.keys() == {"path_length", "after_iteration"}
+            if engine in ("zero3", "fsdp2"):
+                assert not any(unread.values())
+            elif engine != "mixed":
+                assert all(unread.values())
+
+
 @each_engine
 def test_a_bad_step_is_skipped_without_a_trace(ranks, engine):
     assert all(result[engine]["skipped"] for result in ranks)

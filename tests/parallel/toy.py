@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from largegan.ema import Ema
 from largegan.layers.spectral_norm import SNConv2d, SNLinear
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Recipe,
+    Terms,
+    adam,
+    by_averages_alone,
+)
 
 
 class Generator(nn.Module):
@@ -84,7 +94,7 @@ class Toy(Recipe):
             Phase("D", self.discriminator),
             Phase("G", self.generator, fresh=False),
             Phase("D", self.r1, every=2, fresh=False, second_order=True),
-            Phase("G", self.path_length, every=2, fresh=False, second_order=True),
+            Phase("G", self.path_length, every=2, fresh=False, second_order=True, others=()),
         ]
 
     def fake(self, batch: Batch) -> Tensor:
@@ -112,6 +122,7 @@ class Toy(Recipe):
         (to_z,) = torch.autograd.grad(self.D(self.G(z)).sum(), z, create_graph=True)
         return {"r1": slope.square().sum((1, 2, 3)).mean(), "through": to_z.square().sum(1).mean()}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 
