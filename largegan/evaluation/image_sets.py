@@ -158,7 +158,7 @@ def in_8_bits(images: Tensor) -> Tensor:
 
 @dataclass
 class Drawn:
-    """What an sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
+    """What a sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
 
     Pixels are rounded to 8 bits, as files on a disk would be. `weights` is a hash of them.
     """
