@@ -1,4 +1,4 @@
-"""Rows of the table of sheets: a function draws each, a Protocol is asked for, and --help has it."""
+"""Rows of the table of sheets: a function draws each, a Protocol is asked, and --help has it."""
 
 import inspect
 
