@@ -93,14 +93,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def sheet_help() -> str:
-    """Read from the table, which is not imported here: --help must be quick."""
-    return (
-        "classes, interpolation, class-interpolation (the same latent from class to class), "
-        "truncation (the same seeds at each of --thresholds), w-interpolation, style-mixing (half "
-        "of the seeds with the other half's styles in --layers), moved (the input shifted and "
-        "turned: stylegan3), pyramid (every level of lapgan), "
-        "reconstructions and image-interpolation (of --images, with an encoder)"
-    )
+    """The rows of the table, which imports nothing heavy: --help must be quick."""
+    from largegan.viz.sheet_table import SHEETS
+
+    return "; ".join(f"{name}: {row.what}" for name, row in SHEETS.items())
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -150,7 +146,7 @@ def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[in
 
 
 def sheet_name(arguments: argparse.Namespace) -> str | None:
-    """The row of `viz.sheets.SHEETS` that was asked for, by its name or by an option of its own."""
+    """The row of `SHEETS` that was asked for, by its name or by an option of its own."""
     if arguments.class_rows:
         return "classes"
     return "interpolation" if arguments.interpolate else arguments.sheet
@@ -159,7 +155,7 @@ def sheet_name(arguments: argparse.Namespace) -> str | None:
 def check(arguments: argparse.Namespace) -> None:
     """Refuses what cannot be done before anything heavy is loaded."""
     from largegan.errors import ConfigError
-    from largegan.viz.sheets import SHEETS
+    from largegan.viz.sheet_table import SHEETS
 
     sheet_only = {"--class-rows": arguments.class_rows, "--interpolate": arguments.interpolate}
     sheet_only |= {"--arithmetic": arguments.arithmetic, "--grid": arguments.grid}
@@ -202,7 +198,7 @@ def outputs_of(arguments: argparse.Namespace) -> Outputs:
 
 def check_sheet(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
-    from largegan.viz.sheets import SHEETS
+    from largegan.viz.sheet_table import SHEETS
 
     if arguments.sheet and arguments.sheet not in SHEETS:
         known = ", ".join(SHEETS)
@@ -248,7 +244,7 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
 def default_count(arguments: argparse.Namespace) -> int:
 
     name = sheet_name(arguments)
-    from largegan.viz.sheets import SHEETS
+    from largegan.viz.sheet_table import SHEETS
 
     return SHEETS[name].seeds if name else 64
 

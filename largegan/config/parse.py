@@ -81,23 +81,23 @@ def parse(argv: list[str]) -> Namespace:
         settings = getattr(config, group)
         if not isinstance(settings, Namespace):
             raise ConfigError(f"{group} is {shortened(str(settings))}; it must hold settings")
-        settle(settings)
+        make_plain(settings)
     check_groups(config)
     check_places(config)
     check(config)
     return config
 
 
-def settle(settings: Namespace) -> None:
+def make_plain(settings: Namespace) -> None:
     """Makes plain values of what the parser took, at any depth."""
     for key, value in vars(settings).items():
         if isinstance(value, Namespace):
-            settle(value)
+            make_plain(value)
         else:
-            setattr(settings, key, at_home(plain(value)))
+            setattr(settings, key, from_home(plain(value)))
 
 
-def at_home(value: object) -> object:
+def from_home(value: object) -> object:
     """A path that begins with ~ from the person's own folder on."""
     return os.path.expanduser(value) if isinstance(value, str) and value[:1] == "~" else value
 

@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from largegan.data.formats import open_originals
+from largegan.data.held_out import Part
 from largegan.data.index import INDEX_NAME
+from largegan.data.indexed import IndexedSource
 from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
 from largegan.data.reading import Reading
 from largegan.data.source import open_data
+from largegan.data.stream import ReadByNumber
 from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.evaluation.scores import ImageSet
@@ -158,7 +161,7 @@ def in_8_bits(images: Tensor) -> Tensor:
 
 @dataclass
 class Drawn:
-    """What an sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
+    """What a sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
 
     Pixels are rounded to 8 bits, as files on a disk would be. `weights` is a hash of them.
     """
@@ -258,7 +261,7 @@ def open_image_set(
         )
     if is_shards(plain):
         source = open_data(plain, Reading(mode="indexed"))
-        if not hasattr(source, "read"):
+        if not isinstance(source, ReadByNumber):
             raise ConfigError(f"{plain} holds no images; give shards of images")
         numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count
         return Shards(source, numbers, {"kind": "shards", "path": plain, "part": part})
@@ -292,8 +295,8 @@ def images_of_source(source: Any, framing: Framing, *, count: int | None, path: 
 
     Raises ConfigError for data that cannot be read by number.
     """
-    source = getattr(source, "source", source)  # the whole, where a part of it is trained on
-    if not hasattr(source, "apart"):
+    source = source.source if isinstance(source, Part) else source
+    if not isinstance(source, IndexedSource):
         raise ConfigError(f"{path} cannot be read again by number; set evaluate.reference")
     about: dict[str, Any] = {"kind": "shards", "path": path, "part": ""}
     about |= {"resize": framing.resize} if framing.resize else {}

@@ -41,7 +41,7 @@ class Patience(io.RawIOBase):
         super().close()
 
 
-class Answer(http.client.HTTPResponse):
+class Response(http.client.HTTPResponse):
     """A response whose socket is read with patience, which ends."""
 
     def __init__(self, sock, *args, **options):
@@ -60,11 +60,11 @@ class _Wrapped:
 
 
 class _Plain(http.client.HTTPConnection):
-    response_class = Answer
+    response_class = Response
 
 
 class _Secure(http.client.HTTPSConnection):
-    response_class = Answer
+    response_class = Response
 
 
 class _PlainHandler(urllib.request.HTTPHandler):

@@ -68,7 +68,7 @@ def constructor(record: Record) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else {}
 
 
-class Reader(NamedTuple):
+class StyleGANReader(NamedTuple):
     """How one of the StyleGANs is read: options of its recipe, and its networks."""
 
     generator: Callable[[Snapshot], dict[str, Any]]
@@ -76,7 +76,7 @@ class Reader(NamedTuple):
     net: Callable[[str, State, int], PeerNet]  # of the pickle's key, tensors, resolution
 
 
-def stylegan(found: Snapshot, title: str, read: Reader) -> Found:
+def stylegan(found: Snapshot, title: str, read: StyleGANReader) -> Found:
     """What is imported of a StyleGAN, by its title; ADA included. Raises `DataError`."""
     resolution, channels, classes = resolution_of(found)
     ada, buffers, notes = augmentation(found)

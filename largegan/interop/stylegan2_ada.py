@@ -18,8 +18,8 @@ from largegan.interop.nvlabs import (
     MAPPING,
     SLOPE,
     Only,
-    Reader,
     Snapshot,
+    StyleGANReader,
     inner_options,
     part,
     snapshot,
@@ -87,7 +87,9 @@ def read(path: Path, content: Any) -> Found | None:
     found = snapshot(path, content)
     if found is None or "synthesis.b4.const" not in found.states[found.generator]:
         return None
-    return stylegan(found, "StyleGAN2", Reader(generator_options, discriminator_options, inside))
+    return stylegan(
+        found, "StyleGAN2", StyleGANReader(generator_options, discriminator_options, inside)
+    )
 
 
 def inside(key: str, state: State, resolution: int) -> PeerNet:

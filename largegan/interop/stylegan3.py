@@ -16,8 +16,8 @@ from largegan.interop.nvlabs import (
     LAST,
     MAPPING,
     Only,
-    Reader,
     Snapshot,
+    StyleGANReader,
     inner_options,
     part,
     snapshot,
@@ -82,7 +82,9 @@ def read(path: Path, content: Any) -> Found | None:
     found = snapshot(path, content)
     if found is None or "synthesis.input.freqs" not in found.states[found.generator]:
         return None
-    return stylegan(found, "StyleGAN3", Reader(generator_options, discriminator_options, inside))
+    return stylegan(
+        found, "StyleGAN3", StyleGANReader(generator_options, discriminator_options, inside)
+    )
 
 
 def inside(key: str, state: State, resolution: int) -> PeerNet:

@@ -45,7 +45,7 @@ class Spectral:
 AS_PUBLISHED = Spectral()
 
 
-class _SpectralNorm(nn.Module):
+class SpectralNorm(nn.Module):
     """What the four layers share: the vectors, the iteration, the normalized weight."""
 
     _output_dim = 0  # the weight's dimension that becomes the rows of the matrix
@@ -131,7 +131,7 @@ def normalized_once(net: nn.Module) -> nn.Module:
     """
     net = copy.deepcopy(net)
     for module in net.modules():
-        if isinstance(module, _SpectralNorm):
+        if isinstance(module, SpectralNorm):
             module.weight.copy_(module.normalized_weight())
             module.applied = True
     return net
@@ -162,7 +162,7 @@ def _without(vector: Tensor, others: list[Tensor]) -> Tensor:
     return vector
 
 
-class SNLinear(_SpectralNorm, nn.Linear):
+class SNLinear(SpectralNorm, nn.Linear):
     """`nn.Linear` with spectral normalization."""
 
     def __init__(
@@ -175,7 +175,7 @@ class SNLinear(_SpectralNorm, nn.Linear):
         return F.linear(x, self.normalized_weight(), self.bias)
 
 
-class SNEmbedding(_SpectralNorm, nn.Embedding):
+class SNEmbedding(SpectralNorm, nn.Embedding):
     """`nn.Embedding` with spectral normalization of its table."""
 
     def __init__(self, entries: int, features: int, *, spectral: Spectral = Spectral()):
@@ -186,7 +186,7 @@ class SNEmbedding(_SpectralNorm, nn.Embedding):
         return F.embedding(index, self.normalized_weight())
 
 
-class _SNConv(_SpectralNorm):
+class _SNConv(SpectralNorm):
     """What both convolutions are built with."""
 
     def __init__(

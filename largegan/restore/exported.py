@@ -50,7 +50,7 @@ class Exported:
     class_names: tuple[str, ...]
 
 
-class Configuration(Format):
+class ExportedConfig(Format):
     """The `config.json` of an export."""
 
     kind: Literal["translator", "generator"]
@@ -83,7 +83,7 @@ def load_exported(path: str | Path) -> Exported:
         raise ConfigError(
             f"{path} is a {shown(form)}, and this largegan reads {FORMAT}; export it again"
         )
-    config = read_document(path / CONFIG, Configuration, **about)
+    config = read_document(path / CONFIG, ExportedConfig, **about)
     weights = path / WEIGHTS
     if not weights.is_file() or sha256_of(weights) != config.sha256:
         raise DataError(f"{weights} is missing or not the one that was exported; export it again")

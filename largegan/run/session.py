@@ -18,7 +18,7 @@ from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
 from largegan.run.clock import Clock, end_of_job
-from largegan.run.data import share_counts
+from largegan.run.data import share_counts, some_images
 from largegan.run.history import PREFIX
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, tally_state
@@ -325,7 +325,7 @@ class Session:
 
     def real_images(self) -> dict[str, Tensor] | None:
         """The same training images every time, as networks get them; None for other data."""
-        images = training_grid.real_images(self.source, self.config.train.sample_rows**2)
+        images = some_images(self.source, self.config.train.sample_rows**2)
         return images and to_device(images, self.world.device, self.framing)
 
     def write(self, name: str, picture: Tensor) -> None:
