@@ -204,14 +204,15 @@ def load(
             f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
             f"configuration asks for {config.recipe.name}; start a new --run.dir"
         )
-    checkpoint.check_model(path, content.model, engine.layout)
+    model = snapshots.carried_on(path, content, config.train)
+    checkpoint.check_model(path, model, engine.layout)
     wanted = {
         player: {name: engine.layout[name] for name in names}
         for player, names in engine.names.items()
     }
     checkpoint.check_optimizer(path, content.optimizer, wanted)
-    rollback.change_state(content.model, path, turned)
-    engine.load_model_state(content.model)
+    rollback.change_state(model, path, turned)
+    engine.load_model_state(model)
     engine.load_optimizer_state(content.optimizer)
     say(engine.rank, f"resuming from {path}")
     changes = directory.differences(content.state["config"], config)
