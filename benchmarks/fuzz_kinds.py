@@ -36,6 +36,7 @@ from largegan.data.reading import Reading
 from largegan.data.remote import open_shard
 from largegan.data.streaming import read_shard
 from largegan.data.verify import verify
+from largegan.data.writing import Layout
 from largegan.errors import UserError
 from largegan.files import photos, web
 from largegan.files.archives import DamagedMember
@@ -135,7 +136,12 @@ def read_image(data: bytes, place: Place, random: Random) -> None:
     else:
         place.put({"bad.png": data})
         place.put({"good.png": FORMATS["png"]()[0]})
-        pack(place.mine, place.out / "set", preparation=Preparation((8, 8)), on_error="skip")
+        pack(
+            place.mine,
+            place.out / "set",
+            preparation=Preparation((8, 8)),
+            layout=Layout(on_error="skip"),
+        )
 
 
 # ---------------------------------------------------------------- sets
@@ -187,7 +193,7 @@ def packed() -> dict[str, bytes]:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{i}.png").write_bytes(encoded("PNG"))
         how = Preparation(format="png")
-        pack(Path(home) / "in", Path(home) / "out", preparation=how, shard_count=1)
+        pack(Path(home) / "in", Path(home) / "out", preparation=how, layout=Layout(shard_count=1))
         return {p.name: p.read_bytes() for p in sorted((Path(home) / "out").iterdir())}
 
 
@@ -226,7 +232,7 @@ def read_zip(data: bytes, place: Place, random: Random) -> None:
     if random.randrange(2):
         how = Preparation((8, 8))
         wish = random.choice(("skip", "raise"))
-        pack(place.mine / "a.zip", place.out / "set", preparation=how, on_error=wish)
+        pack(place.mine / "a.zip", place.out / "set", preparation=how, layout=Layout(on_error=wish))
     else:
         for item in find_items(str(place.mine / "a.zip")):
             item.read()
@@ -259,7 +265,12 @@ def read_npy(data: bytes, place: Place, random: Random) -> None:
 
     place.put({"a.npy": data})
     place.put({"b.npy": npys()[0]})
-    pack(place.mine, place.out / "set", preparation=LatentPreparation(1.0), on_error="skip")
+    pack(
+        place.mine,
+        place.out / "set",
+        preparation=LatentPreparation(1.0),
+        layout=Layout(on_error="skip"),
+    )
 
 
 TABLES = [
