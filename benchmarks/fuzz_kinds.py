@@ -40,11 +40,11 @@ from largegan.errors import UserError
 from largegan.files import photos, web
 from largegan.files.archives import DamagedMember
 from largegan.files.photos import BadImage
-from largegan.interop.exported import load_exported
-from largegan.interop.importing import Wishes, find, write_run
+from largegan.interop.importing import ImportOptions, find, write_run
 from largegan.metrics.statistics import read_statistics
 from largegan.recipes import TABLE, options_class
 from largegan.restore import restore
+from largegan.restore.exported import load_exported
 from largegan.run.directory import is_run
 from largegan.run.lock import read as read_lock
 from largegan.run.snapshots import open_snapshots
@@ -379,7 +379,7 @@ def read_archive(data: bytes, place: Place, random: Random) -> None:
     """As import_checkpoint reads one; a folder of them now and then."""
     path = place.mine / random.choice(("latest_net_G.pth", "snapshot.pkl", "G.pth"))
     place.put({path.name: data})
-    found = find(path if random.randrange(2) else place.mine, Wishes(resolution=16))
+    found = find(path if random.randrange(2) else place.mine, ImportOptions(resolution=16))
     write_run(found, place.out / "run")
 
 

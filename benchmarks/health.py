@@ -32,7 +32,7 @@ from largegan.health.diagnosis import Diagnosis, counts
 from largegan.health.records import Notice, merged, still_there
 from largegan.health.verdicts import VERDICTS
 from largegan.parallel.launch import World
-from largegan.run.checkups import RARE, SPARSE, probe
+from largegan.run.checkups import RARE, SPARSE
 from largegan.run.lock import RunLock
 from largegan.run.session import Session
 
@@ -56,11 +56,12 @@ RECIPES: dict[str, dict] = {
     "cgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500},
     "wgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500, "recipe.n_critic": 2},
     "wgan_gp": {
+        "train.batch_size": 16,
         "train.log_every_nimg": 500,
         "health.look_every_nimg": 1000,
         "recipe.g_channels": 4,
         "recipe.d_channels": 4,
-        "recipe.n_critic": 1,
+        "recipe.n_critic": 5,
         "recipe.ema_halflife_nimg": 500,
     },
     "sngan": {
@@ -157,6 +158,7 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
     },
     "diverges": {
         "lr-300": ("gan", {"recipe.lr": 6e-2}),
+        "lr-100": ("gan", {"recipe.lr": 2e-2}),
         "critic": ("wgan", {"recipe.lr": 5e-2, "recipe.clip": 100.0}),
         "deep-lr": ("dcgan", {"recipe.lr": 0.1, "recipe.norm": "none"}),
     },
@@ -171,16 +173,26 @@ ILL: dict[str, dict[str, tuple[str, dict]]] = {
         "slow-critic": ("wgan", OFTEN | {"recipe.lr": 1e-9}),
     },
 }
-# What is done about some of them: settings that their verdicts propose.
-MENDS: dict[str, dict] = {
-    "discriminator_dominates-k-20": {"recipe.label_flip": 0.1},
-    "generator_dominates-thin-d": {"recipe.d_channels": 2, "recipe.d_lr": 4e-6},
-    "mode_collapse-z-1": {"recipe.z_dim": 4},
-    "discriminator_overfits-60-images": {"recipe.d_dropout": 0.25},
-    "memorises-8-images": {"data.mirror": "true"},
-    "diverges-lr-300": {"recipe.g_lr": 6e-3, "recipe.d_lr": 6e-3},
-    "random_feedback-flips": {"recipe.label_flip": 0.0},
-    "random_feedback-noise": {"recipe.instance_noise": 0.0},
+# What is done about some of them, settings that their verdicts propose: {row: (illness, settings)}.
+MENDS: dict[str, tuple[str, dict]] = {
+    "k-20": ("discriminator_dominates-k-20", {"recipe.label_flip": 0.1}),
+    "thin-d": ("generator_dominates-thin-d", {"recipe.d_channels": 2, "recipe.d_lr": 4e-6}),
+    "z-1": ("mode_collapse-z-1", {"recipe.z_dim": 4}),
+    "60-images": ("discriminator_overfits-60-images", {"recipe.d_dropout": 0.25}),
+    "30-images-augment": (
+        "discriminator_overfits-30-images",
+        {"recipe.augment": "diffaugment"},
+    ),
+    "100-images-augment": (
+        "discriminator_overfits-100-images",
+        {"recipe.augment": "diffaugment"},
+    ),
+    "8-images": ("memorises-8-images", {"data.mirror": "true"}),
+    "8-images-augment": ("memorises-8-images-wide", {"recipe.augment": "diffaugment"}),
+    "lr-300": ("diverges-lr-300", {"recipe.g_lr": 6e-3, "recipe.d_lr": 6e-3}),
+    "lr-100": ("diverges-lr-100", {"recipe.g_lr": 2e-3, "recipe.d_lr": 2e-3}),
+    "flips": ("random_feedback-flips", {"recipe.label_flip": 0.0}),
+    "noise": ("random_feedback-noise", {"recipe.instance_noise": 0.0}),
 }
 
 
@@ -189,10 +201,11 @@ def cases() -> dict[str, tuple[list[str], str | None]]:
     found = {}
     for verdict, rows in ILL.items():
         for name, (recipe, settings) in rows.items():
-            found[f"{verdict}-{name}"] = words(recipe, settings), verdict
-    for name, remedy in MENDS.items():
-        argv = found[name][0]
-        found[f"mended-{name}"] = [*argv, *flags(remedy)], None
+            for seed in SEEDS:
+                of_seed = words(recipe, settings | {"train.seed": seed})
+                found[f"{verdict}-{name}{'' if seed == 0 else f'-seed{seed}'}"] = of_seed, verdict
+    for row, (name, remedy) in MENDS.items():
+        found[f"mended-{row}"] = [*found[name][0], *flags(remedy)], None
     for recipe in RECIPES:
         for seed in SEEDS:
             found[f"healthy-{recipe}-{seed}"] = (
@@ -348,8 +361,7 @@ def shares_of(recipe: str) -> tuple[float, float, float]:
         alone = iteration - heard
         checkups.look()  # the first reads the training examples, once for a run
         images = SPARSE * count / trainer.batch_size * alone
-        batches = checkups.held_out_batches()
-        passed = seconds(lambda: probe(trainer, batches))
+        passed = seconds(checkups.unseen)
         looked = seconds(checkups.look)
         session.lock.release()
     return heard / alone, looked / images, passed / (RARE * alone)
@@ -393,11 +405,11 @@ def mended(found: dict[str, dict]) -> list[str]:
         "| illness | remedy | ill at the end | distance | diversity |",
         "|---|---|---|---|---|",
     ]
-    for name, remedy in MENDS.items():
-        if not {name, f"mended-{name}"} <= found.keys():
+    for row, (name, remedy) in MENDS.items():
+        if not {name, f"mended-{row}"} <= found.keys():
             continue
         verdict, rows = cases()[name][1], []
-        for result in (found[name], found[f"mended-{name}"]):
+        for result in (found[name], found[f"mended-{row}"]):
             ill = verdict in {notice.verdict for notice in still_there(notices(result))}
             rows.append(("yes" if ill else "no", *(last(result, key) for key in LOOKED)))
         both = " | ".join(f"{a} → {b}" for a, b in zip(*rows, strict=True))
@@ -417,8 +429,8 @@ def last(result: dict, key: str) -> str:
 def picture(folder: Path, out: Path) -> None:
     """Before on the left, after on the right; a row for each illness that was treated."""
     rows = []
-    for name in MENDS:
-        pair = [folder / f"{prefix}{name}.json" for prefix in ("", "mended-")]
+    for row, (name, _) in MENDS.items():
+        pair = [folder / f"{case}.json" for case in (name, f"mended-{row}")]
         if all(path.exists() for path in pair):
             rows.append([newest(json.loads(path.read_text())) for path in pair])
     side, gap = 4 * 32, 8

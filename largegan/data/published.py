@@ -34,9 +34,10 @@ from largegan.data.remote import (
 from largegan.data.samples import Sample
 from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
 from largegan.errors import ConfigError, DataError, shown
+from largegan.files.addresses import HTTP
 from largegan.files.arrays import LONGEST_HEADER
 from largegan.files.documents import LARGEST, read_bounded
-from largegan.files.web import HTTP, version_of
+from largegan.files.web import version_of
 
 LARGEST_ROW = 5 * 8  # bytes of a sample in the entries
 MOST_ASKED = 64  # shards without an index whose versions servers are asked for, by every rank

@@ -51,7 +51,7 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
     stream = training_stream(visit)
     batch = stream.next_batch()  # opens files and starts readers: not what is measured
     labels = labels_of(batch)
-    images, watch = 0, Watch()
+    images, watch = 0, Stopwatch()
     while watch.elapsed() < READ_SECONDS:
         batch = stream.next_batch()
         images += sum(len(next(iter(micro.values()))) for micro in batch)
@@ -103,7 +103,7 @@ def labels_of(batch: list[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
     return [micro["label"] for micro in batch if "label" in micro]
 
 
-class Watch:
+class Stopwatch:
     """How long something takes, and how much of that it waited of its own accord."""
 
     def __init__(self):

@@ -14,13 +14,13 @@ def found(window: list[Line]) -> Finding | None:
     if len(window) < LINES:
         return None
     drop = mean(window, "health/overfit", LINES)
-    train = mean(window, "health/accuracy_real", LINES)
+    train = mean(window, "health/accuracy_seen", LINES)
     unseen = mean(window, "health/accuracy_held_out", LINES)
     if drop < DROP or train - unseen < 0.2:
         return None
     evidence = {
         "health/overfit": drop,
-        "health/accuracy_real": train,
+        "health/accuracy_seen": train,
         "health/accuracy_held_out": unseen,
     }
     return Finding(

@@ -7,7 +7,8 @@ TWINS = 0.5  # or so many of them have a twin,
 APART = 0.5  # and they are not far from each other, either;
 ALL = 0.95  # with a twin, though they are far apart: a line of pictures, as from one number
 LINES = 6
-COVERED = 0.8  # of real images: where so many were near to a sample once,
+COVERED = 0.8  # of real images: where so many were near to a sample,
+REACHED = 3  # in so many looks (a single one may be luck),
 LOST = 0.7  # fewer than this part of them is a lost mode
 
 
@@ -37,8 +38,8 @@ def few_pictures(diversity: float, twins: float) -> Finding:
 def lost_modes(window: list[Line]) -> Finding | None:
     """Samples that no longer reach real images which they reached before."""
     name = "health/coverage"
-    best, now = max(line[name] for line in window), window[-1][name]
-    if best < COVERED or now > LOST * best:
+    best, now = sorted(line[name] for line in window)[-REACHED:][0], window[-1][name]
+    if len(window) < REACHED or best < COVERED or now > LOST * best:
         return None
     return Finding(
         above(best - now, (1 - LOST) * best, best),

@@ -36,7 +36,8 @@ SIGNALS: dict[str, Signal] = {
     "health/skipped_steps": Signal("steps that were not finite, since the run began", 0, None),
     # With spectral norm.
     "health/singular_max": Signal("largest singular value of a normalized layer", 0, None),
-    # With held-out images (data.held_out), once a line.
+    # With held-out images (data.held_out), once a line, all three in the same moment.
+    "health/accuracy_seen": Signal("the share of accuracy_real, of as many as are held out", 0, 1),
     "health/accuracy_held_out": Signal("share of held-out images that D takes for real", 0, 1),
     "health/overfit": Signal(
         "r_v: D's drop from training to held-out images, in units of its drop to fakes", None, None

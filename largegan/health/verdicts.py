@@ -61,7 +61,7 @@ VERDICTS: dict[str, Verdict] = {
     "discriminator_overfits": Verdict(
         "the discriminator overfits",
         "discriminator_overfits",
-        ("health/overfit", "health/accuracy_real", "health/accuracy_held_out"),
+        ("health/overfit", "health/accuracy_seen", "health/accuracy_held_out"),
     ),
     "memorises": Verdict(
         "the generator repeats training images", "memorises", ("health/copies",), lasts=2

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import fully_shard
 from largegan.parallel.launch import World, contact
 from largegan.parallel.moments import fields_of_weights
 from largegan.parallel.pieces import Window, cut, gather, reduce_scatter_sum
-from largegan.parallel.reduce import all_reduce_sum, in_buckets
+from largegan.parallel.reduce import in_buckets, norm_over_ranks
 from largegan.recipe import Recipe
 
 
@@ -82,9 +82,7 @@ class FSDP2:
             for gradient in reduce_scatter_sum([w.take_gradient() for w in bucket.windows]):
                 next(pieces).grad = gradient
             bucket.close()
-        squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum()
-        all_reduce_sum([*extras, squares])
-        return squares.sqrt()
+        return norm_over_ranks(self._gradients(), extras)
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_(self._gradients(), factor)

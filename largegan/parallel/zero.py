@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from largegan.parallel.launch import World, contact
 from largegan.parallel.moments import fields_of_weights
 from largegan.parallel.pieces import Window, span
-from largegan.parallel.reduce import BUCKET_BYTES, all_reduce_sum
+from largegan.parallel.reduce import BUCKET_BYTES, norm_over_ranks
 from largegan.recipe import Recipe
 
 SETTINGS = {
@@ -91,9 +91,7 @@ class Zero:
         with contact():
             self.coalesced.__exit__(None, None, None)
         self.rest()
-        squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum()
-        all_reduce_sum([*extras, squares])
-        return squares.sqrt()
+        return norm_over_ranks(self._gradients(), extras)
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_(self._gradients(), factor)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.files.ranges import Beta, Fraction, LearningRate, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import minimax_d
 from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, NetOptions, init_weights
-from largegan.ranges import Beta, Fraction, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms, by_averages_alone
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side

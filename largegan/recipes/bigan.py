@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, optim
 
 from largegan.ema import Ema
+from largegan.files.ranges import LearningRate, Weight, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import minimax_d
 from largegan.nets.bigan import BiGANGenerator, Trunk
-from largegan.ranges import LearningRate, Weight, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, by_averages_alone
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions

@@ -19,6 +19,16 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.files.ranges import (
+    Beta,
+    Depth,
+    Few,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.latents import resampled
 from largegan.layers.orthogonal import Start, orthogonal_penalty
@@ -30,16 +40,6 @@ from largegan.nets.biggan import (
     DiscriminatorOptions,
     Generator,
     GeneratorOptions,
-)
-from largegan.ranges import (
-    Beta,
-    Depth,
-    Few,
-    Halflife,
-    LearningRate,
-    PositiveWeight,
-    Weight,
-    Width,
 )
 from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.handicaps import HandicapOptions, Handicapped

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from largegan.errors import ConfigError
+from largegan.files.ranges import Weight, WholeNumber
 from largegan.layers.image_pool import ImagePool
 from largegan.losses import PATCH_LOSSES
-from largegan.ranges import Weight, WholeNumber
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms, by_averages_alone
 from largegan.recipes.translation import (
     ArchitectureOptions,

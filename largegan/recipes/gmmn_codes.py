@@ -15,9 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.files.ranges import (
+    Fraction,
+    Images,
+    ImagesOrNone,
+    LearningRate,
+    PositiveWeight,
+    Width,
+)
 from largegan.layers.latents import uniform
 from largegan.nets.gmmn import Autoencoder, MomentGenerator
-from largegan.ranges import Fraction, Images, ImagesOrNone, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.gmmn import MomentMatchingOptions, moment_loss
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
+from largegan.files.ranges import Halflife, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import normal
-from largegan.ranges import Halflife, Width
 from largegan.recipe import Batch, DataSpec, Progress, Recipe, by_averages_alone
 
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from largegan.files.ranges import Weight
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import PATCH_LOSSES
-from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms, by_averages_alone
 from largegan.recipes.translation import (
     ArchitectureOptions,

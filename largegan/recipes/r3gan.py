@@ -19,11 +19,7 @@ from torch import Tensor
 from largegan.augment.pipeline import GROUPS, augment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
-from largegan.layers.conditions import Conditions
-from largegan.layers.precision import exact
-from largegan.losses import relativistic_d, relativistic_g
-from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions
-from largegan.ranges import (
+from largegan.files.ranges import (
     Base,
     Beta,
     Depth,
@@ -35,6 +31,10 @@ from largegan.ranges import (
     Weight,
     Width,
 )
+from largegan.layers.conditions import Conditions
+from largegan.layers.precision import exact
+from largegan.losses import relativistic_d, relativistic_g
+from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions
 from largegan.recipe import (
     Batch,
     DataSpec,

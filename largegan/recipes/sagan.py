@@ -14,6 +14,14 @@ from typing import Literal
 import torch
 
 from largegan.ema import Ema
+from largegan.files.ranges import (
+    Beta,
+    Depth,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    Width,
+)
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
@@ -22,14 +30,6 @@ from largegan.nets.resnet_sn import (
     DiscriminatorOptions,
     Generator,
     GeneratorOptions,
-)
-from largegan.ranges import (
-    Beta,
-    Depth,
-    Halflife,
-    LearningRate,
-    PositiveWeight,
-    Width,
 )
 from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.files.ranges import Weight, Width
 from largegan.losses import PATCH_LOSSES
 from largegan.nets.content import ContentLoss
 from largegan.nets.upscalers import Judge, Upscaler, judge
-from largegan.ranges import Weight, Width
 from largegan.recipe import (
     Batch,
     DataSpec,

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.files.ranges import Depth, Halflife, LearningRate, Scale, Width
 from largegan.layers.resize import imresize
 from largegan.nets.upscalers import Generator, Upscaler, check_scale, upscaler
-from largegan.ranges import Depth, Halflife, LearningRate, Scale, Width
 from largegan.recipe import (
     Batch,
     DataSpec,

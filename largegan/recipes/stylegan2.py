@@ -17,14 +17,7 @@ from torch import Tensor
 
 from largegan.augment import ADA
 from largegan.ema import Ema
-from largegan.layers.conditions import Conditions
-from largegan.layers.precision import exact
-from largegan.layers.running_mean import RunningMean
-from largegan.losses import non_saturating_g, path_lengths
-from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
-from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
-from largegan.nets.stylegan2_mapping import Mapping
-from largegan.ranges import (
+from largegan.files.ranges import (
     Base,
     Depth,
     Few,
@@ -36,6 +29,13 @@ from largegan.ranges import (
     Weight,
     Width,
 )
+from largegan.layers.conditions import Conditions
+from largegan.layers.precision import exact
+from largegan.layers.running_mean import RunningMean
+from largegan.losses import non_saturating_g, path_lengths
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.learning_rates import LearningRates

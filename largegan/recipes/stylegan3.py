@@ -19,14 +19,7 @@ from largegan.augment import ADA
 from largegan.augment.blur import fading, gaussian_blur
 from largegan.ema import Ema
 from largegan.errors import ConfigError
-from largegan.layers.conditions import Conditions
-from largegan.layers.precision import exact
-from largegan.losses import non_saturating_g
-from largegan.nets.stylegan2 import Generator
-from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
-from largegan.nets.stylegan2_mapping import Mapping
-from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
-from largegan.ranges import (
+from largegan.files.ranges import (
     Base,
     Depth,
     Few,
@@ -37,6 +30,13 @@ from largegan.ranges import (
     Weight,
     Width,
 )
+from largegan.layers.conditions import Conditions
+from largegan.layers.precision import exact
+from largegan.losses import non_saturating_g
+from largegan.nets.stylegan2 import Generator
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
+from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.styles import LimitedDataOptions, StyleBased, freeze_first, halflife

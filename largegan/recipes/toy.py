@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.ranges import Halflife, LearningRate, Width
+from largegan.files.ranges import Halflife, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Progress, Recipe, by_averages_alone
 
 MEAN, STD = 4.0, 1.25

@@ -78,20 +78,26 @@ class Checkups:
             return {}
         found = observer.line()
         if self.start.held_out is not None and f"{PREFIX}auc" in found and self.unseen_due():
-            found |= self.unseen(found)
+            found |= self.unseen()
         return found
 
-    def unseen(self, trained: dict[str, float]) -> dict[str, float]:
-        """What the discriminators say of held-out images, beside what they said of others."""
+    def unseen(self) -> dict[str, float]:
+        """What the discriminators say, now, of held-out images and of as many training images.
+
+        Both in the same state of the networks: with batch norm in it, a discriminator may call all
+        images real in one step and none in the next.
+        """
         begun = time.perf_counter()
-        means = probe(self.trainer, self.held_out_batches())
+        seen = probe(self.trainer, self.batches_of(self.start.source))
+        unseen = probe(self.trainer, self.batches_of(self.start.held_out))
         self.trainer.tally.spend("held_out", time.perf_counter() - begun)
-        if means is None:
+        if seen is None or unseen is None:
             return {}
-        real, fake = (trained[PREFIX + name] for name in LEVELS)
-        drop = (real - means["logit_real"]) / (real - fake) if real != fake else 0.0
+        real, fake = (seen[name] for name in LEVELS)
+        drop = (real - unseen["logit_real"]) / (real - fake) if real != fake else 0.0
         return {
-            f"{PREFIX}accuracy_held_out": means["accuracy_real"],
+            f"{PREFIX}accuracy_seen": seen["accuracy_real"],
+            f"{PREFIX}accuracy_held_out": unseen["accuracy_real"],
             f"{PREFIX}overfit": drop,
         }
 
@@ -100,9 +106,9 @@ class Checkups:
         trainer, line = self.trainer, self.config.train.log_every_nimg
         return trainer.crossed(RARE * trainer.batch_size, in_the_last=line)
 
-    def held_out_batches(self) -> list[Batch]:
-        """This rank's micro-batches of a batch of held-out examples: others at every step."""
-        trainer, source = self.trainer, self.start.held_out
+    def batches_of(self, source: "Source | Domains") -> list[Batch]:
+        """This rank's micro-batches of a batch of a set's examples: others at every step."""
+        trainer = self.trainer
         engine, total = trainer.engine, trainer.batch_size
         size = total // trainer.micro_batches
         first = trainer.at.step * total

@@ -8,6 +8,7 @@ unless the person who starts it has changed those very settings.
 """
 
 import json
+import math
 from pathlib import Path
 
 import msgspec
@@ -18,12 +19,12 @@ from largegan import checkpoint
 from largegan.config.changes import STATE, after_rollback, changed, setting
 from largegan.config.parse import check_changed
 from largegan.errors import HealthStop, shown
-from largegan.evaluation import history
 from largegan.files.documents import Count, checked
 from largegan.files.lines import read_lines
-from largegan.health.records import Notice
+from largegan.health.records import Notice, merged
+from largegan.health.verdicts import DISTANCE
 from largegan.metrics import table
-from largegan.run import branches
+from largegan.run import branches, history
 
 EVENT = "rollback"
 
@@ -106,13 +107,14 @@ def planned(run: Path, config: Namespace, given: Namespace, notice: Notice, nimg
     when that happened too often, or when no checkpoint is older than the illness.
     """
     what = f"{notice.verdict} since {notice.since_nimg} images ({notice.sentence})"
-    number = 1 + max((r.number for r in rollbacks(run / "health.jsonl")), default=0)
+    earlier_ones = rollbacks(run / "health.jsonl")
+    number = 1 + max((r.number for r in earlier_ones), default=0)
     if number > config.health.rollback.times:
         raise HealthStop(
             f"{what}, after {number - 1} rollbacks already; look at report.html and change more "
             "than health.rollback.change does, or allow more health.rollback.times"
         )
-    to = best_before(run, config, notice.since_nimg)
+    to = best_before(run, config, healthy_until(earlier_ones, notice))
     if to is None:
         raise HealthStop(
             f"{what}, and there is no checkpoint of before to go back to; set "
@@ -131,10 +133,22 @@ def planned(run: Path, config: Namespace, given: Namespace, notice: Notice, nimg
     return Rollback(to, nimg, notice.verdict, number, settings, state)
 
 
-def best_before(run: Path, config: Namespace, nimg: int) -> int | None:
-    """The checkpoint with the best score before `nimg` images, or the newest where none is scored.
+def healthy_until(earlier: list[Rollback], notice: Notice) -> int:
+    """Until how many images the run was well, as far as is known.
 
-    None: there is none.
+    An illness that came again where it had come before was in that rollback's checkpoint, too,
+    whatever had been seen of it there.
+    """
+    again = [r.nimg for r in earlier
+             if r.because == notice.verdict and notice.since_nimg <= r.from_nimg]  # fmt: skip
+    return min([notice.since_nimg, *again])
+
+
+def best_before(run: Path, config: Namespace, nimg: int) -> int | None:
+    """The checkpoint with the best score before `nimg` images.
+
+    Where none is scored, that whose samples were nearest to real images when they were looked at
+    last, and where nobody looked the newest. None: there is none.
     """
     own = run / "checkpoints"
     older = [int(p.name) for p in checkpoint.numbered(own)
@@ -143,7 +157,13 @@ def best_before(run: Path, config: Namespace, nimg: int) -> int | None:
         best = history.best(run, config.evaluate.best, until_nimg=nimg - 1)
         if best is not None:
             return int(best["nimg"])
-    return max(older, default=None)
+    looks = [line for line in merged(read_lines(run / "metrics.jsonl")) if DISTANCE in line]
+    return max(older, key=lambda saved: (-last_distance(looks, saved), saved), default=None)
+
+
+def last_distance(looks: list[dict], nimg: int) -> float:
+    """Of samples to real images, when they were looked at last until some number of images."""
+    return next((line[DISTANCE] for line in reversed(looks) if line["nimg"] <= nimg), math.inf)
 
 
 def turn(run: Path, found: Rollback) -> list[str]:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from largegan import checkpoint, recipes
 from largegan.config.changes import STATE, after_rollback
-from largegan.config.parse import actions_of, recipe_options
+from largegan.config.checks import actions_of
+from largegan.config.parse import recipe_options
 from largegan.data.domains import Domains, open_stream
 from largegan.data.stream import Source
 from largegan.data.transforms import to_device

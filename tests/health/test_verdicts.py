@@ -25,6 +25,7 @@ WELL = {
     "health/grad_norm_d": 1.0,
     "health/grad_norm_g": 1.0,
     "health/skipped_steps": 0,
+    "health/accuracy_seen": 0.8,
     "health/accuracy_held_out": 0.75,
     "health/overfit": 0.1,
     "health/diversity": 0.9,
@@ -50,7 +51,7 @@ ILL = {
     "mode_collapse": {"health/diversity": 0.1, "health/duplicates": 0.9},
     "discriminator_overfits": {
         "health/overfit": 0.9,
-        "health/accuracy_real": 0.95,
+        "health/accuracy_seen": 0.95,
         "health/accuracy_held_out": 0.3,
     },
     "memorises": {"health/copies": 0.6},
@@ -86,6 +87,15 @@ def test_the_start_is_no_illness():
     one = {"health/diversity": 0.05, "health/duplicates": 1.0, "health/grad_norm_d": 0.5}
     start = BEATEN | one
     assert notices(Diagnosis({}), lines(start, 20)) == []
+
+
+def test_one_lucky_look_is_no_mode_to_lose():
+    """Coverage that was seen once was luck; that was there three times and is lost, an illness."""
+    for lucky, said in ((1, []), (3, ["mode_collapse"])):
+        many = [*lines({"health/coverage": 0.3}, 3)]
+        many += lines({"health/coverage": 0.9}, lucky, first=4)
+        many += lines({"health/coverage": 0.3}, 3, first=4 + lucky)
+        assert [n.verdict for n in notices(Diagnosis({}), many)] == said
 
 
 @pytest.mark.parametrize("name", VERDICTS)

@@ -291,7 +291,7 @@ def test_the_life_of_an_import(name, tmp_path):
     run, tuned, folder = tmp_path / "run", tmp_path / "tuned", tmp_path / "published"
     importing.write_run(found, run)
     images = made(largegan.load(run), source.spec)
-    publish.publish(restore(run), folder, None, publish.Wishes())
+    publish.publish(restore(run), folder, None, publish.PublishOptions())
     np.testing.assert_array_equal(made(largegan.load(folder), source.spec), images)
     data = shards(tmp_path, found.spec, paired=source.recipe == "pix2pix")
     words = ["--config", run / "config.yaml", "--data.path", data, "--run.dir", tuned]

@@ -13,7 +13,8 @@ from largegan import checkpoint
 from largegan.commands import main as largegan
 from largegan.config.parse import parse
 from largegan.errors import ConfigError
-from largegan.health.verdicts import VERDICTS
+from largegan.health.records import Notice
+from largegan.health.verdicts import DISTANCE, VERDICTS
 from largegan.run import branches, rollback
 from largegan.train import main
 from tests.run.falls_ill import falling_ill, on_two_ranks
@@ -95,8 +96,10 @@ def test_it_gives_up_after_so_many_times(tmp_path, capsys):
         assert main(words(run, **BACK, **LR)) == 5
     said = capsys.readouterr()
     assert "mode_collapse since 80 images" in said.err and "after 2 rollbacks already" in said.err
-    assert "rollback 2: from 96 to 64" in said.out and "train.seed 2, recipe.lr 5e-05" in said.out
-    assert branches.left_branches(run) == ["left-from-000000064", "left-from-000000064-2"]
+    assert "rollback 2: from 96 to 32" in said.out, (
+        "64 had it in it, too" and "train.seed 2, recipe.lr 5e-05" in said.out
+    )
+    assert branches.left_branches(run) == ["left-from-000000032", "left-from-000000064"]
     assert kept(run / "checkpoints") == [32, 64, 96]
 
 
@@ -166,8 +169,34 @@ def test_the_best_score_before_the_illness_is_where_it_goes_back_to(whole, tmp_p
     shutil.rmtree(run / "checkpoints" / "000000064")
     assert rollback.best_before(run, config, 128) == 96
     config.evaluate.every_nimg = None
-    assert rollback.best_before(run, config, 200) == 128, "unscored: the newest"
+    forget_looks(run)
+    assert rollback.best_before(run, config, 200) == 128, "nobody looked: the newest"
     assert rollback.best_before(run, config, 20) is None
+    with open(run / "metrics.jsonl", "a") as log:
+        near = {32: 0.9, 90: 0.4, 128: 0.6}
+        log.writelines(json.dumps({"nimg": n, DISTANCE: d}) + "\n" for n, d in near.items())
+    assert rollback.best_before(run, config, 200) == 96, "the nearest to real images"
+    assert rollback.best_before(run, config, 96) == 32, "64 is gone"
+
+
+def forget_looks(run):
+    """Leaves the log as that of a run whose samples were never compared with images."""
+    log = run / "metrics.jsonl"
+    log.write_text("".join(x for x in log.read_text().splitlines(True) if DISTANCE not in x))
+
+
+def test_an_illness_that_comes_again_was_there_before():
+    """The next rollback goes behind the place of the last one; another illness does not."""
+    one = rollback.Rollback(64, 128, "mode_collapse", 1)
+
+    def until(verdict, since):
+        notice = Notice(since + 32, verdict, "begins", since, 1.0, {}, "")
+        return rollback.healthy_until([one], notice)
+
+    assert until("mode_collapse", 96) == 64
+    assert until("mode_collapse", 128) == 64
+    assert until("mode_collapse", 160) == 160, "it was well beyond where it had been ill"
+    assert until("diverges", 96) == 96
 
 
 def test_by_hand(whole, tmp_path, capsys):
