@@ -126,11 +126,13 @@ class FSDP2:
 
     def moments(self) -> Iterator[tuple[str, str, Tensor]]:
         state = [self.optimizer.state.get(piece, {}) for piece in self.stepped]
-        for field in state[0]:
+        for field, value in state[0].items():
+            if value is None:
+                continue  # as SGD without momentum keeps it
             if field in self.fields_of_weights:
-                for name, value in self._whole([fields[field] for fields in state]):
-                    yield name, field, value
-            elif state[0][field] is not None:
+                for name, whole in self._whole([fields[field] for fields in state]):
+                    yield name, field, whole
+            else:
                 for name, fields in zip(self.index, state, strict=True):
                     yield name, field, torch.as_tensor(fields[field])
 

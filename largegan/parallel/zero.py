@@ -154,13 +154,17 @@ class Zero:
     def moments(self) -> Iterator[tuple[str, str, Tensor]]:
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        for field, value in self.optimizer.state.get(self._stepped()[0], {}).items():
+        kept = self.optimizer.state.get(self._stepped()[0], {})
+        kept = {field: value for field, value in kept.items() if value is not None}
+        if kept:
+            self._link()
+        for field, value in kept.items():
             for name, window in self.by_name.items():
                 if field in self.fields_of_weights:
                     with contact():
                         flat = safe_get_full_optimizer_state(self.flats[name], field)
                     yield name, field, window.form.view(flat)
-                elif value is not None:
+                else:
                     yield name, field, torch.as_tensor(value).clone()  # one counter for all
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
@@ -189,6 +193,10 @@ class Zero:
                 else value.to(flat.device if fused else "cpu", copy=True)
                 for field, value in example.items()
             }
+        self._link()
+
+    def _link(self) -> None:
+        """Tells DeepSpeed which fields there are now: a schedule may have begun momentum."""
         if not self.splits_weights:
             self.zero._hp_optimizer_states_linked = False
             self.zero._lazy_init_hp_params_optimizer_state()

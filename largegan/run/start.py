@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 from jsonargparse import Namespace
+from torch import Tensor
 
 from largegan import checkpoint, recipes
 from largegan.config.changes import STATE, after_rollback
@@ -22,6 +23,7 @@ from largegan.parallel.alike import check_shared, check_versions
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
+from largegan.parallel.moments import continues
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import branches, directory, rollback, snapshots
 from largegan.run.arithmetic import check_kernels, choose_arithmetic
@@ -211,6 +213,7 @@ def load(
         for player, names in engine.names.items()
     }
     checkpoint.check_optimizer(path, content.optimizer, wanted)
+    check_optimizers(path, content.optimizer, engine)
     rollback.change_state(model, path, turned)
     engine.load_model_state(model)
     engine.load_optimizer_state(content.optimizer)
@@ -218,6 +221,18 @@ def load(
     changes = directory.differences(content.state["config"], config)
     say(engine.rank, *(f"  changed since then: {change}" for change in changes))
     return content.state
+
+
+def check_optimizers(path: Path, saved: dict[str, Tensor], engine: Engine) -> None:
+    """Refuses the state of another optimizer than a player has now. Raises ConfigError."""
+    for name, player in engine.recipe.players.items():
+        fields = {key.rpartition("/")[2] for key in saved if key.startswith(f"{name}/")}
+        if fields and not continues(player.make_optimizer, fields):
+            raise ConfigError(
+                f"checkpoint {path} holds {', '.join(map(shown, sorted(fields)))} of another "
+                f"optimizer than player {name} has now; use the configuration of that run (its "
+                "config.yaml), or begin a new run with --run.init_from"
+            )
 
 
 def build_trainer(

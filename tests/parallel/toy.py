@@ -3,12 +3,15 @@
 Spectral norm, averages, notes from phase to phase, and lazy second-order phases of both players
 (R1 on D, which also differentiates twice through G, frozen then; path length on G, whose parts are
 called one by one and whose last layer it leaves out). Parameters without dimensions, of one
-element, and not laid out row by row.
+element, and not laid out row by row. Momentum that begins later.
 """
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from largegan.ema import Ema
 from largegan.layers.spectral_norm import SNConv2d, SNLinear
@@ -76,6 +79,11 @@ class Discriminator(nn.Module):
         return self.head(x.flatten(1)).squeeze(1)
 
 
+def momentum(at: Progress) -> dict[str, float]:
+    """It begins after the first iteration."""
+    return {"momentum": 0.5 if at.step else 0.0}
+
+
 class Toy(Recipe):
     """Logistic loss, R1 every 2, path length every 2, all smooth."""
 
@@ -87,7 +95,7 @@ class Toy(Recipe):
         # A large eps: with a small one Adam turns rounding of a gradient near 0 into a whole step.
         self.players = {
             "G": Player([self.G], adam(2e-3, 0.5, 0.99, eps=1e-4)),
-            "D": Player([self.D], adam(2e-3, 0.5, 0.99, eps=1e-4)),
+            "D": Player([self.D], partial(SGD, lr=2e-3), momentum),
         }
         # R1 first: where it needs G, G's own phase before it was one of first order.
         self.phases = [
