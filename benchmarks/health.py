@@ -65,11 +65,12 @@ RECIPES: dict[str, dict] = {
         "recipe.ema_halflife_nimg": 500,
     },
     "sngan": {
+        "train.batch_size": 16,
         "train.log_every_nimg": 500,
         "health.look_every_nimg": 1000,
         "recipe.g_channels": 4,
         "recipe.d_channels": 4,
-        "recipe.d_steps": 1,
+        "recipe.d_steps": 5,
         "recipe.ema_halflife_nimg": 500,
     },
     "biggan": {

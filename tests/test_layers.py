@@ -53,7 +53,6 @@ MAY_IMPORT = {
         "ema",
         "parallel",
         "recipe",
-        "recipes",
         "run",
         "trainer",
     },

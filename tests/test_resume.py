@@ -15,7 +15,6 @@ from largegan.data.prepare import Preparation
 from largegan.recipes import recipe_class
 from tests import forked
 from tests.data.conftest import write_pairs
-from tests.parallel.launching import run_ranks
 from tests.recipes.common import NAMES, NO_BATCH_STATISTICS, TINY
 
 EVERY = 32
@@ -119,7 +118,7 @@ def test_one_process_equals_two_on_real_images(tmp_path):
     one, two, log = tmp_path / "one", tmp_path / "two", tmp_path / "log"
     assert forked.run(arguments("wgan_gp", one, 64, **options), log) == 0
     words = arguments("wgan_gp", two, 32, **options, **{"parallel.processes": 2})
-    run_ranks(["-m", "largegan.train", *words], world=2)
+    forked.run_ranks(["-m", "largegan.train", *words], world=2)
     # And on: from two processes back to one.
     again = arguments("wgan_gp", two, 64, **options, **{"run.resume": "must"})
     assert forked.run(again, log) == 0

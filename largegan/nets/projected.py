@@ -117,9 +117,11 @@ class ScaleDiscriminator(nn.Module):
         separable: bool = False,
         patch: bool = False,
         norm: str = "batch",
+        channel_max: int = max(WIDTHS.values()),
     ):
         super().__init__()
-        start, widths = (PATCH_START if patch else size), dict(WIDTHS)
+        start = PATCH_START if patch else size
+        widths = {size: min(width, channel_max) for size, width in WIDTHS.items()}
         widths[start] = channels
         sizes = [size for size in sorted(widths, reverse=True) if LAST < size <= start]
         self.down = nn.Sequential(
@@ -150,12 +152,15 @@ class Discriminators(nn.Module):
         separable: bool = False,
         patch: bool = False,
         norm: str = "batch",
+        channel_max: int = max(WIDTHS.values()),
     ):
         super().__init__()
         self.enlarged = 2 if projector.mixing == "scales" else 1
         shape = {"num_classes": num_classes, "separable": separable, "patch": patch, "norm": norm}
         self.scales = nn.ModuleList(
-            ScaleDiscriminator(width, NOMINAL // stride * self.enlarged, **shape)
+            ScaleDiscriminator(
+                width, NOMINAL // stride * self.enlarged, **shape, channel_max=channel_max
+            )
             for width, stride in list(zip(projector.widths, STRIDES, strict=True))[:count]
         )
 

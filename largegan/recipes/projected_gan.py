@@ -76,6 +76,8 @@ class ProjectedGANOptions(NoiseToImageOptions, LearningRates):
     """Discriminators of depthwise separable convolutions."""
     patch: bool = False
     """Discriminators that judge small patches: one halving each."""
+    d_channel_max: Width = 512
+    """No map of a discriminator has more channels than this."""
     augment: bool = True
     """DiffAugment of what the discriminators see: colors, translation, cutout."""
     lr: LearningRate = 2e-4
@@ -113,6 +115,7 @@ class ProjectedGAN(NoiseToImage):
             separable=o.separable,
             patch=o.patch,
             norm=o.norm,
+            channel_max=o.d_channel_max,
         )
         seen = max(o.backbone_size, data.height)
         if self.D.smallest_map(seen) < KERNEL:

@@ -3,7 +3,7 @@
 import pytest
 
 from largegan.parallel.engine import Engine
-from tests.parallel.launching import run_ranks
+from tests.forked import run_ranks
 
 
 def test_a_checkpoint_goes_there_and_back(examined, tmp_path):

@@ -23,6 +23,7 @@ from tests.golden import (
     studiogan,
     stylegan2,
     stylegan3,
+    stylegan3_ops,
     superres,
 )
 
@@ -53,9 +54,9 @@ CLAIMED = {
     "full-size brownvc/R3GAN": r3gan.check_full,
     "stylegan3": stylegan3.check,
     "full-size NVlabs/stylegan3": stylegan3.check_full,
-    "ops NVlabs/stylegan3": stylegan3.check_ops,
-    "ops blur-ema": stylegan3.check_blur_ema,
-    "ops equivariance": stylegan3.check_equivariance,
+    "ops NVlabs/stylegan3": stylegan3_ops.check_ops,
+    "ops blur-ema": stylegan3_ops.check_blur_ema,
+    "ops equivariance": stylegan3_ops.check_equivariance,
     "inception": metrics.check_inception,
     "srgan": superres.check,
     "full-size super-resolution": superres.check_full,

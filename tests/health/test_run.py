@@ -10,7 +10,7 @@ from largegan.files.lines import read_lines
 from largegan.health.records import merged, read_notices
 from largegan.health.signals import PREFIX, SIGNALS
 from largegan.train import main
-from tests.parallel.launching import run_ranks
+from tests.forked import run_ranks
 from tests.test_resume import arguments
 
 OPTIONS = {

@@ -38,26 +38,26 @@ def clean_environment() -> dict[str, str]:
 def start_ranks(
     arguments: list[str], world: int, *, folders: list[Path] | None = None
 ) -> list[subprocess.Popen]:
-    """`python ARGUMENTS` once per rank, with the variables that torch.distributed reads.
+    """`python ARGUMENTS` once per rank, in interpreters of their own (see also `forked`).
 
     `folders` has the clone that each rank runs, when it is not this one.
     """
-    port = str(free_port())
     processes = []
-    for rank in range(world):
-        folder = folders[rank] if folders else ROOT
-        env = clean_environment() | {
-            "PYTHONPATH": str(folder),
-            "PYTHONFAULTHANDLER": "1",
-            "RANK": str(rank),
-            "WORLD_SIZE": str(world),
-            "LOCAL_RANK": str(rank),
-            "LOCAL_WORLD_SIZE": str(world),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
+    for env, folder in zip(environments(world), folders or [ROOT] * world, strict=True):
+        env |= {"PYTHONPATH": str(folder), "PYTHONFAULTHANDLER": "1"}
         processes.append(start(arguments, env, folder))
     return processes
+
+
+def environments(world: int) -> list[dict[str, str]]:
+    """Of each rank, with the variables that torch.distributed reads."""
+    shared = clean_environment() | {
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
 
 
 def start(
@@ -77,7 +77,11 @@ def start(
 
 def run_ranks(arguments: list[str], world: int, timeout_s: float = 240) -> list[str]:
     """Waits for all ranks; returns what each printed; fails the test if any failed."""
-    processes = start_ranks(arguments, world)
+    return all_well(start_ranks(arguments, world), timeout_s)
+
+
+def all_well(processes: list[subprocess.Popen], timeout_s: float) -> list[str]:
+    """What each printed, once all have ended; fails the test if any failed."""
     outputs = finish(processes, timeout_s)
     for p, output in zip(processes, outputs, strict=True):
         assert p.returncode == 0, output

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from largegan.parallel.launch import World
+from tests.forked import run_ranks
 from tests.parallel import cross_rank_worker as worker
-from tests.parallel.launching import run_ranks
 
 
 @pytest.fixture(scope="module")

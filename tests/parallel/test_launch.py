@@ -28,7 +28,6 @@ from tests.parallel.launching import (
     free_port,
     patience,
     run_ranks,
-    start_ranks,
 )
 
 TRAIN = ["-m", "largegan.train", "--recipe.name", "gan", "--recipe.width", "8"]
@@ -103,7 +102,7 @@ def test_agreeing_alone():
 def test_wrong_number_of_processes_ends_every_rank(tmp_path):
     """Two real ranks, three asked for: both exit with 4 and the sentence."""
     arguments = [*QUICK, "--run.dir", str(tmp_path / "a"), "--parallel.processes", "3"]
-    processes = start_ranks(arguments, world=2)
+    processes = forked.start_ranks(arguments, world=2)
     for p, output in zip(processes, finish(processes), strict=True):
         assert p.returncode == 4, output
         assert "asks for 3 processes but this process group has 2" in output
@@ -113,7 +112,7 @@ def test_one_rank_fails_all_ranks_stop(tmp_path):
     """The run directory is refused on rank 0 only; rank 1 must not wait for ever."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a/config.yaml").write_text("")
-    processes = start_ranks([*QUICK, "--run.dir", str(tmp_path / "a")], world=2)
+    processes = forked.start_ranks([*QUICK, "--run.dir", str(tmp_path / "a")], world=2)
     for p, output in zip(processes, finish(processes), strict=True):
         assert p.returncode == 2, output
         assert "would write over" in output
@@ -185,7 +184,7 @@ def test_a_signal_to_one_rank_stops_both(tmp_path):
     endless = [*TRAIN, "--data.workers", "0", "--train.log_every_nimg", "8"]
     folder = tmp_path / "a"
     words = ["--run.dir", str(folder), "--train.total_nimg", str(10**8), "--train.batch_size", "8"]
-    processes = start_ranks([*endless, *words], world=2)
+    processes = forked.start_ranks([*endless, *words], world=2)
     deadline = time.monotonic() + patience(120)
     while not (folder / "metrics.jsonl").exists():
         assert all(p.poll() is None for p in processes) and time.monotonic() < deadline
@@ -208,7 +207,7 @@ def test_one_rank_finds_damage_the_other_says_so(number, tmp_path):
     content[image.offset_data + 60] ^= 255
     shard.write_bytes(content)
     words = ["--data.path", str(shard.parent), "--data.workers", "0", "--train.batch_size", "8"]
-    processes = start_ranks([*TRAIN, *words, "--run.dir", str(tmp_path / "a")], world=2)
+    processes = forked.start_ranks([*TRAIN, *words, "--run.dir", str(tmp_path / "a")], world=2)
     outputs = finish(processes)
     assert [p.returncode for p in processes] == [3, 3], outputs
     sentence = f"member {image.name} in shard a.tar"
@@ -222,7 +221,7 @@ def test_one_rank_finds_damage_the_other_says_so(number, tmp_path):
 
 
 def test_nan_on_one_rank_skips_the_step_on_both():
-    outputs = run_ranks(["-m", "tests.parallel.nan_worker"], world=2)
+    outputs = forked.run_ranks(["-m", "tests.parallel.nan_worker"], world=2)
     for output in outputs:
         assert "skipped 3" in output, output
     digests = {line for o in outputs for line in o.splitlines() if line.startswith("digest")}
@@ -233,7 +232,7 @@ def test_what_layers_count_is_that_of_all_ranks():
     """ADA's signs, once each, however many phases follow; p moves alike everywhere. Of batch norm's
     running statistics all take the mean.
     """
-    for output in run_ranks(["-m", "tests.parallel.sums_worker"], world=2):
+    for output in forked.run_ranks(["-m", "tests.parallel.sums_worker"], world=2):
         assert "first [2.0, 4.0]\nsecond [6.0, 8.0]\np 0.08 [0.0, 0.0]" in output, output
         assert "running 1.5 1.5" in output, output
 

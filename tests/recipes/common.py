@@ -66,10 +66,11 @@ TINY: dict[str, dict] = {
         "z_dim": 4,
         "channels": 4,
         "backbone": "random:test_efficientnet",
-        "backbone_size": 64,
+        "backbone_size": 32,
         "features": 4,
         "judges": 2,
         "patch": True,
+        "d_channel_max": 16,
     },
     "gat": {
         "z_dim": 4,

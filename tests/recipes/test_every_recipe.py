@@ -338,8 +338,11 @@ def test_samples(name):
 
 @each_recipe
 def test_recipe_learns_a_toy(name):
-    """Each recipe brings the mean of its samples closer to that of the data."""
-    trainer = make_trainer(make_recipe(name), name, batch_size=16)
+    """Each recipe brings the mean of its samples closer to that of the data.
+
+    In long steps, which a mean allows: with a third of the length it takes five times as long.
+    """
+    trainer = make_trainer(make_recipe(name), name)
     wanted = {"image", "x", "image_b"}
     target = torch.cat(
         [x for b in trainer.next_micro_batches() for k, x in b.items() if k in wanted]
@@ -354,9 +357,9 @@ def test_recipe_learns_a_toy(name):
         player.schedule = lambda at: {}
     for optimizer in trainer.engine.optimizers.values():
         for group in optimizer.param_groups:
-            group["lr"] = 6e-3
-    for _ in range(40):
-        iterate(trainer, 10)
+            group["lr"] = 2e-2
+    for _ in range(80):
+        iterate(trainer, 5)
         if distance() < before / 3:
             return
     raise AssertionError(f"after 400 iterations {distance():.3f} of {before:.3f} is left")

@@ -8,7 +8,8 @@ import pytest
 
 from largegan.doctor import data
 from tests.doctor.conftest import TINY
-from tests.parallel.launching import clean_environment, run_ranks, start_ranks
+from tests.forked import run_ranks, start_ranks
+from tests.parallel.launching import clean_environment
 from tests.tools.test_sample import TOOL as SAMPLE
 from tests.tools.test_sample import load_tool
 

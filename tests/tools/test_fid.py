@@ -24,7 +24,7 @@ from largegan.parallel.launch import World
 from largegan.run import history
 from tests.ending import code_of
 from tests.evaluation.images import picture, save, tiny_extractor
-from tests.parallel.launching import run_ranks
+from tests.forked import run_ranks
 from tests.tools.test_sample import load_tool
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from largegan.interop.export import export
 from largegan.recipe import DataSpec
 from largegan.translation.translator import open_translator
 from tests.ending import code_of
-from tests.parallel.launching import run_ranks
+from tests.forked import run_ranks
 from tests.recipes.common import TINY as TINY_RECIPES
 from tests.tools.test_sample import load_tool
 from tests.translation import checkpoints
