@@ -27,6 +27,7 @@ from torchvision.datasets import ImageFolder
 from largegan.data import Stream, open_data
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.data.writing import Layout
 
 BATCH, CLASSES = 64, 10
 Contender = Callable[[], Iterator[int]]  # yields the number of images as it reads them
@@ -142,7 +143,7 @@ def benchmark(size: int, *, count: int, rounds: int) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         make_images(root / "png", size=size, count=count)
-        pack(root / "png", root / "shards", preparation=Preparation(), shard_count=8)
+        pack(root / "png", root / "shards", preparation=Preparation(), layout=Layout(shard_count=8))
         encoded = same_images_as_files(root / "shards", root / "folder")
         figures = measure(
             {

@@ -56,19 +56,21 @@ RECIPES: dict[str, dict] = {
     "cgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500},
     "wgan": {"recipe.channels": 8, "recipe.ema_halflife_nimg": 500, "recipe.n_critic": 2},
     "wgan_gp": {
+        "train.batch_size": 16,
         "train.log_every_nimg": 500,
         "health.look_every_nimg": 1000,
         "recipe.g_channels": 4,
         "recipe.d_channels": 4,
-        "recipe.n_critic": 1,
+        "recipe.n_critic": 5,
         "recipe.ema_halflife_nimg": 500,
     },
     "sngan": {
+        "train.batch_size": 16,
         "train.log_every_nimg": 500,
         "health.look_every_nimg": 1000,
         "recipe.g_channels": 4,
         "recipe.d_channels": 4,
-        "recipe.d_steps": 1,
+        "recipe.d_steps": 5,
         "recipe.ema_halflife_nimg": 500,
     },
     "biggan": {

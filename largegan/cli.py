@@ -9,18 +9,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from largegan.errors import ConfigError, EnvironmentFault, UserError, of_the_machine, shown
 from largegan.files import output
 from largegan.files.reading import name_warnings
 from largegan.files.stopping import Stopped, stops
-from largegan.files.words import Number, Parser, to_name, to_path, to_source
+from largegan.files.words import LARGEST_SEED, Number, Parser, to_name, to_path, to_source
 
-if TYPE_CHECKING:
-    import torch
-
-LARGEST_SEED = (1 << 63) - 1  # of torch's generators
 MOST_SEEDS = 10_000_000
 MOST_CELLS = 10_000  # of a sheet
 
@@ -151,22 +147,9 @@ def say_fault(fault: object) -> None:
     print(f"error: {fault}", file=sys.stderr)
 
 
-def choose_device(name: str | None, default: "torch.device | None" = None) -> "torch.device":
-    """The device called `name`, tried; without a name `default`, or a GPU if there is one.
-
-    Raises EnvironmentFault.
-    """
-    import torch
-
-    if name is None:
-        return default or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
-        first = str(fault).splitlines()[0]
-        raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault
-    return device
+def what_to_draw(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What --classes, --truncation and --toward say, as `open_sampler` takes it."""
+    return {name: getattr(arguments, name) for name in ("classes", "truncation", "toward")}
 
 
 def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

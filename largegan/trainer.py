@@ -112,7 +112,7 @@ class Trainer:
                     micro = self.next_micro_batches()
                 self.run_phase(phase, micro, (index, turn))
         self.at = Progress(self.at.step + 1, self.at.nimg + self.batch_size)
-        with self.engine.weights():
+        with self.engine.after_iteration():
             self.recipe.after_iteration(self.at, self.batch_size)
 
     def next_micro_batches(self) -> list[Batch]:
@@ -131,7 +131,12 @@ class Trainer:
         start = time.perf_counter()
         engine = self.engine
         watch.at(f"{phase.name} of step {self.at.step}")
-        engine.begin(phase.player, second_order=phase.second_order, averages=phase.averages)
+        engine.begin(
+            phase.player,
+            second_order=phase.second_order,
+            averages=phase.averages,
+            others=phase.others,
+        )
         self.guard.remember()
         totals: dict[str, torch.Tensor] = {}
         watched: dict[str, torch.Tensor] = {}
@@ -232,11 +237,12 @@ def add_up(totals: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> 
 def check_phases(recipe: Recipe) -> None:
     """Refuses a recipe whose phases and players do not fit together, before the first step."""
     for phase in recipe.phases:
-        if phase.player not in recipe.players:
-            raise ConfigError(
-                f"phase {phase.name} moves player {phase.player!r}, but the recipe has "
-                f"{', '.join(recipe.players)}"
-            )
+        for player in (phase.player, *(phase.others or ())):
+            if player not in recipe.players:
+                raise ConfigError(
+                    f"phase {phase.name} names player {player!r}, but the recipe has "
+                    f"{', '.join(recipe.players)}"
+                )
         if phase.every < 1 or phase.repeat < 1:
             raise ConfigError(f"phase {phase.name}: every and repeat must be at least 1")
 

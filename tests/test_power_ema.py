@@ -3,6 +3,7 @@
 import filecmp
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,24 @@ def test_a_damaged_snapshot_is_named(run_folder, tmp_path):
     target.write_bytes(snapshots.path_of(run_folder, 16).read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
         snapshots.open_snapshots(tmp_path)
+
+
+def test_a_resume_cannot_ask_for_averages_of_a_past_without(run_folder, tmp_path, capsys):
+    """Others would be taken for them, whose shapes are the same. To keep none is allowed."""
+
+    def resumed(**more) -> tuple[int, str]:
+        words = arguments("dcgan", run, 112, **{"run.resume": "auto"} | more)
+        return train.main(words), capsys.readouterr().err
+
+    run = tmp_path / "dcgan"
+    shutil.copytree(run_folder, run)
+    keeps = {"train.snapshot_every_nimg": 16}
+    code, said = resumed(**keeps, **{"train.snapshot_widths": "[0.1, 0.2]"})
+    assert code == 2 and said.count("\n") == 1
+    assert "averages of widths [0.05, 0.1], train.snapshot_widths asks for [0.1, 0.2]" in said
+    assert resumed() == (0, "") and snapshots.times(run)[-1] == 96
+    code, said = resumed(**keeps)
+    assert code == 2 and said.count("\n") == 1 and "has no averages for train.snapshot" in said
 
 
 @pytest.mark.parametrize("widths", [[0.1], [0.1, 0.1], [0.1, 0.5]])

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from largegan.cli import LARGEST_SEED
 from largegan.errors import ConfigError
+from largegan.files.words import LARGEST_SEED
 
 
 def which_seeds(n: int | None, seed: int | None, seeds: Sequence[int] | None) -> Sequence[int]:

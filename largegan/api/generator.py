@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from largegan.api.asking import check_batch, checked_seeds, refuse_beside, which_seeds
+from largegan.api.inversion import distance_from
 from largegan.api.pictures import Form, Given, shaped, take
 from largegan.api.precision import Precision
-from largegan.api.projection import distance_from
 from largegan.errors import ConfigError
 from largegan.recipe import HasStyles, TruncatesStyles, title_of
 from largegan.sampler import (
@@ -24,7 +24,7 @@ from largegan.sampler import (
     to_uint8,
 )
 from largegan.viz.directions import Directions, find_directions
-from largegan.viz.inversion import project
+from largegan.viz.inversion import invert
 from largegan.viz.paths import path_images
 
 Label = int | str | Sequence[int | str] | None
@@ -203,7 +203,7 @@ class Generator:
         if not given.one:
             raise ConfigError("one picture is projected at a time")
         target = given.images[0][None].to(self.device)
-        search = project(
+        search = invert(
             self.sampler.recipe,
             distance_from(target, features, weights_dir),
             label=self._label_to_stay_in(label),

@@ -6,14 +6,14 @@ from typing import cast
 
 import torch
 
+from largegan.api.device import choose_device
 from largegan.api.generator import Generator
 from largegan.api.precision import Precision
 from largegan.api.translator import Translator
-from largegan.cli import choose_device
 from largegan.errors import ConfigError, DataError, shown
-from largegan.interop.exported import is_exported, load_exported
 from largegan.recipe import Recipe
 from largegan.restore import Restored, restore
+from largegan.restore.exported import is_exported, load_exported
 from largegan.sampler import sampler_of
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")

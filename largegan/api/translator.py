@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from largegan.api.pictures import Form, take
 from largegan.api.precision import Precision
 from largegan.errors import ConfigError
-from largegan.interop.exported import Exported, channels_of, choose_direction
 from largegan.restore import Restored
+from largegan.restore.exported import Exported, channels_of, choose_direction
 from largegan.translation import memory
 from largegan.translation.tiling import Box, Tiler
 

@@ -16,7 +16,7 @@ class ADA(nn.Module):
 
     Overfitting is r_t = E[sign(D(real))] (Eq. 1): every `every` iterations p moves towards the
     value where r_t is `target`, by as much as takes it from 0 to 1 in `nimg_to_full` images. Unlike
-    in the published implementation, p stays within [0, `most`]: above 1 nothing happens oftener
+    in the published implementation, p stays within [0, `most`]: above 1 nothing happens more often
     but what has a multiplier, and p takes for ever to come down again.
 
     Use, in a recipe: `self.ada(images)` on everything that D sees, reals and fakes, in D's phases

@@ -22,7 +22,7 @@ TABLE = {
         "list copies of images that trained as they are, or clear",
     ),
     "sample": ("largegan.commands.sample", "draw images from a checkpoint: a sheet, or files"),
-    "walk": ("largegan.commands.walk", "a film of a walk through the latents"),
+    "walk": ("largegan.commands.walk", "a video of a walk through the latents"),
     "directions": ("largegan.commands.directions", "draw the main directions of StyleGAN's w"),
     "project": ("largegan.commands.project", "find the w of StyleGAN that draws a picture"),
     "encode": ("largegan.commands.encode", "write the codes of real images (ali, bigan)"),

@@ -136,7 +136,7 @@ def enlarged(image, times: int):
 
 def draw_sheet(arguments: argparse.Namespace) -> None:
     """Input (where it is given), translation and truth, side by side."""
-    from largegan.translation.contact import side_by_side
+    from largegan.viz.contact import side_by_side
     from largegan.viz.pictures import write_picture
 
     sources = {"input": arguments.inputs, "translation": arguments.outputs}
@@ -174,7 +174,6 @@ def load(item, window: tuple[float, float] | None):
     """float32 `[1, 3, H, W]` in [-1, 1], over white where it is transparent."""
     import torch
 
-    from largegan.data.decode import BadImage
     from largegan.errors import DataError
     from largegan.files import photos
     from largegan.files.reading import reading
@@ -184,7 +183,7 @@ def load(item, window: tuple[float, float] | None):
             photo = photos.read(item.read())
         pixels = photos.for_network(photo, 3, (255, 255, 255))
         unit = photos.scale_for(pixels.dtype, window).to_unit(pixels)
-    except (BadImage, OSError) as fault:
+    except (photos.BadImage, OSError) as fault:
         raise DataError(f"{shown(item.name)} {fault}") from fault
     return torch.from_numpy(unit).permute(2, 0, 1)[None]
 

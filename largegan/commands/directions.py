@@ -14,9 +14,9 @@ Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 import argparse
 from pathlib import Path
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     read_seeds,

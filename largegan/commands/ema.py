@@ -91,7 +91,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
     """FID of every width."""
     import tempfile
 
-    from largegan.cli import choose_device
+    from largegan.api.device import choose_device
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
     from largegan.evaluation.progress import progress_bar

@@ -12,9 +12,9 @@ the weights. Exit codes: 2 arguments, 3 an image or the checkpoint is bad.
 import argparse
 from pathlib import Path
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     with_progress,
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from largegan.evaluation.image_sets import open_image_set
+    from largegan.evaluation.image_sets import Files, open_image_set
     from largegan.evaluation.reconstruction import encode_all
     from largegan.sampler import open_sampler
 
@@ -63,9 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
         "mse": torch.cat([part.errors for part in parts]).numpy(),
         "model": np.array(sampler.model),
     }
-    names = getattr(getattr(images, "originals", None), "names", None)
-    if names:
-        arrays["names"] = np.array([names[n] for n in images.numbers])
+    if isinstance(images, Files) and images.originals.names:
+        arrays["names"] = np.array([images.originals.names[n] for n in images.numbers])
     write(arguments.out, arrays)
     mean, count = arrays["mse"].mean(), len(arrays["z"])
     error = arrays["mse"].std(ddof=1) / count**0.5 if count > 1 else 0.0

@@ -19,7 +19,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from largegan.cli import add_options, choose_device, exit_code, new_parser
+from largegan.api.device import choose_device
+from largegan.cli import add_options, exit_code, new_parser
 from largegan.files.words import Number, to_names, to_path, to_source
 from largegan.metrics import table
 
@@ -93,13 +94,13 @@ def check(arguments: argparse.Namespace) -> list[str]:
 def claim(arguments: argparse.Namespace) -> None:
     """Refuses files that are read, or are somebody else's."""
     from largegan.checkpoint import parts_of_run
-    from largegan.evaluation.image_sets import is_checkpoint
     from largegan.files.output import Outputs, place_of
+    from largegan.restore import is_model
 
     reads = [arguments.compare]
     for source in filter(None, (arguments.real, arguments.generated)):
         place = place_of(source)
-        reads += parts_of_run(place) if is_checkpoint(place) else [source]
+        reads += parts_of_run(place) if is_model(place) else [source]
     claims = Outputs(reads, overwrite=arguments.overwrite)
     if arguments.statistics:
         claims.file(arguments.statistics, "--statistics", again=True)

@@ -48,10 +48,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError("give RUN, the directory to write, or --list")
 
     from largegan.files.output import Outputs
-    from largegan.interop.importing import Wishes, find, write_run
+    from largegan.interop.importing import ImportOptions, find, write_run
 
-    wishes = Wishes(arguments.epoch, arguments.resolution, arguments.statistics)
-    found = find(arguments.source, wishes)
+    options = ImportOptions(arguments.epoch, arguments.resolution, arguments.statistics)
+    found = find(arguments.source, options)
     for line in found.described():
         print(line)
     if arguments.list:

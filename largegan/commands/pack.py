@@ -175,19 +175,23 @@ def run(arguments: argparse.Namespace) -> None:
 def pack_one(arguments: argparse.Namespace, source: Path, out: Path, *, shown_as: Path) -> None:
     """Packs one set, and gives the account of it."""
     from largegan.data.pack import pack
+    from largegan.data.writing import Layout
 
     pairs = arguments.paired or arguments.side_by_side
+    layout = Layout(
+        seed=arguments.seed,
+        shard_bytes=int(arguments.shard_size * 1e6),
+        shard_count=arguments.shard_count,
+        name=arguments.name,
+        on_error=arguments.on_error,
+        threads=arguments.threads,
+    )
     packed = pack(
         source,
         out,
         preparation=how(arguments),
-        seed=arguments.seed,
-        shard_bytes=int(arguments.shard_size * 1e6),
-        shard_count=arguments.shard_count,
         request=request(arguments),
-        name=arguments.name,
-        on_error=arguments.on_error,
-        threads=arguments.threads,
+        layout=layout,
         channels_b=(arguments.channels_b or arguments.channels) if pairs else None,
         progress=lambda items, total: with_progress(items, total, what="packing"),
     )

@@ -14,9 +14,9 @@ Exit codes: 2 arguments, 3 picture or checkpoint damaged, 4 weights missing, mac
 import argparse
 from pathlib import Path
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     with_progress,
@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     import torch
 
-    from largegan.api.projection import distance_from
+    from largegan.api.inversion import distance_from
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
     from largegan.files.output import Outputs
     from largegan.sampler import open_sampler, require_styles
-    from largegan.viz.inversion import project
+    from largegan.viz.inversion import invert
 
     names = ("projected.png", "comparison.png", "progress.gif", "w.safetensors")
     claims = Outputs(
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     spec = sampler.spec
     target = read_picture(arguments.picture, spec).to(device)
     sampler.recipe.requires_grad_(False)
-    search = project(
+    search = invert(
         sampler.recipe,
         distance_from(target, arguments.features, arguments.weights_dir),
         label=sampler.classes[0] if sampler.classes else None,
@@ -122,14 +122,14 @@ def write(out: Path, target, steps: list) -> None:
     from largegan.files.output import MARK, writing
     from largegan.sampler import to_uint8
     from largegan.viz.pictures import grid, write_picture
-    from largegan.viz.video import write_film
+    from largegan.viz.video import write_video
 
     write_picture(out / "projected.png", to_uint8(steps[-1].image)[0].cpu())
     picks = [steps[round(i * (len(steps) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
     row = torch.cat([target.cpu(), *(step.image.cpu() for step in picks)])
     write_picture(out / "comparison.png", grid(row, columns=len(row)))
     pairs = [torch.cat([target.cpu(), step.image.cpu()]) for step in steps]
-    write_film(out / "progress.gif", [grid(pair, columns=2) for pair in pairs], fps=10)
+    write_video(out / "progress.gif", [grid(pair, columns=2) for pair in pairs], fps=10)
     with writing(out / "w.safetensors") as partial:
         save_file({"ws": steps[-1].ws.cpu().contiguous()}, partial, {"made_by": MARK})
 

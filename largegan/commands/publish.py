@@ -47,15 +47,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    from largegan.interop.publish import Wishes, claim, publish
+    from largegan.interop.publish import PublishOptions, claim, publish
     from largegan.restore import restore
 
     claim(arguments.checkpoint, arguments.out, overwrite=arguments.overwrite)
     scores = tuple(read_scores(path) for path in arguments.scores)
     found = restore(arguments.checkpoint)
     picture = picture_of(found, arguments.images)
-    wishes = Wishes(arguments.forms, arguments.name, arguments.license, arguments.dataset, scores)
-    written = publish(found, arguments.out, picture, wishes)
+    options = PublishOptions(
+        arguments.forms, arguments.name, arguments.license, arguments.dataset, scores
+    )
+    written = publish(found, arguments.out, picture, options)
     for name, difference in written.items():
         print(f"{arguments.out / name}: within {difference:.1g} of the original")
     print(f"{arguments.out / 'README.md'}: fill in what it cannot know, and read it once")
@@ -104,7 +106,7 @@ def before_and_after(found, images: Path):
     from torch.nn.functional import interpolate
 
     from largegan.api.pictures import take
-    from largegan.interop.exported import channels_of
+    from largegan.restore.exported import channels_of
     from largegan.sampler import to_uint8
     from largegan.translation.sources import find_items
     from largegan.viz.inversion import rgb

@@ -92,7 +92,6 @@ def load(item):
     """uint8 `[H, W, 3]`, over white where it is transparent."""
     import numpy as np
 
-    from largegan.data.decode import BadImage
     from largegan.errors import DataError
     from largegan.files import photos
     from largegan.files.reading import reading
@@ -100,7 +99,7 @@ def load(item):
     try:
         with reading(item.name):
             pixels = photos.for_network(photos.read(item.read()), 3, (255, 255, 255))
-    except (BadImage, OSError) as fault:
+    except (photos.BadImage, OSError) as fault:
         raise DataError(f"{item.name} {fault}") from fault
     if pixels.dtype != np.uint8:
         raise DataError(f"{item.name} has pixels of type {pixels.dtype}; give images of 8 bits")

@@ -28,14 +28,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     MOST_CELLS,
     add_options,
-    choose_device,
     exit_code,
     new_parser,
     read_grid,
     read_seeds,
+    what_to_draw,
     with_progress,
 )
 from largegan.files.output import MARK, Outputs, write_text
@@ -92,14 +93,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def sheet_help() -> str:
-    """Read from the table, which is not imported here: --help must be quick."""
-    return (
-        "classes, interpolation, class-interpolation (the same latent from class to class), "
-        "truncation (the same seeds at each of --thresholds), w-interpolation, style-mixing (half "
-        "of the seeds with the other half's styles in --layers), moved (the input shifted and "
-        "turned: stylegan3), pyramid (every level of lapgan), "
-        "reconstructions and image-interpolation (of --images, with an encoder)"
-    )
+    """The rows of the table, which imports nothing heavy: --help must be quick."""
+    from largegan.viz.sheet_table import SHEETS
+
+    return "; ".join(f"{name}: {row.what}" for name, row in SHEETS.items())
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -108,14 +105,8 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.sampler import open_sampler, seeded, use_standing_statistics
     from largegan.viz.pictures import write_picture
 
-    sampler = open_sampler(
-        arguments.checkpoint,
-        choose_device(arguments.device),
-        classes=arguments.classes,
-        truncation=arguments.truncation,
-        toward=arguments.toward,
-        raw=arguments.raw,
-    )
+    device, what = choose_device(arguments.device), what_to_draw(arguments)
+    sampler = open_sampler(arguments.checkpoint, device, **what, raw=arguments.raw)
     seeds = seeds_of(arguments)
     check_size(arguments, seeds)
     thresholds = arguments.thresholds
@@ -155,7 +146,7 @@ def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[in
 
 
 def sheet_name(arguments: argparse.Namespace) -> str | None:
-    """The row of `viz.sheets.SHEETS` that was asked for, by its name or by an option of its own."""
+    """The row of `SHEETS` that was asked for, by its name or by an option of its own."""
     if arguments.class_rows:
         return "classes"
     return "interpolation" if arguments.interpolate else arguments.sheet
@@ -164,7 +155,7 @@ def sheet_name(arguments: argparse.Namespace) -> str | None:
 def check(arguments: argparse.Namespace) -> None:
     """Refuses what cannot be done before anything heavy is loaded."""
     from largegan.errors import ConfigError
-    from largegan.viz.sheets import SHEETS
+    from largegan.viz.sheet_table import SHEETS
 
     sheet_only = {"--class-rows": arguments.class_rows, "--interpolate": arguments.interpolate}
     sheet_only |= {"--arithmetic": arguments.arithmetic, "--grid": arguments.grid}
@@ -207,7 +198,7 @@ def outputs_of(arguments: argparse.Namespace) -> Outputs:
 
 def check_sheet(arguments: argparse.Namespace) -> None:
     from largegan.errors import ConfigError
-    from largegan.viz.sheets import SHEETS
+    from largegan.viz.sheet_table import SHEETS
 
     if arguments.sheet and arguments.sheet not in SHEETS:
         known = ", ".join(SHEETS)
@@ -253,7 +244,7 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
 def default_count(arguments: argparse.Namespace) -> int:
 
     name = sheet_name(arguments)
-    from largegan.viz.sheets import SHEETS
+    from largegan.viz.sheet_table import SHEETS
 
     return SHEETS[name].seeds if name else 64
 

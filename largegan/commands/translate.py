@@ -29,9 +29,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
-    choose_device,
     color,
     exit_code,
     new_parser,
@@ -218,11 +218,12 @@ def say(outcome, seconds: float, out: Path, world) -> None:
 
 
 def draw_sheet(share: dict, arguments: argparse.Namespace) -> None:
-    from largegan.translation.contact import contact_sheet
+    from largegan.viz.contact import contact_sheet
     from largegan.viz.pictures import write_picture
 
+    inputs = {name: item.read for name, item in share.items()}
     picture = contact_sheet(
-        share, arguments.out, count=arguments.sheet_count, window=arguments.window
+        inputs, arguments.out, count=arguments.sheet_count, window=arguments.window
     )
     if picture is not None:
         write_picture(arguments.sheet, picture)

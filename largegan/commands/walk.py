@@ -1,11 +1,11 @@
-"""A walk through a generator's latents, as a film (OUT ends in .gif, or in .mp4).
+"""A walk through a generator's latents, as a video (OUT ends in .gif, or in .mp4).
 
   largegan walk runs/stylegan2 walk.gif                  past seeds 0, 1, 2, 3, back to 0
   largegan walk runs/stylegan2 walk.mp4 --seeds 3,8,5 --frames 48 --truncation 0.7
   largegan walk runs/stylegan2 walk.gif --grid 3x4       twelve walkers side by side
   largegan walk runs/stylegan3 turn.gif --seeds 5,5 --turns 1     one picture, turning
 
-RUN is a run directory or one RUN/checkpoints/NNNNNNNNN. The film ends where it began, so that it
+RUN is a run directory or one RUN/checkpoints/NNNNNNNNN. The video ends where it began, so that it
 can play for ever; it turns smoothly at every seed (a cubic spline). StyleGAN walks in w, where
 steps of one size look alike; other recipes walk in z, at the length that normal latents have.
 Each walker keeps the class of its first seed. Where the generator's input can be moved (StyleGAN3),
@@ -16,14 +16,15 @@ Exit codes: 2 arguments, 3 the checkpoint is damaged, 4 the machine or its disk.
 
 import argparse
 
+from largegan.api.device import choose_device
 from largegan.cli import (
     add_options,
     check_seed,
-    choose_device,
     exit_code,
     new_parser,
     read_grid,
     read_seeds,
+    what_to_draw,
     with_progress,
 )
 from largegan.files.words import Number, to_path, to_text
@@ -62,9 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
     from largegan.files.output import Outputs
-    from largegan.viz.video import check_film, write_film
+    from largegan.viz.video import check_video, write_video
 
-    check_film(arguments.out)
+    check_video(arguments.out)
     Outputs(parts_of_run(arguments.checkpoint), overwrite=arguments.overwrite).file(arguments.out)
     seeds, grid = read_seeds(arguments.seeds), read_grid(arguments.grid)
     if arguments.toward == "class" and arguments.truncation is None:
@@ -74,19 +75,14 @@ def run(arguments: argparse.Namespace) -> None:
     check_seed(max(seeds) + (grid[0] * grid[1] - 1) * span(seeds), "the last seed of --grid")
     from largegan.sampler import check_movable, has_images, open_sampler
 
-    sampler = open_sampler(
-        arguments.checkpoint,
-        choose_device(arguments.device),
-        classes=arguments.classes,
-        truncation=arguments.truncation,
-        toward=arguments.toward,
-    )
+    device, what = choose_device(arguments.device), what_to_draw(arguments)
+    sampler = open_sampler(arguments.checkpoint, device, **what)
     if not has_images(sampler.recipe):
         raise ConfigError("this recipe draws numbers, not images; `largegan sample` shows them")
     if arguments.turns or arguments.shift:
         check_movable(sampler.recipe)
     pictures = frames(sampler, seeds, grid, arguments)
-    write_film(arguments.out, pictures, fps=arguments.fps)
+    write_video(arguments.out, pictures, fps=arguments.fps)
     size = f"{pictures[0].shape[2]}x{pictures[0].shape[1]}"
     seconds = len(pictures) / arguments.fps
     print(f"{arguments.out}: {len(pictures)} pictures of {size} pixels, {seconds:.1f} s")

@@ -6,7 +6,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from largegan.ranges import (
+from largegan.files.ranges import (
     Batch,
     Classes,
     Count,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from largegan.data.domains import Domains
-from largegan.data.stream import Source
+from largegan.data.stream import ReadByNumber, Source
 from largegan.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ def hold_out(source: "Source | Domains", count: int) -> "tuple[Source | Domains,
         pairs = [hold_out(part, count) for part in (source.a, source.b)]
         return Domains(pairs[0][0], pairs[1][0]), Domains(pairs[0][1], pairs[1][1])
     total = source.info.count
-    if total is None or not hasattr(source, "read"):
+    if total is None or not isinstance(source, ReadByNumber):
         raise ConfigError(
             f"data.held_out is {count}, but streamed shards cannot be picked from; set "
             "data.cache_dir, or leave it out"

@@ -17,6 +17,7 @@ from largegan.data.prepare import Preparation
 from largegan.data.writing import Layout, Packed, fill
 from largegan.files.output import claim_new_folder, new_folder
 
+PLAIN = Layout()
 SCRATCH = ".scratch"  # within the unfinished folder, which nobody else sees
 
 
@@ -26,22 +27,15 @@ def pack(
     *,
     preparation: Preparation | LatentPreparation,
     request: Request = DEFAULT,
-    seed: int = 0,
-    shard_bytes: int = 256 << 20,
-    shard_count: int | None = None,
-    name: str = "shard",
-    on_error: str = "raise",
-    threads: int = 1,
+    layout: Layout = PLAIN,
     channels_b: int | None = None,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
 ) -> Packed:
     """Pack what is asked of ``source`` into the new folder ``out``; raises DataError, ConfigError.
 
-    A shard ends at ``shard_bytes``, or with ``shard_count`` at an equal share of the images. With
-    ``channels_b`` the source holds pairs, and that is how b is stored. The folder appears under its
-    name only when it is complete.
+    With ``channels_b`` the source holds pairs, and that is how b is stored. The folder appears
+    under its name only when it is complete.
     """
-    layout = Layout(seed, shard_bytes, shard_count, name, on_error, threads)
     claim_new_folder(out)
     with new_folder(out) as temporary:
         scratch = temporary / SCRATCH

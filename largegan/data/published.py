@@ -9,18 +9,8 @@ from pathlib import Path
 
 from largegan.data.cache import cached, open_cached
 from largegan.data.decode import BadImage, image_shape
-from largegan.data.index import (
-    CONDITIONS,
-    INDEX_NAME,
-    REMEDY,
-    DataInfo,
-    Index,
-    entries_name,
-    parse_entries,
-    parse_index,
-    with_conditions,
-    with_entries,
-)
+from largegan.data.index import CONDITIONS, INDEX_NAME, REMEDY, DataInfo, Index, entries_name
+from largegan.data.index_files import parse_entries, parse_index, with_conditions, with_entries
 from largegan.data.policy import SkipPolicy
 from largegan.data.reading import Reading
 from largegan.data.remote import (
@@ -34,9 +24,10 @@ from largegan.data.remote import (
 from largegan.data.samples import Sample
 from largegan.data.streaming import StreamedSource, check_shard_count, read_shard
 from largegan.errors import ConfigError, DataError, shown
+from largegan.files.addresses import HTTP
 from largegan.files.arrays import LONGEST_HEADER
 from largegan.files.documents import LARGEST, read_bounded
-from largegan.files.web import HTTP, version_of
+from largegan.files.web import version_of
 
 LARGEST_ROW = 5 * 8  # bytes of a sample in the entries
 MOST_ASKED = 64  # shards without an index whose versions servers are asked for, by every rank

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from largegan.data.cache import open_cached
 from largegan.errors import ConfigError, DataError, EnvironmentFault, reason, shown
-from largegan.files import web
-from largegan.files.web import HTTP, open_web
+from largegan.files import addresses
+from largegan.files.web import open_web
 
 BY_WEBDATASET = {"gs": "gsutil", "hf": "curl", "ais": "ais"}  # and the program that each needs
 PLAIN = r"[A-Za-z0-9+.-]+://[A-Za-z0-9/][^\x00-\x20\x7f'\"`$;&|<>()\\]*"  # no shell's words
@@ -35,10 +35,10 @@ def check_scheme(url: str, *, allow_pipe: bool) -> None:
         raise ConfigError(
             f"{url} would run a shell command; set allow_pipe to true if you trust it"
         )
-    if scheme not in ("", "file", "pipe", *HTTP, *BY_WEBDATASET):
+    if scheme not in ("", "file", "pipe", *addresses.HTTP, *BY_WEBDATASET):
         raise ConfigError(
             f"{url} has the scheme {scheme}, which cannot be read; use a local path or one of "
-            f"{', '.join((*HTTP, *BY_WEBDATASET, 'pipe'))}"
+            f"{', '.join((*addresses.HTTP, *BY_WEBDATASET, 'pipe'))}"
         )
     if scheme in BY_WEBDATASET and not re.fullmatch(PLAIN, url):
         raise ConfigError(
@@ -72,12 +72,14 @@ def open_shard(url: str, *, cache_dir: str | None = None) -> Iterator[BinaryIO]:
 
 def beside(url: str, name: str) -> str:
     """The URL of a file in the same folder; of a web address with the same user and token."""
-    return web.beside(url, name) if scheme_of(url) in HTTP else f"{url.rpartition('/')[0]}/{name}"
+    if scheme_of(url) in addresses.HTTP:
+        return addresses.beside(url, name)
+    return f"{url.rpartition('/')[0]}/{name}"
 
 
 def name_of(url: str) -> str:
     """The name of a file as an index lists it."""
-    if scheme_of(url) in HTTP:
+    if scheme_of(url) in addresses.HTTP:
         return unquote(urlsplit(url).path.rpartition("/")[2])
     return url.rpartition("/")[2]
 
@@ -92,7 +94,7 @@ def open_stream(url: str, *, most: int | None = None) -> Iterator[BinaryIO]:
 
     Raises DataError for what is wrong with them, EnvironmentFault where it may be right later.
     """
-    if scheme_of(url) in HTTP:
+    if scheme_of(url) in addresses.HTTP:
         with open_web(url, most=most) as file:
             yield file
     else:

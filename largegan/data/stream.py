@@ -7,7 +7,7 @@ neither on the number of ranks nor on the number of workers, and the whole state
 
 import signal
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,14 @@ class Source(Protocol):
 
     info: DataInfo
     policy: SkipPolicy
+
+
+@runtime_checkable
+class ReadByNumber(Protocol):
+    """A source whose samples are read by number, in any order."""
+
+    def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """Samples of these numbers; "index" says which were really read."""
 
 
 class Stream:

@@ -16,10 +16,9 @@ from largegan.data.index import (
     Index,
     Shard,
     entries_name,
-    load_entries,
-    parse_index,
     write_index,
 )
+from largegan.data.index_files import load_entries, parse_index
 from largegan.data.latents import decode_latent_into
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand

@@ -39,7 +39,11 @@ class Packed:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How samples are laid out in shards; see `pack`. Raises ConfigError."""
+    """How samples are laid out in shards, in the order of `seed`. Raises ConfigError.
+
+    A shard ends at `shard_bytes`, or with `shard_count` at an equal share of the samples. With
+    `on_error` "skip" what cannot be read is left out and named.
+    """
 
     seed: int = 0
     shard_bytes: int = 256 << 20

@@ -13,8 +13,8 @@ from largegan.data.index import DataInfo
 from largegan.data.stream import Stream
 from largegan.doctor.finding import Finding, Visit
 from largegan.recipe import Recipe
-from largegan.recipes import recipe_class
 from largegan.run.data import framing_of, open_source, parts_of
+from largegan.run.recipe import recipe_of
 from largegan.trainer import micro_batch_size
 
 READ_SECONDS = 1.0
@@ -23,7 +23,7 @@ BATCH_PER_RANK = 64  # where no configuration says
 
 def check_data(visit: Visit) -> Iterator[Finding]:
     data = data_settings(visit)
-    recipe = recipe_class(visit.config.recipe.name) if visit.config else Recipe
+    recipe = recipe_of(visit.config) if visit.config else Recipe
     source = open_source(data, recipe, world=visit.size, rank=visit.rank)
     visit.source, _ = parts_of(source, data.held_out)
     info = framed(visit.source, framing_of(data))
@@ -51,7 +51,7 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
     stream = training_stream(visit)
     batch = stream.next_batch()  # opens files and starts readers: not what is measured
     labels = labels_of(batch)
-    images, watch = 0, Watch()
+    images, watch = 0, Stopwatch()
     while watch.elapsed() < READ_SECONDS:
         batch = stream.next_batch()
         images += sum(len(next(iter(micro.values()))) for micro in batch)
@@ -103,7 +103,7 @@ def labels_of(batch: list[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
     return [micro["label"] for micro in batch if "label" in micro]
 
 
-class Watch:
+class Stopwatch:
     """How long something takes, and how much of that it waited of its own accord."""
 
     def __init__(self):

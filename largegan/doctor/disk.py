@@ -5,10 +5,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from largegan import checkpoint
 from largegan.doctor.finding import Finding, Visit
-from largegan.recipe import Recipe
 from largegan.run import directory
+from largegan.run.saver import checkpoint_bytes
 
 
 def check_run_directory(visit: Visit) -> Iterator[Finding]:
@@ -45,13 +44,6 @@ def disk_space(visit: Visit, folder: Path, place: Path) -> Finding:
     if free < (kept + 1) * size:
         return Finding("warn", "run directory", facts, "make room or lower train.keep_last")
     return Finding("ok", "run directory", facts)
-
-
-def checkpoint_bytes(recipe: Recipe) -> int:
-    """All weights and averages, and Adam's two moments of what learns."""
-    state = checkpoint.unaliased(recipe.state_dict()).values()
-    learning = {p for player in recipe.players.values() for p in player.parameters()}
-    return sum(t.nbytes for t in state) + 2 * sum(p.nbytes for p in learning)
 
 
 def nearest_folder(path: Path) -> Path:

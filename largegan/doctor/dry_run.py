@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from jsonargparse import Namespace
 
-from largegan.config.parse import recipe_options
 from largegan.doctor.count import Count, count
 from largegan.doctor.estimate import ASSUMED, Iteration, Setting, iteration, memory_gib, phase_s
 from largegan.doctor.hardware import GPUS, assumptions
@@ -15,8 +14,8 @@ from largegan.errors import DataError
 from largegan.parallel.choose import choose, chosen_engines
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec
-from largegan.recipes import build, recipe_class
 from largegan.run.data import open_source, spec_of
+from largegan.run.recipe import new_recipe, recipe_of
 from largegan.trainer import micro_batch_size
 
 UNKNOWN_RESOLUTION = 256
@@ -66,7 +65,7 @@ def planned(config: Namespace, gpu: str, env: Mapping[str, str]) -> tuple[Count,
     """The counted recipe, how it would be run, and what its data look like."""
     world = config.parallel.processes or int(env.get("WORLD_SIZE", "1"))
     spec, known = data_spec(config)
-    make = partial(build, config.recipe.name, spec, recipe_options(config))
+    make = partial(new_recipe, config, spec)
     size = micro_batch_size(config.train.batch_size, config.train.micro_batch_size, world)
     with torch.device("meta"):
         recipe = make()
@@ -80,7 +79,7 @@ def planned(config: Namespace, gpu: str, env: Mapping[str, str]) -> tuple[Count,
 
 def data_spec(config: Namespace) -> tuple[DataSpec, str]:
     """What examples look like, and how that is known: from the data, or as the file says."""
-    data, recipe = config.data, recipe_class(config.recipe.name)
+    data, recipe = config.data, recipe_of(config)
     try:
         source = open_source(data, recipe, pack=False)
     except DataError:
@@ -92,7 +91,7 @@ def data_spec(config: Namespace) -> tuple[DataSpec, str]:
 def declared_spec(config: Namespace) -> tuple[DataSpec, str]:
     data = config.data
     side = data.resolution or data.crop
-    pairs = 3 if "image_b" in recipe_class(config.recipe.name).reads else 0
+    pairs = 3 if "image_b" in recipe_of(config).reads else 0
     classes = (data.num_classes or 0) if data.labels else 0
     spec = DataSpec(3, *[side or UNKNOWN_RESOLUTION] * 2, classes, pairs)
     why = "as the configuration says" if side else "ASSUMED: set data.resolution, data.num_classes"

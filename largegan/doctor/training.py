@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from largegan.config.parse import parse, recipe_options
+from largegan.config.parse import parse
 from largegan.data.transforms import to_device
 from largegan.doctor.data import training_stream
 from largegan.doctor.finding import Finding, Visit
@@ -14,8 +14,8 @@ from largegan.parallel.alike import gather
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.recipe import Batch, Phase, Progress
-from largegan.recipes import build
 from largegan.run.data import check_vectors, framing_of, give_conditions, spec_of
+from largegan.run.recipe import new_recipe
 from largegan.trainer import Trainer
 
 
@@ -47,7 +47,7 @@ def check_networks(visit: Visit) -> Iterator[Finding]:
     config = visit.config
     visit.spec = spec_of(config.data, visit.source)
     torch.manual_seed(config.train.seed)
-    visit.recipe = build(config.recipe.name, visit.spec, recipe_options(config))
+    visit.recipe = new_recipe(config, visit.spec)
     check_vectors(config.recipe.name, type(visit.recipe), visit.spec)
     give_conditions(visit.recipe, visit.source)
     sizes = ", ".join(
@@ -81,7 +81,7 @@ def run_phases(visit: Visit, engine: str | Mapping[str, str] | None) -> Iterator
             facts = f"the first step of {phase.name} is not finite: {culprit}"
             yield Finding("FAIL", "phases", facts, "check the recipe's options")
             fine = False
-    with trainer.engine.weights():
+    with trainer.engine.after_iteration():
         visit.recipe.after_iteration(Progress(1, trainer.batch_size), trainer.batch_size)
     peak = ""
     if visit.device.type == "cuda":

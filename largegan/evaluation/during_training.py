@@ -8,22 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
-from largegan.evaluation.history import PREFIX
 from largegan.evaluation.image_sets import Drawn, about_labels, open_image_set
 from largegan.evaluation.progress import progress_bar
 from largegan.evaluation.scores import ImageSet
 from largegan.metrics import table
-from largegan.metrics.features import INCEPTION, Backbone, Extractor, open_extractor
+from largegan.metrics.features import INCEPTION, Extractor, open_extractor
 from largegan.metrics.side import Settings, Side
 from largegan.metrics.statistics import is_statistics
 from largegan.parallel.launch import World, agree, together
 from largegan.sampler import Sampler, has_images
-from largegan.viz.pictures import of_figure
 
 Opener = Callable[[], ImageSet]
 
@@ -140,25 +135,3 @@ def open_reference(settings: Any, world: World, data: Opener) -> str:
         return f"the statistics in {settings.reference}"
     images = together(world, opener_of(settings, data, labels=False))
     return f"{images.count} images of {images.about['path']}"
-
-
-def curves(lines: list[dict[str, float]], backbone: Backbone) -> Tensor:
-    """A picture uint8 `[3, H, W]`: each score over images seen, with its standard error."""
-    from matplotlib.figure import Figure
-
-    names = [
-        key
-        for key in dict.fromkeys(k for line in lines for k in line if k.startswith(PREFIX))
-        if table.is_score(key.removeprefix(PREFIX))
-    ]
-    figure = Figure(figsize=(4.2 * len(names), 3.2), dpi=110, layout="constrained")
-    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        points = [line for line in lines if name in line]
-        x = [line["nimg"] / 1000 for line in points]
-        score = name.removeprefix(PREFIX)
-        errors = [line.get(f"{PREFIX}{table.error_of(score)}", 0.0) for line in points]
-        axes.errorbar(x, [line[name] for line in points], errors, marker="o", capsize=3)
-        axes.set_title(backbone.title(table.title(score)))
-        axes.set_xlabel("thousand images")
-        axes.grid(alpha=0.3)
-    return of_figure(figure)

@@ -18,19 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from largegan import checkpoint
 from largegan.data.formats import open_originals
+from largegan.data.held_out import Part
 from largegan.data.index import INDEX_NAME
+from largegan.data.indexed import IndexedSource
 from largegan.data.originals import Request
 from largegan.data.prepare import upright_rgb
 from largegan.data.reading import Reading
 from largegan.data.source import open_data
+from largegan.data.stream import ReadByNumber
 from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.evaluation.scores import ImageSet
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
-from largegan.restore.published import is_published
+from largegan.restore import is_model
 from largegan.sampler import Sampler, has_images, open_sampler, to_uint8, use_standing_statistics
 
 log = logging.getLogger(__name__)
@@ -159,7 +161,7 @@ def in_8_bits(images: Tensor) -> Tensor:
 
 @dataclass
 class Drawn:
-    """What an sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
+    """What a sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
 
     Pixels are rounded to 8 bits, as files on a disk would be. `weights` is a hash of them.
     """
@@ -247,7 +249,7 @@ def open_image_set(
         DataError: it is there and damaged.
     """
     plain, part = split_path(path)
-    if is_checkpoint(Path(plain)):
+    if is_model(Path(plain)):
         sampler = open_sampler(Path(plain), device, classes=classes, truncation=truncation, raw=raw)
         seeds = selected(range(seed, seed + (count or 50_000)), part, None)
         about = {"seed": seed, "weights": "raw" if raw else "EMA"}
@@ -259,7 +261,7 @@ def open_image_set(
         )
     if is_shards(plain):
         source = open_data(plain, Reading(mode="indexed"))
-        if not hasattr(source, "read"):
+        if not isinstance(source, ReadByNumber):
             raise ConfigError(f"{plain} holds no images; give shards of images")
         numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count
         return Shards(source, numbers, {"kind": "shards", "path": plain, "part": part})
@@ -293,8 +295,8 @@ def images_of_source(source: Any, framing: Framing, *, count: int | None, path: 
 
     Raises ConfigError for data that cannot be read by number.
     """
-    source = getattr(source, "source", source)  # the whole, where a part of it is trained on
-    if not hasattr(source, "apart"):
+    source = source.source if isinstance(source, Part) else source
+    if not isinstance(source, IndexedSource):
         raise ConfigError(f"{path} cannot be read again by number; set evaluate.reference")
     about: dict[str, Any] = {"kind": "shards", "path": path, "part": ""}
     about |= {"resize": framing.resize} if framing.resize else {}
@@ -334,16 +336,6 @@ def selected(numbers: range, part: str, count: int | None) -> range:
     if count is not None and count > len(numbers):
         raise ConfigError(f"{count} images were asked for and there are {len(numbers)}")
     return numbers if count is None else numbers[:count]
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is a run, a checkpoint or a published model."""
-    return path.is_dir() and (
-        (path / checkpoint.STATE).exists()
-        or (path / checkpoint.MARKER).exists()
-        or (path / "checkpoints").is_dir()
-        or is_published(path)
-    )
 
 
 def is_shards(path: str) -> bool:

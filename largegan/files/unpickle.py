@@ -1,85 +1,27 @@
 """Reads the pickle format without executing it: plain containers, numbers, text and tensors.
 
 A pickle is a program for a small stack machine, two of whose instructions call whatever the
-program names. Here the machine is our own, and names lead nowhere: those of `CALLS` make tensors
-and containers of ours, those of `is_inert` stand for classes of networks and become `Record`s that
-only remember what they were told, and every other name is refused before anything happens. The
-module `pickle` is not used, and nothing is imported.
+program names. Here the machine is our own, and names lead nowhere (`pickle_calls.py`): those of
+`CALLS` make tensors and containers of ours, those of `is_inert` stand for classes of networks and
+become `Record`s that only remember what they were told, and every other name is refused before
+anything happens. The module `pickle` is not used, and nothing is imported.
 
 What a small file could blow up is bounded: instructions, containers, bytes made by instructions,
 keys of dictionaries (text, bytes, small numbers), and how deep the result is nested.
 """
 
 import pickletools
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from largegan.errors import DataError
-from largegan.files.stored import DTYPES, Storage, StoredArray, StoredTensor
+from largegan.files.pickle_calls import CALLS, as_set, finished, known
+from largegan.files.pickle_records import Mark, Name, Record, check_depth, checked_key, kind_of
+from largegan.files.stored import StoredTensor
 
 MOST_INSTRUCTIONS = 2_000_000
 MOST_CONTAINERS = 1_000_000
-MOST_DEPTH = 200
 SPARE_BYTES = 1 << 26
-LARGEST_KEY = 1 << 53
-
-# Classes of networks and of their settings, whose objects become records.
-INERT_MODULES = re.compile(
-    r"(torch\.nn|torch\.optim|torch\.distributions|training|torch_utils|dnnlib|R3GAN|pg_modules"
-    r"|timm|torchvision\.(models|ops|transforms))(\.\w+)*"
-)
-INERT = {
-    ("argparse", "Namespace"),
-    ("types", "SimpleNamespace"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "WindowsPath"),
-    ("functools", "partial"),
-    ("builtins", "object"),
-    ("__builtin__", "object"),
-    ("torch", "Tensor"),
-    *(("torch", name) for name in DTYPES),
-    *(("torch", name.replace("Storage", "Tensor")) for name in DTYPES),
-    *(("torch", str(dtype).removeprefix("torch.")) for dtype in DTYPES.values()),
-}
-
-
-@dataclass(frozen=True)
-class Name:
-    """What a pickle calls by `module.name`."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False)
-class Record:
-    """An object that was not made: of which class, from what, and what it was told afterwards."""
-
-    kind: Name
-    arguments: tuple = ()
-    state: Any = None
-    items: list = field(default_factory=list)  # what was appended to it, or set in it
-
-
-class _Mark:
-    """A numpy array or type while it is being described."""
-
-    def __init__(self, kind: str, arguments: tuple):
-        self.kind, self.arguments, self.state = kind, arguments, None
-
-
-def is_inert(name: Name) -> bool:
-    """Whether objects of this class become records."""
-    if (name.module, name.name) in INERT:
-        return True
-    return bool(INERT_MODULES.fullmatch(name.module)) and name.name.isidentifier()
 
 
 class Unpickler:
@@ -241,7 +183,7 @@ class Unpickler:
 
     def _build(self, _: None) -> None:
         target, state = self._pop(2)
-        if isinstance(target, Record | _Mark):
+        if isinstance(target, Record | Mark):
             target.state = state
         elif not isinstance(target, dict | StoredTensor):  # attributes of theirs are of no use
             raise DataError(f"describes {kind_of(target)}")
@@ -276,190 +218,6 @@ class Unpickler:
             self._pop()
 
 
-def known(name: Name) -> Name:
-    """Raises `DataError` for a name that neither makes something of ours nor is inert."""
-    if (name.module, name.name) not in CALLS and not is_inert(name):
-        raise DataError(
-            f"calls {str(name)[:120]!r}, which no checkpoint or set of images that can be read "
-            "needs: it may be hostile, and nothing of it was executed; of a code that is not known "
-            "here, give the state dictionary of a network"
-        )
-    return name
-
-
-def kind_of(value: Any) -> str:
-    return (
-        str(value)[:120] if isinstance(value, Name) else f"a value of type {type(value).__name__}"
-    )
-
-
-def checked_key(key: Any) -> Any:
-    """Keys whose hash costs nothing."""
-    small = type(key) in (int, bool) and abs(key) < LARGEST_KEY
-    if small or key is None or type(key) in (str, bytes):
-        return key
-    raise DataError(f"has {kind_of(key)} as a key")
-
-
-def children(value: Any) -> Iterator[Any]:
-    """What lies directly in a container."""
-    if isinstance(value, dict):
-        return iter(value.values())
-    if isinstance(value, list | tuple):
-        return iter(value)
-    if isinstance(value, Record):
-        return iter((value.arguments, value.state, value.items))
-    return iter(())
-
-
-def check_depth(root: Any) -> None:
-    """Raises `DataError` for what is nested more than `MOST_DEPTH` deep; cycles are no depth."""
-    seen, level = {id(root)}, [root]
-    for _ in range(MOST_DEPTH):
-        below = []
-        for value in level:
-            for child in children(value):
-                if isinstance(child, dict | list | tuple | Record) and id(child) not in seen:
-                    seen.add(id(child))
-                    below.append(child)
-        if not below:
-            return
-        level = below
-    raise DataError(f"is nested more than {MOST_DEPTH} deep")
-
-
-# What the names of `CALLS` make.
-
-
-def _ordered(reader: Unpickler, pairs: Any = ()) -> dict:
-    return {checked_key(key): value for key, value in pairs}
-
-
-def _set(reader: Unpickler, values: Any = ()) -> set:
-    return {checked_key(value) for value in values}
-
-
-def _encode(reader: Unpickler, text: str, encoding: str = "utf-8") -> bytes:
-    """Bytes, as protocol 2 has them."""
-    if encoding not in ("latin1", "latin-1", "utf-8", "utf8"):
-        raise DataError(f"encodes text as {str(encoding)[:40]}")
-    reader.charge(2 * len(text))
-    return text.encode(encoding)
-
-
-def _bytearray(reader: Unpickler, content: bytes = b"", encoding: str = "latin-1") -> bytes:
-    return _encode(reader, content, encoding) if isinstance(content, str) else bytes(content)
-
-
-def _tensor(
-    reader: Unpickler, storage: Any, offset: int, shape: tuple, stride: tuple, *_: Any
-) -> StoredTensor:
-    if not isinstance(storage, Storage):
-        raise DataError(f"makes a tensor of {kind_of(storage)}")
-    return StoredTensor(storage, offset, tuple(shape), tuple(stride))
-
-
-def _parameter(reader: Unpickler, data: Any, *_: Any) -> Any:
-    return data
-
-
-def _retyped(reader: Unpickler, make: Any, kind: Any, arguments: Any, state: Any) -> Any:
-    """A tensor with attributes, or of a class of its own."""
-    return reader.call(make, arguments)
-
-
-def _storage_in_bytes(reader: Unpickler, content: Any) -> Any:
-    if reader.nested is None or not isinstance(content, bytes):
-        raise DataError("holds a tensor within a tensor")
-    return reader.nested(content)
-
-
-def _plain_tuple(reader: Unpickler, values: Any = ()) -> tuple:
-    return tuple(values)
-
-
-def _text(reader: Unpickler, *words: Any) -> str:
-    return ":".join(str(word) for word in words)[:80]
-
-
-def _persistent_object(reader: Unpickler, meta: dict) -> Record:
-    """NVlabs' objects carry their own source code, which is left where it is."""
-    kind = Name("torch_utils.persistence", str(meta["class_name"])[:80])
-    return Record(kind, (), meta["state"])
-
-
-def _reconstructed(reader: Unpickler, kind: Any, *_: Any) -> Any:
-    return reader.call(kind, ())
-
-
-def _array(reader: Unpickler, *arguments: Any) -> _Mark:
-    return _Mark("array", arguments)
-
-
-def _dtype(reader: Unpickler, code: Any, *_: Any) -> _Mark:
-    return _Mark("dtype", (code,))
-
-
-def _scalar(reader: Unpickler, dtype: Any, content: Any) -> Any:
-    return np.frombuffer(content, numpy_dtype(dtype), 1)[0].item()
-
-
-def _from_buffer(reader: Unpickler, content: Any, dtype: Any, shape: Any, order: Any) -> Any:
-    return StoredArray(bytes(content), numpy_dtype(dtype), tuple(shape), order == "F")
-
-
-def finished(value: Any) -> Any:
-    """An array that has been told all it needs."""
-    if isinstance(value, _Mark) and value.kind == "array":
-        _, shape, dtype, fortran, content = value.state
-        if isinstance(content, str):  # bytes, as Python 2 wrote them
-            content = content.encode("latin-1")
-        if not isinstance(content, bytes):
-            raise DataError("holds an array of something else than numbers")
-        return StoredArray(content, numpy_dtype(dtype), tuple(shape), bool(fortran))
-    return value
-
-
-def numpy_dtype(told: Any) -> np.dtype:
-    """Numbers only."""
-    if not isinstance(told, _Mark) or told.kind != "dtype":
-        raise DataError(f"has {kind_of(told)} as the type of an array")
-    code = told.arguments[0]
-    if not isinstance(code, str) or not re.fullmatch(r"[<>=|]?[fiub]\d{1,2}", code):
-        raise DataError(f"holds an array of {str(code)[:40]}")
-    order = told.state[1] if isinstance(told.state, tuple) and len(told.state) > 1 else "="
-    dtype = np.dtype(code)
-    return dtype.newbyteorder(order) if order in ("<", ">") else dtype
-
-
-CALLS: dict[tuple[str, str], Callable] = {
-    ("collections", "OrderedDict"): _ordered,
-    ("dnnlib.util", "EasyDict"): _ordered,
-    ("easydict", "EasyDict"): _ordered,
-    ("_codecs", "encode"): _encode,
-    ("copyreg", "_reconstructor"): _reconstructed,
-    ("copy_reg", "_reconstructor"): _reconstructed,
-    ("torch", "Size"): _plain_tuple,
-    ("torch", "device"): _text,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _retyped,
-    ("torch.storage", "_load_from_bytes"): _storage_in_bytes,
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
-    ("numpy", "dtype"): _dtype,
-    ("numpy", "ndarray"): _array,
-}
-for _module in ("builtins", "__builtin__"):
-    CALLS[_module, "set"] = CALLS[_module, "frozenset"] = _set
-    CALLS[_module, "bytearray"] = _bytearray
-for _module in ("numpy.core", "numpy._core"):
-    CALLS[f"{_module}.multiarray", "_reconstruct"] = _array
-    CALLS[f"{_module}.multiarray", "scalar"] = _scalar
-    CALLS[f"{_module}.numeric", "_frombuffer"] = _from_buffer
-
-
 def _push(reader: Unpickler, value: Any) -> None:
     reader.stack.append(value)
 
@@ -488,7 +246,7 @@ STEPS: dict[str, Callable[[Unpickler, Any], None]] = {
     "TUPLE2": lambda reader, _: reader._tuple(reader._pop(2)),
     "TUPLE3": lambda reader, _: reader._tuple(reader._pop(3)),
     "DICT": lambda reader, _: reader._dict(reader._pop_mark()),
-    "FROZENSET": lambda reader, _: reader._contain(_set(reader, reader._pop_mark())),
+    "FROZENSET": lambda reader, _: reader._contain(as_set(reader, reader._pop_mark())),
     "APPEND": lambda reader, _: reader._extend(reader._pop(1)),
     "APPENDS": lambda reader, _: reader._extend(reader._pop_mark()),
     "SETITEM": lambda reader, _: reader._set_items(reader._pop(2)),

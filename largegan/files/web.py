@@ -9,7 +9,6 @@ import base64
 import contextlib
 import http.client
 import io
-import netrc
 import random
 import ssl
 import time
@@ -19,17 +18,16 @@ from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
 from typing import BinaryIO, TypeVar
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
-from largegan.errors import HIDDEN, ConfigError, DataError, EnvironmentFault, shown
+from largegan.errors import ConfigError, DataError, EnvironmentFault, shown
+from largegan.files.addresses import checked_address, same_host, without_credentials
+from largegan.files.connections import opener
 
 T = TypeVar("T")
-HTTP = ("http", "https")
 FIRST_TRIES, TRIES = 4, 8  # of a host that has never answered, and of one that has
 FIRST_TIMEOUT_S, TIMEOUT_S = 10, 30
 WAIT_S, LONGEST_WAIT_S = 0.5, 30  # before the second try; it doubles from try to try
-LONGEST_HEAD = 1 << 16  # bytes before the body, all answers of one connection together
-LONGEST_READ = 1 << 18  # bytes read to bring one piece of the body
 MOST_REDIRECTS = 5
 LARGEST_BODY = 1 << 44  # bytes, where the caller knows no better
 PROGRESS = 1 << 14  # bytes after which broken connections are forgiven
@@ -174,14 +172,14 @@ class WebFile(io.RawIOBase):
         )
 
     def _ask(self, address: str) -> http.client.HTTPResponse:
-        bare, credentials = _split(address)
+        bare, credentials = without_credentials(address)
         asked = urllib.request.Request(bare, headers={"User-Agent": "largegan"})
-        if credentials and _same_host(address, self.url):
+        if credentials and same_host(address, self.url):
             code = base64.b64encode(credentials.encode()).decode()
             asked.add_unredirected_header("Authorization", f"Basic {code}")
         if self.at:
             asked.add_header("Range", f"bytes={self.at}-")
-        return _opener().open(asked, timeout=self._timeout())
+        return opener().open(asked, timeout=self._timeout())
 
     def _redirected(self, address: str, location: str | None) -> str:
         """Where a server sends us, if we go there. Raises DataError."""
@@ -285,134 +283,3 @@ def _closing_on_fault(response: http.client.HTTPResponse):
     except BaseException:
         response.close()
         raise
-
-
-# ---------------------------------------------------------------- addresses
-
-
-def checked_address(url: str) -> str:
-    """An address as it may be sent: ASCII, with a host. Raises ConfigError."""
-    try:
-        parts = urlsplit(url)
-        host, _ = (parts.hostname or "").encode("idna").decode(), parts.port
-        if parts.scheme not in HTTP or not host or " " in host or not host.isprintable():
-            raise ValueError("it names no host")
-    except ValueError as fault:  # UnicodeError, of hosts, is one
-        raise ConfigError(f"{url} is no address ({shown(fault, 60)}); check it") from fault
-    if HIDDEN in parts.netloc or HIDDEN in parts.query:
-        raise ConfigError(
-            f"{url} has {HIDDEN} where a password or token was left out; give the whole address"
-        )
-    safe = "/%:@!$&'()*+,;=~-._[]"
-    path, query = quote(parts.path, safe=safe), quote(parts.query, safe=safe + "?")
-    return urlunsplit((parts.scheme, parts.netloc, path or "/", query, ""))
-
-
-def beside(url: str, name: str) -> str:
-    """The address of a file in the same folder, with the same user and token."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(path=parts.path.rpartition("/")[0] + "/" + quote(name)))
-
-
-def _split(address: str) -> tuple[str, str | None]:
-    """An address without user and password, and "user:password" for it, if anybody said."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    host = host if host.isascii() else host.encode("idna").decode()
-    bare = urlunsplit(parts._replace(netloc=host))
-    if parts.username is not None:
-        return bare, f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeError):
-        user, _, password = netrc.netrc().hosts.get(parts.hostname or "", ("", "", ""))
-        return bare, f"{user}:{password}" if user else None
-    return bare, None
-
-
-def _same_host(address: str, other: str) -> bool:
-    a, b = urlsplit(address), urlsplit(other)
-    return (a.scheme, a.hostname, a.port) == (b.scheme, b.hostname, b.port)
-
-
-# ---------------------------------------------------------------- connections
-
-
-class Patience(io.RawIOBase):
-    """The bytes of a socket: so many before the body, each read for so long and no longer."""
-
-    def __init__(self, sock):
-        self.sock, self.raw = sock, sock.makefile("rb", buffering=0)
-        self.allowed = LONGEST_HEAD
-        self.until = time.monotonic() + (sock.gettimeout() or TIMEOUT_S)
-
-    def begin(self, seconds: float) -> None:
-        """The head is over: the next read of the body begins."""
-        self.allowed, self.until = LONGEST_READ, time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("it takes too long")
-        if self.allowed <= 0:
-            raise ConnectionError("it says too much before the body, or between its parts")
-        self.sock.settimeout(left)
-        count = self.raw.readinto(buffer)
-        self.allowed -= count or 0
-        return count
-
-    def close(self) -> None:
-        self.raw.close()
-        super().close()
-
-
-class Answer(http.client.HTTPResponse):
-    """A response whose socket is read with patience, which ends."""
-
-    def __init__(self, sock, *args, **options):
-        super().__init__(_Wrapped(sock), *args, **options)
-        self.patience = self.fp.raw
-
-
-class _Wrapped:
-    """What a response wants of a socket."""
-
-    def __init__(self, sock):
-        self.sock = sock
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(Patience(self.sock), 1 << 16)
-
-
-class _Plain(http.client.HTTPConnection):
-    response_class = Answer
-
-
-class _Secure(http.client.HTTPSConnection):
-    response_class = Answer
-
-
-class _PlainHandler(urllib.request.HTTPHandler):
-    def http_open(self, asked):
-        return self.do_open(_Plain, asked)
-
-
-class _SecureHandler(urllib.request.HTTPSHandler):
-    def https_open(self, asked):
-        return self.do_open(_Secure, asked, context=self._context)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Proxies as the environment says; no redirects, no files, no other protocols."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _PlainHandler(),
-        _SecureHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener

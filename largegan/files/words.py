@@ -1,7 +1,7 @@
 """Words of a command line: what is no such word is one sentence, and exit code 2, before anything.
 
 `Number("Batch")`, `Numbers("Truncation")`, `to_path` and the like are for `type=` of an option;
-names are those of the ranges in `largegan.ranges`.
+names are those of the ranges in `largegan.files.ranges`.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from largegan.errors import ConfigError, one_line, shown
 from largegan.files.special import special
 
 MOST_NUMBERS = 1000  # in one list
+LARGEST_SEED = (1 << 63) - 1  # of torch's generators
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +39,7 @@ class Number:
         self.kind = kind
 
     def __call__(self, text: str) -> int | float:
-        from largegan import ranges  # a fifth of a second, which --help need not wait for
+        from largegan.files import ranges  # a fifth of a second, which --help need not wait for
 
         kind = getattr(ranges, self.kind)
         try:

@@ -77,6 +77,7 @@ VERDICTS: dict[str, Verdict] = {
         "the discriminator's feedback is random",
         "random_feedback",
         ("health/auc",),
+        window=16,
         lasts=2,
     ),
     "no_progress": Verdict(

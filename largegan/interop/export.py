@@ -14,7 +14,9 @@ from largegan.files.digests import sha256_of
 from largegan.files.output import Outputs, claim_new_folder, new_folder
 from largegan.files.version import VERSION
 from largegan.interop import graphs
-from largegan.interop.exported import (
+from largegan.interop.graphs import Traceable, compare
+from largegan.restore import Restored, restore
+from largegan.restore.exported import (
     CONFIG,
     FORMAT,
     WEIGHTS,
@@ -24,8 +26,6 @@ from largegan.interop.exported import (
     load_exported,
     network_of,
 )
-from largegan.interop.graphs import Traceable, compare
-from largegan.restore import Restored, restore
 
 README = "README.md"
 

@@ -18,7 +18,7 @@ from torch.export import Dim
 from largegan.errors import ConfigError, EnvironmentFault, UserError
 from largegan.layers.spectral_norm import normalized_once
 from largegan.ops.runtime import backend
-from largegan.recipe import Recipe, TruncatesStyles
+from largegan.recipe import Recipe, TruncatesStyles, geometry_of
 
 TOLERANCE = 1e-4  # of outputs in [-1, 1]: a hundredth of an 8-bit gray level
 OPSET = 20
@@ -36,7 +36,7 @@ class AnySize(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net, self.multiple, self.scale = net, net.multiple, getattr(net, "scale", 1)
+        self.net, self.multiple, self.scale = net, net.multiple, geometry_of(net).scale
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
@@ -81,7 +81,7 @@ def traceable_generator(net: nn.Module, recipe: Recipe) -> Traceable:
 
     What truncates behind its latents takes that as an input, too; elsewhere latents are truncated.
     """
-    classes = getattr(recipe, "num_classes", 0)
+    classes = recipe.num_classes
     examples = []
     for n in (2, 1, 3, 4):
         z = recipe.latent(n, torch.Generator().manual_seed(n))

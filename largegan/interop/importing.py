@@ -17,8 +17,9 @@ from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
 from largegan.files.output import claim_new_folder, new_folder, write_text
+from largegan.files.pickle_records import Record
+from largegan.files.ranges import plain
 from largegan.files.stored import StoredArray, StoredTensor
-from largegan.files.unpickle import Record
 from largegan.interop import (
     biggan_deep_hf,
     biggan_pytorch,
@@ -31,14 +32,13 @@ from largegan.interop import (
 )
 from largegan.interop.peers import Found, PeerNet, build
 from largegan.interop.torch_files import read_file
-from largegan.ranges import plain
 from largegan.recipe import Recipe
 
 CONFIG, ABOUT, CHECKPOINTS = "config.yaml", "imported.json", "checkpoints"  # of what is written
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ImportOptions:
     """What a person may add where a source does not say it."""
 
     epoch: str | None = None
@@ -53,53 +53,54 @@ class Importer(NamedTuple):
     """A row: what it imports, and how; `read` returns None for what is something else."""
 
     what: str
-    read: Callable[[Path, Any, Wishes], Found | None]  # path, a file's content or None, wishes
+    # A path, a file's content or None, options.
+    read: Callable[[Path, Any, ImportOptions], Found | None]
 
 
 IMPORTERS = (
     Importer(
         "StyleGAN2 snapshots (.pkl of stylegan2-ada-pytorch and of stylegan3)",
-        lambda path, content, wishes: stylegan2_ada.read(path, content),
+        lambda path, content, options: stylegan2_ada.read(path, content),
     ),
     Importer(
         "StyleGAN3 snapshots (.pkl of stylegan3)",
-        lambda path, content, wishes: stylegan3.read(path, content),
+        lambda path, content, options: stylegan3.read(path, content),
     ),
     Importer(
         "R3GAN snapshots (.pkl)",
-        lambda path, content, wishes: r3gan.read(path, content),
+        lambda path, content, options: r3gan.read(path, content),
     ),
     Importer(
         "Projected GAN snapshots (.pkl), their FastGAN generators",
-        lambda path, content, wishes: projected_gan.read(path, content),
+        lambda path, content, options: projected_gan.read(path, content),
     ),
     Importer(
         "BigGAN-PyTorch folders (G.pth, G_ema.pth, D.pth, optimizers)",
-        lambda path, content, wishes: biggan_pytorch.read(path, content, epoch=wishes.epoch),
+        lambda path, content, options: biggan_pytorch.read(path, content, epoch=options.epoch),
     ),
     Importer(
         "BigGAN-deep of Hugging Face's port (pytorch_model.bin and config.json)",
-        lambda path, content, wishes: biggan_deep_hf.read(path),
+        lambda path, content, options: biggan_deep_hf.read(path),
     ),
     Importer(
         "CycleGAN, pix2pix and CUT folders (EPOCH_net_G.pth, ...)",
-        lambda path, content, wishes: cyclegan.read(path, content, **vars(wishes)),
+        lambda path, content, options: cyclegan.read(path, content, **vars(options)),
     ),
     Importer(
         "StudioGAN folders (model=G-...pth)",
-        lambda path, content, wishes: studiogan.read(path, epoch=wishes.epoch),
+        lambda path, content, options: studiogan.read(path, epoch=options.epoch),
     ),
 )
 
 
-def find(source: Path, wishes: Wishes | None = None) -> Found:
+def find(source: Path, options: ImportOptions | None = None) -> Found:
     """What a file or folder holds. Raises `DataError` and `ConfigError`, in a sentence."""
     if not source.exists():
         raise ConfigError(f"there is no {source}")
     content = read_file(source) if source.is_file() else None
     for importer in IMPORTERS:
         try:
-            found = importer.read(source, content, wishes or Wishes())
+            found = importer.read(source, content, options or ImportOptions())
         except (AttributeError, KeyError, TypeError, ValueError, IndexError) as fault:
             raise DataError(
                 f"{source} looks like one of {importer.what}, but is not built like them "

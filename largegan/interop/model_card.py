@@ -9,28 +9,28 @@ from largegan.recipes import TABLE
 from largegan.restore import Restored
 
 if TYPE_CHECKING:
-    from largegan.interop.publish import Wishes
+    from largegan.interop.publish import PublishOptions
 
 FILL_IN = "FILL IN"
 TRAINING = ("batch_size", "total_nimg", "seed", "precision")  # settings of `train` that matter
 
 
-def text(found: Restored, wishes: "Wishes", picture: bool) -> str:
+def text(found: Restored, options: "PublishOptions", picture: bool) -> str:
     """The whole README.md."""
     parts = [
-        front_matter(found, wishes),
-        f"# {wishes.name or title(found)}",
+        front_matter(found, options),
+        f"# {options.name or title(found)}",
         "![what it makes, none of it picked](picture.png)" if picture else "",
         what_it_is(found),
         "## Use",
-        code(found, wishes.name),
-        graphs_section(found, wishes.forms),
+        code(found, options.name),
+        graphs_section(found, options.forms),
         "## Data",
-        data_section(found, wishes),
+        data_section(found, options),
         "## Training",
         training_section(found),
         "## Scores",
-        scores_section(wishes.scores),
+        scores_section(options.scores),
         "## Limits",
         limits_section(found),
     ]
@@ -41,15 +41,15 @@ def title(found: Restored) -> str:
     return f"{found.name}, {found.spec.height}x{found.spec.width}"
 
 
-def front_matter(found: Restored, wishes: "Wishes") -> str:
+def front_matter(found: Restored, options: "PublishOptions") -> str:
     """YAML that hubs understand. JSON strings are YAML, whatever they hold."""
     task = "image-to-image" if found.recipe.directions else "unconditional-image-generation"
     lines = ["---", "library_name: largegan", f"pipeline_tag: {task}"]
     lines += ["tags:", *(f"- {tag}" for tag in ("gan", found.name, "image-generation"))]
-    license_ = json.dumps(wishes.license) if wishes.license else f"other  # {FILL_IN}"
+    license_ = json.dumps(options.license) if options.license else f"other  # {FILL_IN}"
     lines.append(f"license: {license_}")
-    if wishes.dataset:
-        lines += ["datasets:", f"- {json.dumps(wishes.dataset)}"]
+    if options.dataset:
+        lines += ["datasets:", f"- {json.dumps(options.dataset)}"]
     return "\n".join([*lines, "---"])
 
 
@@ -108,11 +108,11 @@ def graphs_section(found: Restored, forms: tuple[str, ...]) -> str:
     return f"Beside it as {files}: {takes} in, images in [-1, 1] out, of any batch."
 
 
-def data_section(found: Restored, wishes: "Wishes") -> str:
+def data_section(found: Restored, options: "PublishOptions") -> str:
     lines = [
-        f"- Data set: {wishes.dataset or FILL_IN}",
+        f"- Data set: {options.dataset or FILL_IN}",
         f"- License of the data, and consent of who is shown: {FILL_IN}",
-        f"- License of this model: {wishes.license or FILL_IN}",
+        f"- License of this model: {options.license or FILL_IN}",
     ]
     return "\n".join(lines)
 

@@ -6,15 +6,16 @@ and R3GAN is the names of their tensors.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from largegan.augment import GROUPS
 from largegan.errors import DataError
-from largegan.files.unpickle import Record
-from largegan.interop.peers import State, attributes, module_state
+from largegan.files.pickle_records import Record
+from largegan.interop.peers import Found, PeerNet, State, attributes, module_state
+from largegan.recipe import DataSpec
 
 NETS = {"G": "G", "D": "D", "G_ema": "G_ema.net"}  # the pickle's keys -> our modules
 
@@ -65,6 +66,32 @@ def constructor(record: Record) -> dict[str, Any]:
     if inside.get("_init_args"):
         raise DataError("has a network that was built with unnamed arguments")
     return dict(given) if isinstance(given, Mapping) else {}
+
+
+class StyleGANReader(NamedTuple):
+    """How one of the StyleGANs is read: options of its recipe, and its networks."""
+
+    generator: Callable[[Snapshot], dict[str, Any]]
+    discriminator: Callable[[Snapshot, dict[str, Any]], dict[str, Any]]  # beside a generator's
+    net: Callable[[str, State, int], PeerNet]  # of the pickle's key, tensors, resolution
+
+
+def stylegan(found: Snapshot, title: str, read: StyleGANReader) -> Found:
+    """What is imported of a StyleGAN, by its title; ADA included. Raises `DataError`."""
+    resolution, channels, classes = resolution_of(found)
+    ada, buffers, notes = augmentation(found)
+    notes += leave_other_judges(found, "b4.out.weight")
+    options = read.generator(found)
+    return Found(
+        title=f"{found.path.name}: a snapshot of {title}",
+        recipe=title.lower(),
+        options=options | read.discriminator(found, options) | ada,
+        spec=DataSpec(channels, resolution, resolution, classes),
+        nets={NETS[key]: read.net(key, state, resolution) for key, state in found.states.items()},
+        nimg=images_seen(found.path),
+        buffers=buffers,
+        notes=(*notes, "its optimizers and losses are not in the file: they begin anew"),
+    )
 
 
 def augmentation(found: Snapshot) -> tuple[dict, dict, list[str]]:

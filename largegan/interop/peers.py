@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from largegan import recipes
 from largegan.errors import ConfigError, DataError
+from largegan.files.pickle_records import Record
+from largegan.files.ranges import fits
 from largegan.files.stored import StoredArray, StoredTensor
-from largegan.files.unpickle import Record
-from largegan.ranges import fits
 from largegan.recipe import DataSpec, Recipe
 
 State = dict[str, StoredTensor]  # the peer's names

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from largegan.errors import DataError
 from largegan.interop.nvlabs import NETS, images_seen, snapshot
 from largegan.interop.peers import Found, PeerNet, State, attributes, numbered, renamed, shape
+from largegan.layers.spectral_norm import SpectralNorm
 from largegan.nets.fastgan import WIDTHS
 from largegan.recipe import DataSpec
 
@@ -54,7 +55,7 @@ def rules(conditional: bool, lite: bool) -> list[tuple[str, str]]:
 def names(module: nn.Module, *, lite: bool, state: State) -> Mapping[str, str]:
     """Ours -> the peer's, of what both keep."""
     conditional = EMBED in state
-    spectral = {n for n, m in module.named_modules() if hasattr(m, "normalized_weight")}
+    spectral = {n for n, m in module.named_modules() if isinstance(m, SpectralNorm)}
     found = {}
     for name in module.state_dict():
         layer, _, kind = name.rpartition(".")

@@ -21,8 +21,8 @@ from largegan.files.output import new_folder
 from largegan.files.version import VERSION
 from largegan.interop import graphs, model_card
 from largegan.interop.export import claim_folder, traceable_of, write_graphs, write_weights
-from largegan.interop.exported import channels_of, network_of
 from largegan.restore import Restored, restore
+from largegan.restore.exported import channels_of, network_of
 from largegan.restore.published import (
     CONFIG,
     FORMAT,
@@ -36,7 +36,7 @@ README, PICTURE = "README.md", "picture.png"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PublishOptions:
     """What the publisher adds: `forms` of graphs, the name for titles and code, and facts."""
 
     forms: tuple[str, ...] = ()
@@ -57,7 +57,9 @@ def ours(name: str) -> bool:
     return graph or name in (CONFIG, WEIGHTS, README, PICTURE)
 
 
-def publish(found: Restored, out: Path, picture: bytes | None, wishes: Wishes) -> dict[str, float]:
+def publish(
+    found: Restored, out: Path, picture: bytes | None, options: PublishOptions
+) -> dict[str, float]:
     """Writes the folder; returns how far each file's network is from the original.
 
     `picture` is a PNG. Raises ConfigError for a form that a network cannot have, EnvironmentFault
@@ -70,10 +72,10 @@ def publish(found: Restored, out: Path, picture: bytes | None, wishes: Wishes) -
         (partial / CONFIG).write_text(json.dumps(configuration(found, partial), indent=1) + "\n")
         if picture is not None:
             (partial / PICTURE).write_bytes(picture)
-        (partial / README).write_text(model_card.text(found, wishes, picture is not None))
+        (partial / README).write_text(model_card.text(found, options, picture is not None))
         differences = {WEIGHTS: compare_loaded(partial, wanted)}
-        for way in ways(found) if wishes.forms else ():
-            differences |= graphs_of(partial, found, way, wishes.forms)
+        for way in ways(found) if options.forms else ():
+            differences |= graphs_of(partial, found, way, options.forms)
         return differences
 
 

@@ -16,21 +16,17 @@ from largegan.interop.nvlabs import (
     FILTER,
     LAST,
     MAPPING,
-    NETS,
     SLOPE,
     Only,
     Snapshot,
-    augmentation,
-    images_seen,
+    StyleGANReader,
     inner_options,
-    leave_other_judges,
     part,
-    resolution_of,
     snapshot,
+    stylegan,
     translated,
 )
 from largegan.interop.peers import Found, PeerNet, State, renamed
-from largegan.recipe import DataSpec
 
 IGNORED = r"resample_filter$"  # constants here
 
@@ -91,22 +87,14 @@ def read(path: Path, content: Any) -> Found | None:
     found = snapshot(path, content)
     if found is None or "synthesis.b4.const" not in found.states[found.generator]:
         return None
-    resolution, channels, classes = resolution_of(found)
-    ada, buffers, notes = augmentation(found)
-    notes += leave_other_judges(found, "b4.out.weight")
-    options = generator_options(found)
-    options |= discriminator_options(found, options) | ada
-    nets = {NETS[k]: peer_net(k[0], s, resolution) for k, s in found.states.items()}
-    return Found(
-        title=f"{path.name}: a snapshot of StyleGAN2",
-        recipe="stylegan2",
-        options=options,
-        spec=DataSpec(channels, resolution, resolution, classes),
-        nets=nets,
-        nimg=images_seen(path),
-        buffers=buffers,
-        notes=(*notes, "its optimizers and losses are not in the file: they begin anew"),
+    return stylegan(
+        found, "StyleGAN2", StyleGANReader(generator_options, discriminator_options, inside)
     )
+
+
+def inside(key: str, state: State, resolution: int) -> PeerNet:
+    """The network under a key of the pickle."""
+    return peer_net(key[0], state, resolution)
 
 
 def generator_options(found: Snapshot) -> dict[str, Any]:

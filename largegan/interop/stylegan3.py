@@ -5,7 +5,6 @@ The names below are facts about that code's state dictionaries; see `nets/styleg
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,17 @@ from largegan.interop import stylegan2_ada
 from largegan.interop.nvlabs import (
     LAST,
     MAPPING,
-    NETS,
     Only,
     Snapshot,
-    augmentation,
-    images_seen,
+    StyleGANReader,
     inner_options,
-    leave_other_judges,
     part,
-    resolution_of,
     snapshot,
+    stylegan,
     translated,
 )
-from largegan.interop.peers import Found, PeerNet
+from largegan.interop.peers import Found, PeerNet, State
 from largegan.nets.stylegan3 import W_AVG_BETA, Generator
-from largegan.recipe import DataSpec
 
 # Filters are designed anew, and the input's transform is what a caller moves the image by.
 IGNORED = r"(up_filter|down_filter|synthesis\.input\.transform)$"
@@ -87,24 +82,16 @@ def read(path: Path, content: Any) -> Found | None:
     found = snapshot(path, content)
     if found is None or "synthesis.input.freqs" not in found.states[found.generator]:
         return None
-    resolution, channels, classes = resolution_of(found)
-    ada, buffers, notes = augmentation(found)
-    notes += leave_other_judges(found, "b4.out.weight")
-    options = generator_options(found)
-    nets = {}
-    for key, state in found.states.items():
-        make = partial(stylegan2_ada.peer_net, "D", resolution=resolution) if key == "D" else None
-        nets[NETS[key]] = make(state) if make else PeerNet(state, names, ignored=IGNORED)
-    return Found(
-        title=f"{path.name}: a snapshot of StyleGAN3",
-        recipe="stylegan3",
-        options=options | discriminator_options(found, options) | ada,
-        spec=DataSpec(channels, resolution, resolution, classes),
-        nets=nets,
-        nimg=images_seen(path),
-        buffers=buffers,
-        notes=(*notes, "its optimizers and losses are not in the file: they begin anew"),
+    return stylegan(
+        found, "StyleGAN3", StyleGANReader(generator_options, discriminator_options, inside)
     )
+
+
+def inside(key: str, state: State, resolution: int) -> PeerNet:
+    """The network under a key of the pickle: StyleGAN2's discriminator, or ours."""
+    if key == "D":
+        return stylegan2_ada.peer_net(key, state, resolution)
+    return PeerNet(state, names, ignored=IGNORED)
 
 
 def generator_options(found: Snapshot) -> dict[str, Any]:

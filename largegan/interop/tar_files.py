@@ -9,8 +9,9 @@ import tarfile
 from typing import Any, BinaryIO
 
 from largegan.errors import DataError
+from largegan.files.pickle_records import Name
 from largegan.files.stored import DTYPES, Storage, StoredTensor
-from largegan.files.unpickle import Name, Unpickler
+from largegan.files.unpickle import Unpickler
 
 PARTS = ("storages", "tensors", "pickle")
 MOST_MEMBERS = 16

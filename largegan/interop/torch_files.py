@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from largegan.errors import DataError
+from largegan.files.pickle_records import Name
 from largegan.files.stored import DTYPES, Storage
-from largegan.files.unpickle import Name, Unpickler
+from largegan.files.unpickle import Unpickler
 from largegan.interop.tar_files import read_tar
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of torch's second format

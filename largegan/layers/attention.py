@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.layers.dropout import Drops
+
 
 class SelfAttention(nn.Module):
     """`[N, C, H, W]` -> the same, plus `gamma` times what each position attends to.
@@ -62,3 +64,19 @@ def attention_after(
     return nn.ModuleDict(
         {str(i): SelfAttention(widths[i], conv=conv, second_order=second_order) for i in blocks}
     )
+
+
+class BlocksWithAttention(Drops):
+    """A network of `blocks`, behind some of which `attention` (see `attention_after`) follows."""
+
+    blocks: nn.ModuleList
+    attention: nn.ModuleDict
+
+    def through_blocks(self, x: Tensor, conditions: Sequence[Sequence[Tensor]] = ()) -> Tensor:
+        """Feature maps behind the last block; `conditions` are what each block sees beside them."""
+        conditions = conditions or [()] * len(self.blocks)
+        for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
+            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W], or [N, C', H/2, W/2]
+            if str(i) in self.attention:
+                x = self.attention[str(i)](x)
+        return x

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from largegan.layers.spectral_norm import SpectralNorm
+
 
 def effective_weight(conv: nn.Conv2d) -> Tensor:
     """What the layer convolves with: its weight, or the spectrally normalized one."""
-    normalized = getattr(conv, "normalized_weight", None)
-    return conv.weight if normalized is None else normalized()
+    return conv.normalized_weight() if isinstance(conv, SpectralNorm) else conv.weight
 
 
 def up_conv(conv: nn.Conv2d, x: Tensor, *, fold: bool = True) -> Tensor:

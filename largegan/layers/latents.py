@@ -3,25 +3,16 @@
 import torch
 from torch import Tensor
 
+Source = torch.Generator | None  # of random numbers; None: torch's own
+Device = torch.device | str | None
 
-def normal(
-    n: int,
-    z_dim: int,
-    *,
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
+
+def normal(n: int, z_dim: int, *, generator: Source = None, device: Device = None) -> Tensor:
     """Standard normal latents `[n, z_dim]`."""
     return torch.randn(n, z_dim, generator=generator, device=device)
 
 
-def uniform(
-    n: int,
-    z_dim: int,
-    *,
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
+def uniform(n: int, z_dim: int, *, generator: Source = None, device: Device = None) -> Tensor:
     """Latents `[n, z_dim]`, uniform in [-1, 1]."""
     return torch.rand(n, z_dim, generator=generator, device=device) * 2 - 1
 

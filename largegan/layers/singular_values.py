@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from largegan.layers.spectral_norm import SpectralNorm
+
 
 class SingularValues(nn.Module):
     """The top singular values of every spectrally normalized layer, and their growth.
@@ -19,7 +21,7 @@ class SingularValues(nn.Module):
             (f"{net_name}.{name}", layer)
             for net_name, net in nets.items()
             for name, layer in net.named_modules()
-            if hasattr(layer, "normalized_weight")
+            if isinstance(layer, SpectralNorm)
         )
         self.register_buffer("first", torch.zeros(len(self.layers)))
 

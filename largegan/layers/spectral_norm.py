@@ -45,7 +45,7 @@ class Spectral:
 AS_PUBLISHED = Spectral()
 
 
-class _SpectralNorm(nn.Module):
+class SpectralNorm(nn.Module):
     """What the four layers share: the vectors, the iteration, the normalized weight."""
 
     _output_dim = 0  # the weight's dimension that becomes the rows of the matrix
@@ -131,7 +131,7 @@ def normalized_once(net: nn.Module) -> nn.Module:
     """
     net = copy.deepcopy(net)
     for module in net.modules():
-        if isinstance(module, _SpectralNorm):
+        if isinstance(module, SpectralNorm):
             module.weight.copy_(module.normalized_weight())
             module.applied = True
     return net
@@ -162,7 +162,7 @@ def _without(vector: Tensor, others: list[Tensor]) -> Tensor:
     return vector
 
 
-class SNLinear(_SpectralNorm, nn.Linear):
+class SNLinear(SpectralNorm, nn.Linear):
     """`nn.Linear` with spectral normalization."""
 
     def __init__(
@@ -175,7 +175,7 @@ class SNLinear(_SpectralNorm, nn.Linear):
         return F.linear(x, self.normalized_weight(), self.bias)
 
 
-class SNEmbedding(_SpectralNorm, nn.Embedding):
+class SNEmbedding(SpectralNorm, nn.Embedding):
     """`nn.Embedding` with spectral normalization of its table."""
 
     def __init__(self, entries: int, features: int, *, spectral: Spectral = Spectral()):
@@ -186,8 +186,8 @@ class SNEmbedding(_SpectralNorm, nn.Embedding):
         return F.embedding(index, self.normalized_weight())
 
 
-class SNConv2d(_SpectralNorm, nn.Conv2d):
-    """`nn.Conv2d` with spectral normalization of the `[out, in / groups * k * k]` matrix."""
+class _SNConv(SpectralNorm):
+    """What both convolutions are built with."""
 
     def __init__(
         self,
@@ -204,33 +204,23 @@ class SNConv2d(_SpectralNorm, nn.Conv2d):
         super().__init__(inputs, outputs, kernel_size, stride, padding, groups=groups, bias=bias)
         self._add_vectors(spectral)
 
+
+class SNConv2d(_SNConv, nn.Conv2d):
+    """`nn.Conv2d` with spectral normalization of the `[out, in / groups * k * k]` matrix."""
+
     def forward(self, x: Tensor) -> Tensor:
         weight, groups = self.normalized_weight(), self.groups
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=groups)
 
 
-class SNConvTranspose2d(_SpectralNorm, nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` with spectral normalization; its weight is `[in, out, k, k]`."""
+class SNConvTranspose2d(_SNConv, nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d` with spectral normalization of its `[in, out / groups, k, k]` weight."""
 
     _output_dim = 1
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        bias: bool = True,
-        *,
-        spectral: Spectral = AS_PUBLISHED,
-    ):
-        super().__init__(inputs, outputs, kernel_size, stride, padding, bias=bias)
-        self._add_vectors(spectral)
-
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.normalized_weight()
-        return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
+        weight, groups = self.normalized_weight(), self.groups
+        return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding, groups=groups)
 
 
 def conv_and_linear(

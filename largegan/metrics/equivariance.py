@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.metrics.side import Settings, Side
+from largegan.metrics.side import MovesInput, Settings, Side
 from largegan.ops import upfirdn2d
 
 LANCZOS = 3  # half-width of resampling windows, in pixels
@@ -269,8 +269,7 @@ def measured(
     Raises `ConfigError` where the input cannot be moved, or nothing could be compared.
     """
     images = generated.images
-    move_input = getattr(images, "moved", None)
-    if move_input is None:
+    if not isinstance(images, MovesInput):
         raise ConfigError(
             f"the metric {name} moves a generator's input: give a checkpoint of stylegan3 as the "
             "second set, or leave it out"
@@ -281,7 +280,7 @@ def measured(
         drawn = (2 * torch.rand(count, generator=random, dtype=torch.float64) - 1) * largest
 
         def draw(transform: Tensor, first: int = first, last: int = last) -> Tensor:
-            return move_input(first, last, transform)
+            return images.moved(first, last, transform)
 
         compare(ratio, draw, draw(torch.eye(3)), *drawn.tolist())
     found = ratio.decibel()

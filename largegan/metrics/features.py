@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 from largegan.files.digests import sha256_of
 from largegan.metrics import weights
-from largegan.metrics.resize import device_resize, exact_products, host_resize
+from largegan.metrics.resize import as_rgb, device_resize, exact_products, host_resize
 
 INCEPTION = "inception"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -99,21 +99,6 @@ class Extractor:
                 return torch.cat([self.prepare(image[None]) for image in images])
             images = torch.stack(list(images))
         return device_resize(as_rgb(images.to(self.device)), size)
-
-
-def as_rgb(images: Tensor) -> Tensor:
-    """uint8 `[..., C, H, W]` -> three channels: gray repeated, transparency over white."""
-    if images.dtype != torch.uint8:
-        raise DataError(f"images are {images.dtype}; features are computed from 8-bit images")
-    channels = images.shape[-3]
-    if channels == 3:
-        return images
-    if channels == 1:
-        return images.expand(*images.shape[:-3], 3, *images.shape[-2:])
-    if channels == 4:
-        color, alpha = images[..., :3, :, :].float(), images[..., 3:, :, :].float() / 255
-        return (color * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
-    raise DataError(f"images have {channels} channels; features need 1, 3 or 4")
 
 
 def _as_rows(image: Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.metrics.side import Settings, Side
+from largegan.metrics.side import Reconstructs, Settings, Side
 
 BATCH = 64
 
@@ -16,8 +16,8 @@ def squared_errors(made: Tensor, real: Tensor) -> Tensor:
 
 def reconstruction(reference: Side, generated: Side, settings: Settings) -> dict[str, float]:
     """The mean error of all reference images, through the encoder of the generated side."""
-    again = getattr(generated.images, "reconstructed", None)
-    if again is None or reference.images is None:
+    drawn = generated.images
+    if not isinstance(drawn, Reconstructs) or reference.images is None:
         raise ConfigError(
             "the metric reconstruction sends images through a checkpoint with an encoder (ali, "
             "bigan): give images first and such a checkpoint second"
@@ -25,7 +25,7 @@ def reconstruction(reference: Side, generated: Side, settings: Settings) -> dict
     images, errors = reference.images, []
     for first in range(0, images.count, BATCH):
         real = images.read(first, min(first + BATCH, images.count))
-        made = again(real)
+        made = drawn.reconstructed(real)
         # Gray images of a color network and the reverse: what is compared is what was encoded.
         real = [image.expand(3, -1, -1) if len(image) == 1 else image for image in real]
         made = made.expand(-1, 3, -1, -1) if made.shape[1] == 1 else made

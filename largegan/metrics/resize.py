@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from largegan.errors import DataError
+
 BLOCK = 32  # output rows whose inputs are read together: the weights are a narrow band
 
 
@@ -141,3 +143,18 @@ def _tensorflow_weights(length: int, wanted: int) -> Tensor:
     share = (place - left)[:, None]
     weights.scatter_add_(1, left[:, None], 1 - share)
     return weights.scatter_add_(1, right[:, None], share)
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """uint8 `[..., C, H, W]` -> three channels: gray repeated, transparency over white."""
+    if images.dtype != torch.uint8:
+        raise DataError(f"images are {images.dtype}; features are computed from 8-bit images")
+    channels = images.shape[-3]
+    if channels == 3:
+        return images
+    if channels == 1:
+        return images.expand(*images.shape[:-3], 3, *images.shape[-2:])
+    if channels == 4:
+        color, alpha = images[..., :3, :, :].float(), images[..., 3:, :, :].float() / 255
+        return (color * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
+    raise DataError(f"images have {channels} channels; features need 1, 3 or 4")

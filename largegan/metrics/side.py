@@ -1,15 +1,14 @@
 """One of the two sets that a metric compares: what is known of its images."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.metrics.features import as_rgb
 from largegan.metrics.moments import Chunks, Gaussian
-from largegan.metrics.resize import device_resize
+from largegan.metrics.resize import as_rgb, device_resize
 
 
 class Images(Protocol):
@@ -21,6 +20,22 @@ class Images(Protocol):
 
     def read(self, first: int, last: int) -> list[Tensor]:
         """Images `first` to `last` - 1, uint8 `[C, H, W]`."""
+
+
+@runtime_checkable
+class MovesInput(Protocol):
+    """Images whose generator's input can be moved."""
+
+    def moved(self, first: int, last: int, transform: Tensor) -> Tensor:
+        """float `[N, C, H, W]`, not clamped, of an input moved by `transform` `[3, 3]`."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Images of a network that has an encoder, too."""
+
+    def reconstructed(self, images: list[Tensor]) -> Tensor:
+        """uint8 `[N, C, H, W]` of real images through the encoder and back."""
 
 
 @dataclass

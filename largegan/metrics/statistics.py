@@ -231,7 +231,7 @@ def read_plain_pickle(data: bytes, *, where: str) -> Any:
     """
     try:
         _refuse_large_claims(data)
-        return _settle(_Plain(io.BytesIO(data)).load())
+        return _with_arrays(_Plain(io.BytesIO(data)).load())
     except DataError as fault:
         raise DataError(f"{where} is not read: its pickle {fault}") from fault
     except Exception as fault:  # a damaged pickle fails in every way there is
@@ -251,16 +251,16 @@ def _refuse_large_claims(data: bytes) -> None:
 DEEPEST, MOST = 8, 10_000  # levels, and values, of a pickle of statistics
 
 
-def _settle(value: Any, depth: int = 0, left: list[int] | None = None) -> Any:
+def _with_arrays(value: Any, depth: int = 0, left: list[int] | None = None) -> Any:
     """Notes of arrays become arrays; what is deep, or shares parts without end, is refused."""
     left = [MOST] if left is None else left
     left[0] -= 1
     if depth > DEEPEST or left[0] < 0:
         raise DataError("holds more than statistics: lists within lists, or very many of them")
     if isinstance(value, dict):
-        return {key: _settle(item, depth + 1, left) for key, item in value.items()}
+        return {key: _with_arrays(item, depth + 1, left) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_settle(item, depth + 1, left) for item in value)
+        return type(value)(_with_arrays(item, depth + 1, left) for item in value)
     if isinstance(value, _Scalar):
         dtype, content = value.told
         return _numbers(content, dtype)[0]

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.layers.attention import attention_after
+from largegan.layers.attention import BlocksWithAttention, attention_after
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.cond_norm import ConditionalBatchNorm2d, activated, class_table
-from largegan.layers.dropout import Drops
 from largegan.layers.orthogonal import Start, init_weights
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 from largegan.nets import resnet_sn
@@ -88,7 +87,7 @@ class DiscriminatorOptions(resnet_sn.DiscriminatorOptions):
     start: Start = "orthogonal"
 
 
-class Generator(Drops):
+class Generator(BlocksWithAttention):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1]."""
 
     def __init__(self, resolution: int, options: GeneratorOptions | None = None):
@@ -135,10 +134,7 @@ class Generator(Drops):
         """Images from latents and class embeddings, which may lie between those of classes."""
         first, conditions = self._conditions(z, embedded)
         x = self.project(first).unflatten(1, (self.first, 4, 4))
-        for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
-            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W]
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+        x = self.through_blocks(x, conditions)
         return self.to_rgb(activated(self.norm, x, activation=self.activation)).tanh()
 
     def _conditions(self, z: Tensor, embedded: Tensor | None) -> tuple[Tensor, list[tuple]]:

@@ -113,7 +113,7 @@ class UpBlock(nn.Module):
 
 
 class Generator(Drops):
-    """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1]."""
+    """As `biggan.Generator`, of bottleneck blocks: `[N, z_dim]` and labels -> images in [-1, 1]."""
 
     def __init__(self, resolution: int, options: GeneratorOptions | None = None):
         super().__init__()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from largegan.layers.dropout import Drops
 from largegan.nets import dcgan
+from largegan.nets.dcgan import Norm
 
 
 class Maxout(nn.Module):
@@ -75,8 +76,8 @@ class ConvGenerator(nn.Module):
         z_dim: int,
         num_classes: int,
         channels: int,
-        image_channels: int = 3,
-        norm: dcgan.Norm = "batch",
+        image_channels: int,
+        norm: Norm,
     ):
         super().__init__()
         self.num_classes = num_classes
@@ -96,13 +97,7 @@ class ConvDiscriminator(nn.Module):
     """DCGAN's discriminator with a constant map for each class beside the colors."""
 
     def __init__(
-        self,
-        resolution: int,
-        *,
-        num_classes: int,
-        channels: int,
-        image_channels: int = 3,
-        norm: dcgan.Norm = "batch",
+        self, resolution: int, *, num_classes: int, channels: int, image_channels: int, norm: Norm
     ):
         super().__init__()
         self.num_classes = num_classes

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.layers.attention import attention_after
+from largegan.layers.attention import BlocksWithAttention, attention_after
 from largegan.layers.cond_norm import ConditionalBatchNorm2d
-from largegan.layers.dropout import Drops
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import SNConv2d, SNConvTranspose2d, SNLinear, Spectral
 
@@ -75,7 +74,7 @@ class UpBlock(nn.Module):
         return self.activation(self.norm(self.conv(x), *condition))  # [N, C', 2H, 2W]
 
 
-class Generator(Drops):
+class Generator(BlocksWithAttention):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
     `widths[0]` channels at 4 x 4, then one doubling of the size for each further width. With `norm`
@@ -116,10 +115,7 @@ class Generator(Drops):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
         x = self.project(z).unflatten(1, (self.start, 4, 4))
-        for i, block in enumerate(self.blocks):
-            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W]
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+        x = self.through_blocks(x, [condition] * len(self.blocks))
         return self.to_rgb(x).tanh()
 
 
@@ -147,7 +143,7 @@ class DownBlock(nn.Module):
         return self.activation(self.norm2(self.conv2(x)))  # [N, C', H/2, W/2]
 
 
-class Discriminator(Drops):
+class Discriminator(BlocksWithAttention):
     """Images of any size that halves cleanly -> logits `[N]`; projection when there are classes.
 
     One `DownBlock` for each width but the last, which a 3 x 3 convolution gives before the sum
@@ -184,9 +180,6 @@ class Discriminator(Drops):
         init_weights(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        for i, block in enumerate(self.blocks):
-            x = self.drop(block(x))  # [N, C', H/2, W/2]
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+        x = self.through_blocks(x)
         h = self.activation(self.norm(self.conv(x))).sum((2, 3))  # [N, C]
         return self.head(h, labels)

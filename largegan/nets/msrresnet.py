@@ -29,6 +29,8 @@ class MSRResNet(nn.Module):
     `activate_ups` puts a leaky ReLU 0.1 behind each pixel shuffle (BasicSR).
     """
 
+    multiple = 1  # pixels in a cell: inputs may have any size
+
     def __init__(
         self,
         *,

@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
-from largegan.layers.attention import attention_after
+from largegan.layers.attention import BlocksWithAttention, attention_after
 from largegan.layers.cond_norm import ConditionalBatchNorm2d
-from largegan.layers.dropout import Drops
 from largegan.layers.projection import ProjectionHead
 from largegan.layers.spectral_norm import AS_PUBLISHED, Spectral, conv_and_linear
 from largegan.nets.resnet_blocks import Activation, DownBlock, FirstBlock, Parts, UpBlock
@@ -147,7 +146,7 @@ class DiscriminatorOptions(CriticOptions):
     wide: bool = True
 
 
-class Generator(Drops):
+class Generator(BlocksWithAttention):
     """`[N, z_dim]` (and labels `[N]` when `num_classes` > 0) -> images in [-1, 1].
 
     Classes act through conditional batch norm; the last norm is never conditional.
@@ -181,14 +180,11 @@ class Generator(Drops):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = [F.one_hot(labels, self.num_classes).to(z.dtype)] if self.num_classes else []
         x = self.project(z).unflatten(1, (self.start, 4, 4))
-        for i, block in enumerate(self.blocks):
-            x = self.drop(block(x, *condition))  # [N, C', 2H, 2W]
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+        x = self.through_blocks(x, [condition] * len(self.blocks))
         return self.to_rgb(self.activation(self.norm(x))).tanh()
 
 
-class Discriminator(Drops):
+class Discriminator(BlocksWithAttention):
     """Images `[N, C, R, R]` (and labels `[N]` when `num_classes` > 0) -> logits `[N]`.
 
     Classes act by projection.
@@ -220,10 +216,7 @@ class Discriminator(Drops):
         init_weights(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        for i, block in enumerate(self.blocks):
-            x = self.drop(block(x))  # [N, C', H/2, W/2]
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
+        x = self.through_blocks(x)
         x = self.activation(x)
         h = x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))  # [N, C]
         return self.head(h, labels)

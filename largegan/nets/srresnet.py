@@ -71,6 +71,8 @@ class SRResNet(nn.Module):
     shuffles. The output is not clamped: where it were, nothing would be learned.
     """
 
+    multiple = 1  # pixels in a cell: inputs may have any size
+
     def __init__(
         self,
         *,
@@ -107,12 +109,7 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self,
-        size: int = 96,
-        *,
-        image_channels: int = 3,
-        channels: int = 64,
-        norm: Norm = "batch",
+        self, size: int = 96, *, image_channels: int = 3, channels: int = 64, norm: Norm = "batch"
     ):
         super().__init__()
         widths = [channels * f for f in (1, 1, 2, 2, 4, 4, 8, 8)]

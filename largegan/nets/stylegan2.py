@@ -25,11 +25,12 @@ from largegan.ops import modulated_conv2d, modulated_conv2d_act, taps, upsample2
 
 Architecture = Literal["skip", "resnet", "orig"]
 NoiseMode = Literal["random", "const", "none"]
+Size = tuple[int, int]  # height, width
 RESIDUAL_GAIN = 0.5**0.5  # two branches of a residual block add up to unit variance
 LARGEST_START = 64 * 64  # pixels of the smallest block; more means a size that hardly halves
 
 
-def block_sizes(height: int, width: int) -> list[tuple[int, int]]:
+def block_sizes(height: int, width: int) -> list[Size]:
     """(height, width) of every block, from the smallest to the image's own."""
     sizes = [(height, width)]
     while all(side % 2 == 0 and side >= 8 for side in sizes[0]):
@@ -44,7 +45,7 @@ def block_sizes(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def widths(sizes: list[tuple[int, int]], base: int, most: int) -> list[int]:
+def widths(sizes: list[Size], base: int, most: int) -> list[int]:
     """Feature maps of every block: `base` over its longer side, at most `most`."""
     return [min(max(base // max(size), 1), most) for size in sizes]
 
@@ -83,13 +84,7 @@ class StyledConv(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        size: tuple[int, int],
-        options: SynthesisOptions,
-        *,
-        up: bool = False,
+        self, inputs: int, outputs: int, size: Size, options: SynthesisOptions, *, up: bool = False
     ):
         super().__init__()
         self.size, self.up, self.f = size, up, options.f
@@ -148,13 +143,7 @@ class SynthesisBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        size: tuple[int, int],
-        options: SynthesisOptions,
-        *,
-        image: bool,
+        self, inputs: int, outputs: int, size: Size, options: SynthesisOptions, *, image: bool
     ):
         super().__init__()
         o, self.f = options, options.f

@@ -80,7 +80,7 @@ class Upscaler(nn.Module):
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net, self.scale, self.image_channels = net, net.scale, net.to_image.out_channels
-        self.multiple = getattr(net, "multiple", 1)
+        self.multiple = net.multiple
         self.halo = -(-net.halo // self.multiple) * self.multiple
 
     def forward(self, images: Tensor) -> Tensor:

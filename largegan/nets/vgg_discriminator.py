@@ -25,12 +25,7 @@ class VGGDiscriminator(nn.Module):
     """
 
     def __init__(
-        self,
-        size: int = 128,
-        *,
-        image_channels: int = 3,
-        channels: int = 64,
-        norm: Norm = "batch",
+        self, size: int = 128, *, image_channels: int = 3, channels: int = 64, norm: Norm = "batch"
     ):
         super().__init__()
         widths = [channels << min(i, 3) for i in range(halvings(size))]

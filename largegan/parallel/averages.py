@@ -4,15 +4,19 @@ Averaging is element by element, so a rank moves its pieces of the averages towa
 the weights, and nothing travels. For pictures and checkpoints they are gathered.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle, islice
 
 import torch
 from torch import Tensor, nn
 
+from largegan.parallel.launch import World
 from largegan.parallel.pieces import Form, Window, cut, gather
 from largegan.parallel.reduce import in_buckets
+from largegan.parallel.share import Share
+from largegan.recipe import Recipe
 
 
 class CutAverage:
@@ -80,3 +84,27 @@ class CutAverage:
         """Takes this rank's piece of a whole average."""
         flat = self.windows[number].form.flat(value.to(self.flats[number].device))
         self.flats[number].copy_(cut(flat, self.rank, self.ranks))
+
+
+def cut_averages(
+    recipe: Recipe, shares: Iterable[Share], world: World
+) -> tuple[list[CutAverage], set[nn.Parameter]]:
+    """Cuts the averages of weights that are all cut, be it by several players' shares.
+
+    Also returns the weights that the others follow, which they have to see whole.
+    """
+    splitting = [share for share in shares if share.splits_weights]
+    forms = {window.parameter: window.form for share in splitting for window in share.windows}
+    found, whole = [], set()
+    for module in recipe.modules():
+        followed = set(module.follows[0].parameters()) if hasattr(module, "follows") else set()
+        if followed and followed <= forms.keys():
+            pieces = partial(pieces_of, [s for s in splitting if followed & set(s.params)])
+            found.append(CutAverage(module, forms, pieces, world.rank, world.size))
+        else:
+            whole |= followed
+    return found, whole
+
+
+def pieces_of(shares: Iterable[Share]) -> dict[nn.Parameter, Tensor]:
+    return {p: piece for share in shares for p, piece in share.pieces().items()}

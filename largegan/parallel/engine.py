@@ -4,7 +4,7 @@ The recipe keeps plain modules. How one player's weights, gradients and moments 
 its `Share`: `replicated.py`, `fsdp2.py` or `zero.py`, chosen per player by `choose.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 
-from largegan.parallel.averages import CutAverage
+from largegan.parallel.averages import cut_averages
 from largegan.parallel.collective import mean_over_ranks
 from largegan.parallel.launch import World, contact
 from largegan.parallel.reduce import all_reduce_sum, in_buckets
@@ -62,7 +62,8 @@ class Engine:
             for name in recipe.players
         }
         self._owner = {name: player for player, names in self.names.items() for name in names}
-        self.averages = self._cut_averages(names)
+        cut, self._followed_whole = cut_averages(recipe, self.shares.values(), self._world)
+        self.averages = {a: [names[window.parameter] for window in a.windows] for a in cut}
 
     @property
     def params(self) -> dict[str, list[nn.Parameter]]:
@@ -72,17 +73,26 @@ class Engine:
     def optimizers(self) -> dict[str, optim.Optimizer]:
         return {name: share.optimizer for name, share in self.shares.items()}
 
-    def begin(self, player: str, *, second_order: bool, averages: bool = False) -> None:
+    def begin(
+        self,
+        player: str,
+        *,
+        second_order: bool,
+        averages: bool = False,
+        others: Collection[str] | None = None,
+    ) -> None:
         """Only the phase's player learns: everyone else is frozen and builds no graph.
 
-        With `averages`, averaged networks can be read until `finish`, too.
+        Until `finish` its weights can be read, those of `others` (None: of all), and with
+        `averages` averaged networks, too.
         """
         for name, share in self.shares.items():
             for p in share.params:
                 p.requires_grad_(name == player)
         self._moving = self.shares[player]
         for name, share in self.shares.items():
-            share.begin(moves=name == player, second_order=second_order)
+            if others is None or name == player or name in others:
+                share.begin(moves=name == player, second_order=second_order)
         for average in self.averages if averages else ():
             average.open()
 
@@ -133,6 +143,16 @@ class Engine:
         with ExitStack() as stack:
             for share in self.shares.values():
                 stack.enter_context(share.whole())
+            yield
+
+    @contextmanager
+    def after_iteration(self) -> Iterator[None]:
+        """Within it the recipe's `after_iteration` can read the weights that it needs."""
+        alone = getattr(self.recipe.after_iteration, "by_averages_alone", False)
+        with ExitStack() as stack:
+            for share in self.shares.values():
+                if not alone or self._followed_whole & set(share.params):
+                    stack.enter_context(share.whole())
             yield
 
     @contextmanager
@@ -226,18 +246,6 @@ class Engine:
             fields[player].setdefault(name, {})[field] = value
         for player, share in self.shares.items():
             share.load_moments(fields[player])
-
-    def _cut_averages(self, names: dict[nn.Parameter, str]) -> dict[CutAverage, list[str]]:
-        """The averages of every player whose weights are cut, with the names of their tensors."""
-        found = {}
-        for module in self.recipe.modules():
-            for share in self.shares.values() if hasattr(module, "follows") else ():
-                followed = set(module.follows[0].parameters())
-                if share.splits_weights and followed and followed <= set(share.params):
-                    forms = {window.parameter: window.form for window in share.windows}
-                    average = CutAverage(module, forms, share.pieces, self.rank, self.world)
-                    found[average] = [names[window.parameter] for window in average.windows]
-        return found
 
     def _average_batch_statistics(self) -> None:
         """Batch norm's running statistics saw only this rank's images: all take the mean."""

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import fully_shard
 from largegan.parallel.launch import World, contact
 from largegan.parallel.moments import fields_of_weights
 from largegan.parallel.pieces import Window, cut, gather, reduce_scatter_sum
-from largegan.parallel.reduce import all_reduce_sum, in_buckets
+from largegan.parallel.reduce import in_buckets, norm_over_ranks
 from largegan.recipe import Recipe
 
 
@@ -67,8 +67,6 @@ class FSDP2:
         self.rest()
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
-        if moves:
-            self.optimizer.zero_grad(set_to_none=True)
         self._open()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
@@ -84,18 +82,17 @@ class FSDP2:
             for gradient in reduce_scatter_sum([w.take_gradient() for w in bucket.windows]):
                 next(pieces).grad = gradient
             bucket.close()
-        squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum()
-        all_reduce_sum([*extras, squares])
-        return squares.sqrt()
+        return norm_over_ranks(self._gradients(), extras)
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_(self._gradients(), factor)
 
     def step(self) -> None:
         self.optimizer.step()
+        self.skip()
 
     def skip(self) -> None:
-        pass
+        self.optimizer.zero_grad(set_to_none=True)
 
     def suspects(self) -> Iterator[tuple[str, Tensor]]:
         for name, i in self.index.items():
@@ -129,11 +126,13 @@ class FSDP2:
 
     def moments(self) -> Iterator[tuple[str, str, Tensor]]:
         state = [self.optimizer.state.get(piece, {}) for piece in self.stepped]
-        for field in state[0]:
+        for field, value in state[0].items():
+            if value is None:
+                continue  # as SGD without momentum keeps it
             if field in self.fields_of_weights:
-                for name, value in self._whole([fields[field] for fields in state]):
-                    yield name, field, value
-            elif state[0][field] is not None:
+                for name, whole in self._whole([fields[field] for fields in state]):
+                    yield name, field, whole
+            else:
                 for name, fields in zip(self.index, state, strict=True):
                     yield name, field, torch.as_tensor(fields[field])
 

@@ -55,8 +55,15 @@ def all_reduce_sum(tensors: list[Tensor]) -> None:
         trip.land()
 
 
+def norm_over_ranks(gradients: list[Tensor], extras: list[Tensor]) -> Tensor:
+    """The norm of gradients of which every rank has a piece; `extras` are summed on the way."""
+    squares = torch.stack(torch._foreach_norm(gradients)).square().sum()
+    all_reduce_sum([*extras, squares])
+    return squares.sqrt()
+
+
 @dataclass
-class Watch:
+class Timing:
     """What a benchmark wants to know of one reduction; seconds since the backward began."""
 
     started: float = 0.0
@@ -82,7 +89,7 @@ class GradientReduction:
         self.buckets: list[list[nn.Parameter]] = in_buckets(reversed(params), bucket_bytes)
         self.home = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
         self.expected: dict[bool, set[nn.Parameter]] = {}  # by second_order
-        self.armed, self.watch = False, Watch()
+        self.armed, self.watch = False, Timing()
         self._forget()
         if overlap:
             for p in params:
@@ -95,7 +102,7 @@ class GradientReduction:
 
     def arm(self) -> None:
         """Before the phase's last backward."""
-        self.armed, self.watch = True, Watch(started=time.perf_counter())
+        self.armed, self.watch = True, Timing(started=time.perf_counter())
         expected = self.expected.get(self.kind, self.home.keys())
         self.waiting = [{p for p in bucket if p in expected} for bucket in self.buckets]
 

@@ -43,7 +43,7 @@ class Replicated:
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
         if moves:
-            self.optimizer.zero_grad(set_to_none=True)
+            self.skip()  # of a backward pass that nobody stepped
             if self.reduction:
                 self.reduction.begin(second_order=second_order)
 
@@ -72,9 +72,10 @@ class Replicated:
 
     def step(self) -> None:
         self.optimizer.step()
+        self.skip()
 
     def skip(self) -> None:
-        pass
+        self.optimizer.zero_grad(set_to_none=True)
 
     def suspects(self) -> Iterator[tuple[str, Tensor]]:
         for name, p in self.by_name.items():

@@ -24,7 +24,7 @@ class Share(Protocol):
     windows: list[Window]  # empty where the parameters are the engine's own
 
     def begin(self, *, moves: bool, second_order: bool) -> None:
-        """Before a phase; `moves` says whether it is this player's."""
+        """Before a phase that reads this player's weights; `moves` says whether it is its own."""
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Adds gradients of one micro-batch of this rank."""
@@ -42,7 +42,8 @@ class Share(Protocol):
     def scale(self, factor: float) -> None:
         """Multiplies the reduced gradients."""
 
-    def step(self) -> None: ...
+    def step(self) -> None:
+        """Moves the weights by the reduced gradients, and forgets these."""
 
     def skip(self) -> None:
         """Forgets the reduced gradients."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from largegan.parallel.launch import World, contact
 from largegan.parallel.moments import fields_of_weights
 from largegan.parallel.pieces import Window, span
-from largegan.parallel.reduce import BUCKET_BYTES, all_reduce_sum
+from largegan.parallel.reduce import BUCKET_BYTES, norm_over_ranks
 from largegan.recipe import Recipe
 
 SETTINGS = {
@@ -91,9 +91,7 @@ class Zero:
         with contact():
             self.coalesced.__exit__(None, None, None)
         self.rest()
-        squares = torch.stack(torch._foreach_norm(self._gradients())).square().sum()
-        all_reduce_sum([*extras, squares])
-        return squares.sqrt()
+        return norm_over_ranks(self._gradients(), extras)
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_(self._gradients(), factor)
@@ -156,13 +154,17 @@ class Zero:
     def moments(self) -> Iterator[tuple[str, str, Tensor]]:
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        for field, value in self.optimizer.state.get(self._stepped()[0], {}).items():
+        kept = self.optimizer.state.get(self._stepped()[0], {})
+        kept = {field: value for field, value in kept.items() if value is not None}
+        if kept:
+            self._link()
+        for field, value in kept.items():
             for name, window in self.by_name.items():
                 if field in self.fields_of_weights:
                     with contact():
                         flat = safe_get_full_optimizer_state(self.flats[name], field)
                     yield name, field, window.form.view(flat)
-                elif value is not None:
+                else:
                     yield name, field, torch.as_tensor(value).clone()  # one counter for all
 
     def load_moments(self, state: dict[str, dict[str, Tensor]]) -> None:
@@ -191,6 +193,10 @@ class Zero:
                 else value.to(flat.device if fused else "cpu", copy=True)
                 for field, value in example.items()
             }
+        self._link()
+
+    def _link(self) -> None:
+        """Tells DeepSpeed which fields there are now: a schedule may have begun momentum."""
         if not self.splits_weights:
             self.zero._hp_optimizer_states_linked = False
             self.zero._lazy_init_hp_params_optimizer_state()

@@ -17,7 +17,9 @@ from largegan.recipe.capabilities import (
     MakesSources,
     MovesInput,
     SumsOverBatch,
+    TakesImages,
     TruncatesStyles,
+    geometry_of,
     title_of,
 )
 from largegan.recipe.optimizers import (
@@ -37,6 +39,7 @@ from largegan.recipe.vocabulary import (
     Reading,
     Scored,
     Terms,
+    by_averages_alone,
     name_of,
 )
 
@@ -60,11 +63,14 @@ __all__ = [
     "Recipe",
     "Scored",
     "SumsOverBatch",
+    "TakesImages",
     "Terms",
     "TruncatesStyles",
     "adam",
     "as_row",
+    "by_averages_alone",
     "cosine_decay",
+    "geometry_of",
     "laid_out_as",
     "linear_decay",
     "name_of",
@@ -102,6 +108,7 @@ class Recipe(nn.Module):
         here. On the device "meta", where costs are counted, networks suffice without weights.
         """
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         """EMA, adaptive augmentation: what happens once per iteration, after every phase."""
 

@@ -4,9 +4,9 @@ Tools ask with `isinstance`.
 """
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from largegan.recipe.vocabulary import Batch
 
@@ -26,7 +26,7 @@ class HasStyles(Protocol):
 class TruncatesStyles(Protocol):
     """truncation behind its latents: w is pulled to its mean."""
 
-    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float) -> Tensor:
+    def decode_truncated(self, z: Tensor, labels: Tensor | None, amount: float | Tensor) -> Tensor:
         """As `Recipe.decode`, less varied the closer `amount` is to 0; 1: no truncation."""
 
 
@@ -78,6 +78,54 @@ class MakesSources(Protocol):
 
     def sources(self, batch: Batch) -> Tensor:
         """`[N, C, h, w]` in [-1, 1] that `translate` would turn into `batch["image"]`."""
+
+
+# What a network that translates may say of itself, where it is not as most are.
+
+
+@runtime_checkable
+class TakesImages(Protocol):
+    """a network that says how many colors it takes."""
+
+    image_channels: int
+
+
+@runtime_checkable
+class WorksInCells(Protocol):
+    """a network that pads its input to whole cells of `multiple` pixels; others: 1."""
+
+    multiple: int
+
+
+@runtime_checkable
+class SeesSoFar(Protocol):
+    """a network of which an output pixel sees no more than `halo` pixels to each side."""
+
+    halo: int
+
+
+@runtime_checkable
+class Enlarges(Protocol):
+    """a network whose output has `scale` times the size of its input; others: 1."""
+
+    scale: int
+
+
+class Geometry(NamedTuple):
+    """How pixels of a network's output and of its input belong together."""
+
+    multiple: int  # pixels in a cell: see `WorksInCells`
+    halo: int | None  # see `SeesSoFar`; None: nobody knows
+    scale: int  # see `Enlarges`
+
+
+def geometry_of(net: nn.Module) -> Geometry:
+    """What a network that translates says of itself."""
+    return Geometry(
+        net.multiple if isinstance(net, WorksInCells) else 1,
+        net.halo if isinstance(net, SeesSoFar) else None,
+        net.scale if isinstance(net, Enlarges) else 1,
+    )
 
 
 # What layers may ask for. `Recipe` finds them; a layer knows nothing of trainers and ranks.

@@ -68,6 +68,8 @@ class Phase:
     second_order: bool = False  # differentiates through a gradient: in float32, not compiled
     after: Callable[[], None] | None = None  # e.g. weight clipping
     averages: bool = False  # the loss reads averaged networks; engines may have cut them over ranks
+    # Players whose weights the loss reads besides its own; None: all. Others' may stay cut.
+    others: tuple[str, ...] | None = None
     from_nimg: int = 0  # stages: not before so many images of the run,
     until_nimg: int | None = None  # and not from so many on
 
@@ -80,6 +82,15 @@ class Phase:
         """Whether it runs in the iteration that begins at this progress."""
         ended = self.until_nimg is not None and at.nimg >= self.until_nimg
         return at.step % self.every == 0 and at.nimg >= self.from_nimg and not ended
+
+
+def by_averages_alone(after_iteration: Callable) -> Callable:
+    """Marks an `after_iteration` that reads weights only as averages do that move towards them.
+
+    Weights that are cut over ranks need not meet for it, then.
+    """
+    after_iteration.by_averages_alone = True  # type: ignore[attr-defined]
+    return after_iteration
 
 
 def name_of(function: Callable) -> str:

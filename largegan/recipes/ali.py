@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.files.ranges import Beta, Fraction, LearningRate, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import minimax_d
 from largegan.nets.ali import Decoder, Encoder, JointDiscriminator, NetOptions, init_weights
-from largegan.ranges import Beta, Fraction, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
+from largegan.recipes.encoder import WithEncoder
 from largegan.recipes.learning_rates import LearningRates
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
+from largegan.recipes.noise_to_image import NoiseToImageOptions, square_side
 from largegan.recipes.turns import d_then_g
 
 
@@ -44,7 +45,7 @@ class ALIOptions(NoiseToImageOptions, LearningRates):
     """Adam's second beta (published: 0.001)."""
 
 
-class ALI(NoiseToImage):
+class ALI(WithEncoder):
     """Adversarially learned inference (Dumoulin et al., 2017)."""
 
     def __init__(self, data: DataSpec, options: ALIOptions):
@@ -84,10 +85,6 @@ class ALI(NoiseToImage):
     def generator(self, batch: Batch, at: Progress) -> Terms:
         on_data, on_made = self.logits(batch["image"])
         return {"adv": minimax_d(on_made, on_data)}
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        super().after_iteration(at, batch_size)
-        self.E_ema.update(self.E, at, batch_size)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, optim
 
 from largegan.ema import Ema
+from largegan.files.ranges import LearningRate, Weight, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import uniform
 from largegan.losses import minimax_d
 from largegan.nets.bigan import BiGANGenerator, Trunk
-from largegan.ranges import LearningRate, Weight, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Terms
+from largegan.recipes.encoder import WithEncoder
 from largegan.recipes.learning_rates import LearningRates
-from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
+from largegan.recipes.noise_to_image import NoiseToImageOptions
 from largegan.recipes.turns import d_then_g
 
 
@@ -44,7 +45,7 @@ class BiGANOptions(NoiseToImageOptions, LearningRates):
     """L2 penalty on all weights."""
 
 
-class BiGAN(NoiseToImage):
+class BiGAN(WithEncoder):
     """Bidirectional GAN (Donahue et al., 2017), with perceptrons."""
 
     noise = staticmethod(uniform)
@@ -84,10 +85,6 @@ class BiGAN(NoiseToImage):
     def generator(self, batch: Batch, at: Progress) -> Terms:
         on_data, on_made = self.logits(batch["image"])
         return {"adv": minimax_d(on_made, on_data) / 2}
-
-    def after_iteration(self, at: Progress, batch_size: int) -> None:
-        super().after_iteration(at, batch_size)
-        self.E_ema.update(self.E, at, batch_size)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

@@ -19,6 +19,16 @@ import torch
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.files.ranges import (
+    Beta,
+    Depth,
+    Few,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.layers.batch_norm import BatchNorm2d
 from largegan.layers.latents import resampled
 from largegan.layers.orthogonal import Start, orthogonal_penalty
@@ -31,17 +41,7 @@ from largegan.nets.biggan import (
     Generator,
     GeneratorOptions,
 )
-from largegan.ranges import (
-    Beta,
-    Depth,
-    Few,
-    Halflife,
-    LearningRate,
-    PositiveWeight,
-    Weight,
-    Width,
-)
-from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
 from largegan.recipes.noise_to_image import square_side
 from largegan.recipes.self_attention import SelfAttentionOptions
@@ -186,6 +186,7 @@ class LargeScaleGAN(Handicapped):
             terms["ortho"] = self.ortho * orthogonal_penalty(weights)
         return terms
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
         if at.step == 1:

@@ -8,6 +8,7 @@ Losses and sampling are those of `recipes/biggan.py`, and so is what differs fro
 
 from dataclasses import dataclass
 
+from largegan.files.ranges import Depth, Width
 from largegan.nets.biggan_deep import (
     Discriminator,
     DiscriminatorOptions,
@@ -15,7 +16,6 @@ from largegan.nets.biggan_deep import (
     GeneratorOptions,
     Shortcut,
 )
-from largegan.ranges import Depth, Width
 from largegan.recipe import DataSpec
 from largegan.recipes.biggan import LargeScaleGAN, LargeScaleOptions
 from largegan.recipes.noise_to_image import square_side

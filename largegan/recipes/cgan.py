@@ -14,10 +14,10 @@ from torch import nn
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.files.ranges import Width
 from largegan.layers.latents import uniform
 from largegan.losses import non_saturating_g
 from largegan.nets import conditional
-from largegan.ranges import Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.dcgan import DCGANTraining
 from largegan.recipes.handicaps import Handicapped, smoothed_minimax_d

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError
+from largegan.files.ranges import Depth, Few, PositiveWeight, Weight, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.plain_norm import init_weights
 from largegan.losses import PATCH_LOSSES, patch_nce
 from largegan.nets.patch_sampler import PatchSampler
 from largegan.nets.resnet_translation import ResnetGenerator
-from largegan.ranges import Depth, Few, PositiveWeight, Weight, Width
-from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
+from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms, by_averages_alone
 from largegan.recipes.translation import (
     Translation,
     TranslationOptions,
@@ -182,6 +182,7 @@ class CUT(Translation):
         ]
         return torch.stack(losses).mean()
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from largegan.errors import ConfigError
+from largegan.files.ranges import Weight, WholeNumber
 from largegan.layers.image_pool import ImagePool
 from largegan.losses import PATCH_LOSSES
-from largegan.ranges import Weight, WholeNumber
-from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
+from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms, by_averages_alone
 from largegan.recipes.translation import (
     ArchitectureOptions,
     Translation,
@@ -77,7 +77,7 @@ class CycleGAN(Translation):
         }
         self.phases = [
             Phase("G", self.generators),
-            Phase("D", self.discriminators, fresh=False),
+            Phase("D", self.discriminators, fresh=False, others=()),
         ]
 
     def generators(self, batch: Batch, at: Progress) -> Terms:
@@ -112,6 +112,7 @@ class CycleGAN(Translation):
             self.scored(on_real, on_fake, self.gan.reading, by=domain)
         return {f"gan_{domain}": self.gan.discriminator(*both) for domain, both in judged.items()}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ab_ema.update(self.G_ab, at, batch_size)
         self.G_ba_ema.update(self.G_ba, at, batch_size)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from largegan.ema import Ema
+from largegan.files.ranges import Beta, Depth, LearningRate, Width
 from largegan.layers.latents import uniform
 from largegan.losses import non_saturating_g
 from largegan.nets.dcgan import Discriminator, Generator
-from largegan.ranges import Beta, Depth, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import (
     Handicapped,

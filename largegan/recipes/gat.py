@@ -25,6 +25,16 @@ from torch import Tensor
 from largegan.augment.levels import LevelView, draw_view
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.files.ranges import (
+    Beta,
+    Depth,
+    Halflife,
+    LearningRate,
+    Place,
+    PositiveWeight,
+    Weight,
+    Width,
+)
 from largegan.layers.precision import exact
 from largegan.losses import align, finite_difference_gp, relativistic_d, relativistic_g
 from largegan.nets.gat import (
@@ -36,16 +46,6 @@ from largegan.nets.gat import (
 )
 from largegan.nets.latent_decoder import LatentDecoder
 from largegan.nets.pretrained import Teacher
-from largegan.ranges import (
-    Beta,
-    Depth,
-    Halflife,
-    LearningRate,
-    Place,
-    PositiveWeight,
-    Weight,
-    Width,
-)
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions

@@ -8,9 +8,9 @@ Mescheder et al., 2018, Eq. 9) makes it converge instead of circling.
 from dataclasses import dataclass
 
 from largegan.ema import Ema
+from largegan.files.ranges import Weight
 from largegan.losses import minimax_d, non_saturating_g
 from largegan.nets.mlp import MLP
-from largegan.ranges import Weight
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.learning_rates import LearningRates

@@ -7,8 +7,8 @@ shows what a discriminator is for, and what it costs (`largegan toys` draws both
 from dataclasses import dataclass
 
 from largegan.ema import Ema
+from largegan.files.ranges import PositiveWeight
 from largegan.nets.mlp import MLP
-from largegan.ranges import PositiveWeight
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.gmmn import MomentMatchingOptions, moment_loss
 from largegan.recipes.toy import Toy, ToyOptions, refuse_images

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.files.ranges import Interval, LearningRate, PositiveWeight, Width
 from largegan.layers.latents import uniform
 from largegan.losses import gaussian_mmd2, root
 from largegan.nets.gmmn import MomentGenerator
-from largegan.ranges import Interval, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 

@@ -15,10 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.ema import Ema
+from largegan.files.ranges import (
+    Fraction,
+    Images,
+    ImagesOrNone,
+    LearningRate,
+    PositiveWeight,
+    Width,
+)
 from largegan.layers.latents import uniform
 from largegan.nets.gmmn import Autoencoder, MomentGenerator
-from largegan.ranges import Fraction, Images, ImagesOrNone, LearningRate, PositiveWeight, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.gmmn import MomentMatchingOptions, moment_loss
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 
@@ -73,8 +80,8 @@ class GMMNCodes(NoiseToImage):
         }
         start = options.code_nimg if options.start_nimg is None else options.start_nimg
         self.phases = [
-            Phase("A", self.reconstruction, until_nimg=options.code_nimg),
-            Phase("G", self.moments, fresh=False, from_nimg=start, averages=True),
+            Phase("A", self.reconstruction, until_nimg=options.code_nimg, others=()),
+            Phase("G", self.moments, fresh=False, from_nimg=start, averages=True, others=()),
         ]
 
     def reconstruction(self, batch: Batch, at: Progress) -> Terms:
@@ -83,6 +90,7 @@ class GMMNCodes(NoiseToImage):
     def moments(self, batch: Batch, at: Progress) -> Terms:
         return {"mmd": self.distance(self.codes(batch["image"]), self.fake(batch))}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         super().after_iteration(at, batch_size)
         self.A_ema.update(self.A, at, batch_size)

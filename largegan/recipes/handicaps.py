@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.augment import DiffAugment
+from largegan.files.ranges import Beta, Fraction, Images, Weight
 from largegan.layers.dropout import set_dropout
-from largegan.ranges import Beta, Fraction, Images, Weight
 from largegan.recipe import Progress, Reading
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
 

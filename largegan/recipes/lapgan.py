@@ -19,6 +19,7 @@ from torch import Tensor, nn, optim
 
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.files.ranges import Fraction, Images, LearningRate, PositiveWeight, Weight, Width
 from largegan.layers.latents import uniform
 from largegan.layers.resize import pyramid_scale
 from largegan.losses import minimax_d, non_saturating_g
@@ -29,7 +30,6 @@ from largegan.nets.lapgan import (
     ResidualDiscriminator,
     ResidualGenerator,
 )
-from largegan.ranges import Fraction, Images, LearningRate, PositiveWeight, Weight, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions
@@ -146,8 +146,8 @@ class LAPGAN(NoiseToImage):
             g_lr, d_lr = options.rates()
             self.players[f"D{i}"] = self.player(level.D, d_lr)
             self.players[f"G{i}"] = self.player(level.G, g_lr)
-            self.phases.append(Phase(f"D{i}", level.discriminator, fresh=i == 0))
-            self.phases.append(Phase(f"G{i}", level.generator, fresh=False))
+            self.phases.append(Phase(f"D{i}", level.discriminator, fresh=i == 0, others=(f"G{i}",)))
+            self.phases.append(Phase(f"G{i}", level.generator, fresh=False, others=(f"D{i}",)))
 
     def player(self, net: nn.Module, lr: float) -> Player:
         adapts = self.options.optimizer == "adam"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from largegan.ranges import Images, LearningRate
+from largegan.files.ranges import Images, LearningRate
 from largegan.recipe import Player, Progress, adam, linear_decay
 
 

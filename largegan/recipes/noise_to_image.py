@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
+from largegan.files.ranges import Halflife, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.latents import normal
-from largegan.ranges import Halflife, Width
-from largegan.recipe import Batch, DataSpec, Progress, Recipe
+from largegan.recipe import Batch, DataSpec, Progress, Recipe, by_averages_alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class NoiseToImage(Recipe):
         images = torch.cat([batch["image"], self.fake_for_d(batch)])
         return images, None if labels is None else torch.cat([labels, labels])
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from largegan.files.ranges import Weight
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import PATCH_LOSSES
-from largegan.ranges import Weight
-from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms
+from largegan.recipe import Batch, DataSpec, Phase, Progress, Terms, by_averages_alone
 from largegan.recipes.translation import (
     ArchitectureOptions,
     Translation,
@@ -87,6 +87,7 @@ class Pix2Pix(Translation):
             "l1": self.l1 * F.l1_loss(fake, target),
         }
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

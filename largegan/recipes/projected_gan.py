@@ -31,12 +31,12 @@ from torch import Tensor
 from largegan.augment import DiffAugment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.files.ranges import Depth, Halflife, LearningRate, Width
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets.fastgan import WIDTHS, Generator
 from largegan.nets.pretrained import Backbone
 from largegan.nets.projected import KERNEL, Discriminators, Projector
-from largegan.ranges import Depth, Halflife, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions

@@ -19,11 +19,7 @@ from torch import Tensor
 from largegan.augment.pipeline import GROUPS, augment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
-from largegan.layers.conditions import Conditions
-from largegan.layers.precision import exact
-from largegan.losses import relativistic_d, relativistic_g
-from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions
-from largegan.ranges import (
+from largegan.files.ranges import (
     Base,
     Beta,
     Depth,
@@ -35,6 +31,10 @@ from largegan.ranges import (
     Weight,
     Width,
 )
+from largegan.layers.conditions import Conditions
+from largegan.layers.precision import exact
+from largegan.losses import relativistic_d, relativistic_g
+from largegan.nets.r3gan import Discriminator, Generator, TrunkOptions
 from largegan.recipe import (
     Batch,
     DataSpec,
@@ -43,6 +43,7 @@ from largegan.recipe import (
     Progress,
     Terms,
     adam,
+    by_averages_alone,
     cosine_decay,
 )
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
@@ -208,6 +209,7 @@ class R3GAN(NoiseToImage):
                 images = augment(images, p, TRANSFORMS)
         return self.D(images, c)
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.halflife_nimg = self.value("ema_halflife_nimg", at.nimg - batch_size)
         self.G_ema.update(self.G, at, batch_size)

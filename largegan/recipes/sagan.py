@@ -14,6 +14,14 @@ from typing import Literal
 import torch
 
 from largegan.ema import Ema
+from largegan.files.ranges import (
+    Beta,
+    Depth,
+    Halflife,
+    LearningRate,
+    PositiveWeight,
+    Width,
+)
 from largegan.layers.singular_values import SingularValues
 from largegan.layers.spectral_norm import Spectral
 from largegan.losses import hinge_d, hinge_g
@@ -23,15 +31,7 @@ from largegan.nets.resnet_sn import (
     Generator,
     GeneratorOptions,
 )
-from largegan.ranges import (
-    Beta,
-    Depth,
-    Halflife,
-    LearningRate,
-    PositiveWeight,
-    Width,
-)
-from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam
+from largegan.recipe import Batch, DataSpec, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side
 from largegan.recipes.self_attention import SelfAttentionOptions
 from largegan.recipes.turns import d_then_g
@@ -121,6 +121,7 @@ class SAGAN(NoiseToImage):
     def generator(self, batch: Batch, at: Progress) -> Terms:
         return {"adv": hinge_g(self.D(self.fake(batch), self.labels(batch)))}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
         if at.step == 1:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from largegan.files.ranges import Few, WholeNumber
 from largegan.nets.resnet_sn import attended
-from largegan.ranges import Few, WholeNumber
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import Literal
 from torch import nn
 
 from largegan.ema import Ema
+from largegan.files.ranges import Depth, Width
 from largegan.losses import hinge_d, hinge_g
 from largegan.nets import deep_conv
 from largegan.nets.resnet_sn import (
@@ -24,7 +25,6 @@ from largegan.nets.resnet_sn import (
     Generator,
     GeneratorOptions,
 )
-from largegan.ranges import Depth, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.handicaps import HandicapOptions, Handicapped
 from largegan.recipes.learning_rates import FallingRates

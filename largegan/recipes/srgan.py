@@ -14,11 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.files.ranges import Weight, Width
 from largegan.losses import PATCH_LOSSES
 from largegan.nets.content import ContentLoss
 from largegan.nets.upscalers import Judge, Upscaler, judge
-from largegan.ranges import Weight, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Recipe,
+    Terms,
+    adam,
+    by_averages_alone,
+)
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.srresnet import (
     PIXEL_LOSSES,
@@ -82,7 +92,7 @@ class SRGAN(Recipe):
         }
         self.phases = [
             Phase("G", self.generator),
-            Phase("D", self.discriminator, fresh=False),
+            Phase("D", self.discriminator, fresh=False, others=()),
         ]
 
     def begin_training(self, device: torch.device) -> None:
@@ -111,6 +121,7 @@ class SRGAN(Recipe):
         self.scored(on_real, on_fake, self.gan.reading)
         return {"real": self.gan.real(on_real), "fake": self.gan.fake(on_fake)}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

@@ -14,10 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.files.ranges import Depth, Halflife, LearningRate, Scale, Width
 from largegan.layers.resize import imresize
 from largegan.nets.upscalers import Generator, Upscaler, check_scale, upscaler
-from largegan.ranges import Depth, Halflife, LearningRate, Scale, Width
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Recipe,
+    Terms,
+    adam,
+    by_averages_alone,
+)
 
 PIXEL_LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
 
@@ -94,6 +104,7 @@ class SRResNet(Recipe):
         image = unit(batch["image"])
         return {"pixel": self.pixel(self.G(unit(self.sources(batch))), image)}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

@@ -17,14 +17,7 @@ from torch import Tensor
 
 from largegan.augment import ADA
 from largegan.ema import Ema
-from largegan.layers.conditions import Conditions
-from largegan.layers.precision import exact
-from largegan.layers.running_mean import RunningMean
-from largegan.losses import non_saturating_g, path_lengths
-from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
-from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
-from largegan.nets.stylegan2_mapping import Mapping
-from largegan.ranges import (
+from largegan.files.ranges import (
     Base,
     Depth,
     Few,
@@ -36,7 +29,14 @@ from largegan.ranges import (
     Weight,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.layers.conditions import Conditions
+from largegan.layers.precision import exact
+from largegan.layers.running_mean import RunningMean
+from largegan.losses import non_saturating_g, path_lengths
+from largegan.nets.stylegan2 import Generator, Synthesis, SynthesisOptions
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.styles import LimitedDataOptions, StyleBased, freeze_first, halflife
@@ -169,7 +169,14 @@ class StyleGAN2(StyleBased):
         }
         self.phases = [
             Phase("G", self.generator),
-            Phase("G", self.path_length, every=options.pl_every, fresh=False, second_order=True),
+            Phase(
+                "G",
+                self.path_length,
+                every=options.pl_every,
+                fresh=False,
+                second_order=True,
+                others=(),
+            ),
             Phase("D", self.discriminator, fresh=False),
             Phase(
                 "D",
@@ -177,6 +184,7 @@ class StyleGAN2(StyleBased):
                 every=options.r1_every,
                 fresh=False,
                 second_order=options.second_order,
+                others=(),
             ),
         ]
         if not options.pl_weight:
@@ -237,6 +245,7 @@ class StyleGAN2(StyleBased):
             images = self.augment(images)
         return self.D(images, c)
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.halflife_nimg = halflife(self.ema_halflife_nimg, batch_size)
         self.G_ema.update(self.G, at, batch_size)

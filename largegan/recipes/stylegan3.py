@@ -19,14 +19,7 @@ from largegan.augment import ADA
 from largegan.augment.blur import fading, gaussian_blur
 from largegan.ema import Ema
 from largegan.errors import ConfigError
-from largegan.layers.conditions import Conditions
-from largegan.layers.precision import exact
-from largegan.losses import non_saturating_g
-from largegan.nets.stylegan2 import Generator
-from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
-from largegan.nets.stylegan2_mapping import Mapping
-from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
-from largegan.ranges import (
+from largegan.files.ranges import (
     Base,
     Depth,
     Few,
@@ -37,7 +30,14 @@ from largegan.ranges import (
     Weight,
     Width,
 )
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam
+from largegan.layers.conditions import Conditions
+from largegan.layers.precision import exact
+from largegan.losses import non_saturating_g
+from largegan.nets.stylegan2 import Generator
+from largegan.nets.stylegan2_discriminator import Discriminator, DiscriminatorOptions
+from largegan.nets.stylegan2_mapping import Mapping
+from largegan.nets.stylegan3 import W_AVG_BETA, Synthesis, SynthesisOptions
+from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Terms, adam, by_averages_alone
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, zero_centered
 from largegan.recipes.styles import LimitedDataOptions, StyleBased, freeze_first, halflife
 
@@ -132,7 +132,9 @@ class StyleGAN3(StyleBased):
         self.phases = [
             Phase("G", self.generator),
             Phase("D", self.discriminator, fresh=False),
-            Phase("D", self.r1, every=o.r1_every, fresh=False, second_order=o.second_order),
+            Phase(
+                "D", self.r1, every=o.r1_every, fresh=False, second_order=o.second_order, others=()
+            ),
         ]
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
@@ -189,6 +191,7 @@ class StyleGAN3(StyleBased):
                 "together: raise the first, or lower the second"
             )
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.halflife_nimg = halflife(self.options.ema_halflife_nimg, batch_size)
         # As published, the ramp-up counts the images before this iteration: the first one copies.

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from largegan.augment import ADA, DiffAugment
 from largegan.ema import Ema
 from largegan.errors import ConfigError
+from largegan.files.ranges import Few, Fraction, Images
 from largegan.layers.conditions import Conditions
 from largegan.layers.freeze import freeze
 from largegan.nets.stylegan2_discriminator import Discriminator
-from largegan.ranges import Few, Fraction, Images
 from largegan.recipe import Batch, Recipe, Terms
 
 Transforms = Literal[

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.ranges import Halflife, LearningRate, Width
-from largegan.recipe import Batch, DataSpec, Progress, Recipe
+from largegan.files.ranges import Halflife, LearningRate, Width
+from largegan.recipe import Batch, DataSpec, Progress, Recipe, by_averages_alone
 
 MEAN, STD = 4.0, 1.25
 
@@ -40,6 +40,7 @@ class Toy(Recipe):
         like = batch["x"]
         return self.G(torch.rand(len(like), self.z_dim, device=like.device) * 2 - 1)
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

@@ -7,10 +7,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from largegan.ema import Ema
+from largegan.files.ranges import Depth, Few, Halflife, Images, ImagesOrNone, LearningRate, Width
 from largegan.layers.plain_norm import use_own_statistics
 from largegan.nets.patchgan import discriminator
 from largegan.nets.translators import translator
-from largegan.ranges import Depth, Few, Halflife, Images, ImagesOrNone, LearningRate, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Recipe, adam, linear_decay
 from largegan.recipes.learning_rates import LearningRates
 

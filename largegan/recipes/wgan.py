@@ -14,9 +14,9 @@ import torch
 from torch import optim
 
 from largegan.ema import Ema
+from largegan.files.ranges import Depth, LearningRate, PositiveWeight, Width
 from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.dcgan import Discriminator, Generator
-from largegan.ranges import Depth, LearningRate, PositiveWeight, Width
 from largegan.recipe import Batch, DataSpec, Player, Progress, Terms
 from largegan.recipes.learning_rates import LearningRates
 from largegan.recipes.noise_to_image import NoiseToImage, NoiseToImageOptions, square_side

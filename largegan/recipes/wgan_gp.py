@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from largegan.ema import Ema
+from largegan.files.ranges import Depth, Weight, Width
 from largegan.losses import wasserstein_d, wasserstein_g
 from largegan.nets.resnet_sn import (
     Discriminator,
@@ -18,7 +19,6 @@ from largegan.nets.resnet_sn import (
     Generator,
     GeneratorOptions,
 )
-from largegan.ranges import Depth, Weight, Width
 from largegan.recipe import Batch, DataSpec, Progress, Terms
 from largegan.recipes.gradient_penalty import GradientPenaltyOptions, two_sided
 from largegan.recipes.learning_rates import FallingRates

@@ -18,8 +18,8 @@ from largegan import checkpoint, recipes
 from largegan.ema import Ema
 from largegan.ema.powers import without_powers
 from largegan.errors import ConfigError, DataError, shown
+from largegan.files.ranges import fits
 from largegan.files.tensors import read_header, read_tensors
-from largegan.ranges import fits
 from largegan.recipe import DataSpec, Recipe
 from largegan.restore.published import (
     AGAIN,
@@ -64,6 +64,16 @@ class Restored:
         """Images seen in training."""
         name = self.path.name
         return int(self.state.get("nimg", name if name.isdecimal() else 0))
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder looks like what `restore` opens: a run, a checkpoint, a published model."""
+    return path.is_dir() and (
+        (path / checkpoint.STATE).exists()
+        or (path / checkpoint.MARKER).exists()
+        or (path / "checkpoints").is_dir()
+        or is_published(path)
+    )
 
 
 def restore(path: Path) -> Restored:

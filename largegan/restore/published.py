@@ -32,7 +32,7 @@ class Format(msgspec.Struct):
     format: str
 
 
-class Configuration(Format):
+class PublishedConfig(Format):
     """The `config.json` of a published model."""
 
     recipe: str
@@ -57,7 +57,7 @@ def says(path: Path, kind: str) -> bool:
         return False
 
 
-def read_configuration(path: Path) -> Configuration:
+def read_configuration(path: Path) -> PublishedConfig:
     """What a published folder says of itself; its weights are the ones that were published.
 
     Raises ConfigError for a version that this one does not read, DataError for damage.
@@ -68,7 +68,7 @@ def read_configuration(path: Path) -> Configuration:
         raise ConfigError(
             f"{path} is a {shown(form)}, and this largegan reads {FORMAT}; use a newer one"
         )
-    config = read_document(path / CONFIG, Configuration, **about)
+    config = read_document(path / CONFIG, PublishedConfig, **about)
     weights = path / WEIGHTS
     if not weights.is_file() or sha256_of(weights) != config.sha256:
         raise DataError(f"{weights} is missing or not the one that was published; fetch it again")

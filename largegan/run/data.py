@@ -11,12 +11,14 @@ from jsonargparse import Namespace
 
 from largegan.data.domains import Domains, framed
 from largegan.data.formats.pairs import Domain, domains_of
-from largegan.data.held_out import hold_out
+from largegan.data.held_out import Part, hold_out
 from largegan.data.in_place import Wanted, copy_in_cache, is_packed
 from largegan.data.index import DataInfo
+from largegan.data.indexed import IndexedSource
 from largegan.data.opening import open_for
 from largegan.data.originals import Request
 from largegan.data.reading import Reading
+from largegan.data.stream import ReadByNumber
 from largegan.data.streaming import StreamedSource
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError, DataError
@@ -146,10 +148,21 @@ def check_vectors(name: str, recipe: type[Recipe], spec: DataSpec) -> None:
 
 def give_conditions(recipe: Recipe, source: "Source | Domains") -> None:
     """Tells networks that take vectors what the labels of the data stand for."""
-    whole = getattr(source, "source", source)  # where a part of it is trained on
-    table = getattr(whole, "conditions", None)
-    if table is not None and recipe.vectors:
-        recipe.conditions.fill(torch.from_numpy(np.array(table)))
+    whole = source.source if isinstance(source, Part) else source
+    if isinstance(whole, IndexedSource) and whole.conditions is not None and recipe.vectors:
+        recipe.conditions.fill(torch.from_numpy(np.array(whole.conditions)))
+
+
+def some_images(source: "Source | Domains", count: int) -> dict[str, torch.Tensor] | None:
+    """Training images evenly spread over the set, as `source.read` gives them.
+
+    None for other data, and for streamed shards, which cannot be picked from.
+    """
+    if not isinstance(source, ReadByNumber):
+        return None
+    batch = source.read(np.linspace(0, source.info.count - 1, count).astype(np.int64))
+    images = {name: batch[name] for name in ("image", "image_a", "image_b") if name in batch}
+    return images or None
 
 
 def parts_of(

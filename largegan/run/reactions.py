@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from largegan.config.parse import actions_of
+from largegan.config.checks import actions_of
 from largegan.errors import HealthStop
 from largegan.health.diagnosis import sentence
 from largegan.health.records import Notice

@@ -19,13 +19,12 @@ from largegan import checkpoint
 from largegan.config.changes import STATE, after_rollback, changed, setting
 from largegan.config.parse import check_changed
 from largegan.errors import HealthStop, shown
-from largegan.evaluation import history
 from largegan.files.documents import Count, checked
 from largegan.files.lines import read_lines
 from largegan.health.records import Notice, merged
 from largegan.health.verdicts import DISTANCE
 from largegan.metrics import table
-from largegan.run import branches
+from largegan.run import branches, history
 
 EVENT = "rollback"
 

@@ -1,13 +1,23 @@
-"""Checkpoints are written beside training, which stops for no longer than a copy to the host."""
+"""Checkpoints are written beside training, which stops for no longer than a copy to the host.
+
+Also what one needs on the disk, and a trial of writing one and reading it again.
+"""
 
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from largegan import checkpoint
 from largegan.checkpoint import Checkpoint
 from largegan.errors import UserError
+from largegan.parallel.launch import World, agree
+from largegan.recipe import Recipe
 from largegan.run.lock import RunLock
+from largegan.trainer import Trainer
 
 
 class Saver:
@@ -65,3 +75,36 @@ class Saver:
             )
         except Exception as fault:  # whatever it is, the main thread has to hear of it
             self._fault = fault
+
+
+def checkpoint_bytes(recipe: Recipe) -> int:
+    """All weights and averages, and Adam's two moments of what learns."""
+    state = checkpoint.unaliased(recipe.state_dict()).values()
+    learning = {p for player in recipe.players.values() for p in player.parameters()}
+    return sum(t.nbytes for t in state) + 2 * sum(p.nbytes for p in learning)
+
+
+class Trial(NamedTuple):
+    """What came of saving a checkpoint and loading it again."""
+
+    bytes: int
+    seconds: float  # to save it
+    lost: list[str]  # tensors that are not what was saved
+
+
+def there_and_back(trainer: Trainer, world: World, folder: Path) -> Trial:
+    """Saves all that the steps have made, on rank 0, and restores it on all."""
+    engine, start = trainer.engine, time.perf_counter()
+    model, optimizer = engine.model_state(), engine.optimizer_state()
+    content = Checkpoint(
+        checkpoint.on_host(model), checkpoint.on_host(optimizer), trainer.state_dict()
+    )
+    path = agree(world, lambda: checkpoint.save(folder, 1, content))
+    seconds = time.perf_counter() - start
+    found = checkpoint.load(path)
+    engine.load_model_state(found.model)
+    engine.load_optimizer_state(found.optimizer)
+    saved = content.model | content.optimizer
+    again = engine.model_state() | engine.optimizer_state()
+    lost = [name for name, tensor in saved.items() if not torch.equal(again[name].cpu(), tensor)]
+    return Trial(sum(t.nbytes for t in saved.values()), seconds, lost)

@@ -1,9 +1,7 @@
 """One start of one run, from its first iteration to its last: what people see and keep."""
 
 import copy
-import json
 import time
-from functools import partial
 
 from jsonargparse import Namespace
 from torch import Tensor
@@ -12,8 +10,6 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict
 from largegan.data.transforms import to_device
 from largegan.errors import Requeue
-from largegan.evaluation.stopping import stalled
-from largegan.files.output import write_text
 from largegan.health.diagnosis import sentence
 from largegan.health.records import Notice
 from largegan.parallel import watch
@@ -22,16 +18,18 @@ from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
 from largegan.run.clock import Clock, end_of_job
-from largegan.run.data import share_counts
+from largegan.run.data import share_counts, some_images
+from largegan.run.history import PREFIX
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, tally_state
 from largegan.run.reactions import react
 from largegan.run.reporter import Reporter
 from largegan.run.rollback import RolledBack
 from largegan.run.saver import Saver
+from largegan.run.scoring import RunScores
 from largegan.run.start import build_run
 from largegan.run.trackers import Trackers
-from largegan.sampler import Sampler, seeded
+from largegan.sampler import seeded
 from largegan.viz import training_grid
 from largegan.viz.pictures import write_picture
 
@@ -43,7 +41,8 @@ class Session:
         self.state = "stopped"  # what a report says when this session ends early
         self.given = copy.deepcopy(config)  # before a rollback of the past changes it
         self.config, self.world, self.lock = config, world, lock
-        start = build_run(config, world, lock)
+        self.start = start = build_run(config, world, lock)
+        self.scores: RunScores | None = None
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
         self.source, self.framing, self.spec = start.source, start.framing, start.spec
         self.checkups = Checkups(config, start, world)
@@ -112,7 +111,8 @@ class Session:
         """See `run`."""
         settings, trainer = self.config.train, self.trainer
         try:
-            self.prepare_scores()
+            if self.config.evaluate.every_nimg is not None:
+                self.scores = RunScores(self.config, self.start, self.world)
             self.loop(stop)
         except RolledBack:
             return self.again()
@@ -199,12 +199,7 @@ class Session:
 
         All ranks ask; the last checkpoint is on the disk when the answer is yes.
         """
-        if self.scores is None or self.config.train.stop.metric is None:
-            return False
-        from largegan.evaluation import history
-
-        stop, folder = self.config.train.stop, self.folder
-        found = agree(self.world, lambda: stalled(history.history(folder), stop))
+        found = self.scores and self.scores.stalled()
         if found is None:
             return False
         agree(self.world, self.saver.wait)
@@ -245,36 +240,11 @@ class Session:
         agree(self.world, self.saver.wait)  # for the one before
         model, optimizer = self.engine.model_state(), self.engine.optimizer_state()
         if self.world.rank == 0:
+            best = self.scores.best_nimg() if self.scores else None
             content = checkpoint.Checkpoint(
                 checkpoint.on_host(model), checkpoint.on_host(optimizer), state
             )
-            self.saver.begin(self.trainer.at.nimg, content, keep_nimg=self.best_nimg())
-
-    def prepare_scores(self) -> None:
-        """Weights and reference are here before the first iteration, or training does not start."""
-        self.scores = None
-        if self.config.evaluate.every_nimg is None:
-            return
-        from largegan.evaluation import during_training  # imports timm: seconds
-        from largegan.evaluation.image_sets import images_of_source
-
-        recipe = self.trainer.recipe
-        classes = tuple(range(recipe.num_classes))
-        names = tuple(self.source.info.class_names or ())
-        counts = tuple(self.source.info.label_counts) if recipe.num_classes else ()
-        sampler = Sampler(recipe, self.spec, names, self.world.device, classes, label_counts=counts)
-        settings, path = self.config.evaluate, self.config.data.path
-        real = partial(
-            images_of_source,
-            self.source,
-            self.framing,
-            count=settings.reference_count,
-            path=path,
-        )
-        self.scores = during_training.TrainingScores(settings, self.world, sampler, data=real)
-        if self.world.rank == 0:
-            protocol = json.dumps(self.scores.protocol(), indent=1)
-            write_text(self.folder / "scores.json", protocol)
+            self.saver.begin(self.trainer.at.nimg, content, keep_nimg=best)
 
     def look(self) -> dict[str, float]:
         """Signals of samples: in metrics.jsonl and the trackers."""
@@ -297,35 +267,18 @@ class Session:
 
     def evaluate(self, done: bool) -> dict[str, float]:
         """Scores where they were due: in metrics.jsonl, the trackers and scores.png, too."""
-        if self.scores is None:
+        if self.scores is None or not self.scores.due(done):
             return {}
-        if not (done or self.trainer.crossed(self.config.evaluate.every_nimg)):
-            return {}
-        from largegan.evaluation import during_training, history
-
         start, nimg = time.perf_counter(), self.trainer.at.nimg
-        with self.engine.whole():
-            found = self.scores()
+        found = self.scores()
         self.logger.pause(time.perf_counter() - start)
-        values = {f"{history.PREFIX}{name}": value for name, value in found.items()}
+        values = {f"{PREFIX}{name}": value for name, value in found.items()}
         if self.world.rank == 0:
             self.logger.append("metrics.jsonl", {"nimg": nimg, **values})
             self.trackers.log(values, nimg)
             self.logger.say(self.scores.sentence(found))
-            picture = during_training.curves(
-                history.history(self.folder), self.scores.extractor.backbone
-            )
-            write_picture(self.folder / "scores.png", picture)
+            self.scores.draw()
         return values
-
-    def best_nimg(self) -> int | None:
-        """Of the checkpoint with the best score so far."""
-        if self.scores is None:
-            return None
-        from largegan.evaluation import history
-
-        line = history.best(self.folder, self.config.evaluate.best)
-        return None if line is None else line["nimg"]
 
     def show(self, *, reals: bool = False, measure: bool = True) -> None:
         """Writes the picture people watch, on rank 0; others lend their parts of the weights.
@@ -372,7 +325,7 @@ class Session:
 
     def real_images(self) -> dict[str, Tensor] | None:
         """The same training images every time, as networks get them; None for other data."""
-        images = training_grid.real_images(self.source, self.config.train.sample_rows**2)
+        images = some_images(self.source, self.config.train.sample_rows**2)
         return images and to_device(images, self.world.device, self.framing)
 
     def write(self, name: str, picture: Tensor) -> None:

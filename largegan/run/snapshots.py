@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jsonargparse import Namespace
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from largegan import checkpoint
 from largegan.ema import Ema
 from largegan.ema.powers import combined, gamma_of_width, mixture, without_powers
-from largegan.errors import ConfigError, DataError, EnvironmentFault
+from largegan.errors import ConfigError, DataError, EnvironmentFault, shown
 
 FOLDER, SUFFIX = "snapshots", ".safetensors"
 LARGEST = torch.finfo(torch.float16).max
@@ -45,6 +46,29 @@ def follow(recipe: nn.Module, widths: Sequence[float]) -> None:
         )
     for average in averages.values():
         average.follow_powers(widths)
+
+
+def carried_on(path: Path, content: checkpoint.Checkpoint, train: Namespace) -> dict[str, Tensor]:
+    """The tensors of a checkpoint for a run with these settings: it may keep no averages any more.
+
+    Raises `ConfigError` where it asks for averages that the checkpoint does not have: each is of
+    all the training before.
+    """
+    if train.snapshot_every_nimg is None:
+        return without_powers(content.model)
+    choices = "leave train.snapshot_every_nimg out, or begin a new run with --run.init_from"
+    if content.model.keys() == without_powers(content.model).keys():
+        raise ConfigError(
+            f"checkpoint {path} has no averages for train.snapshot_every_nimg, which a run keeps "
+            f"from its first image on; {choices}"
+        )
+    before = content.state["config"].get("train", {}).get("snapshot_widths")
+    if before != list(train.snapshot_widths):
+        raise ConfigError(
+            f"checkpoint {path} has averages of widths {shown(before)}, train.snapshot_widths asks "
+            f"for {list(train.snapshot_widths)}; use those of before, {choices}"
+        )
+    return content.model
 
 
 def exponent(width: float, setting: str) -> float:

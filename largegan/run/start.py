@@ -6,13 +6,14 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-import psutil
 import torch
 from jsonargparse import Namespace
+from torch import Tensor
 
 from largegan import checkpoint, recipes
 from largegan.config.changes import STATE, after_rollback
-from largegan.config.parse import actions_of, recipe_options
+from largegan.config.checks import actions_of
+from largegan.config.parse import recipe_options
 from largegan.data.domains import Domains, open_stream
 from largegan.data.stream import Source
 from largegan.data.transforms import to_device
@@ -21,6 +22,7 @@ from largegan.parallel.alike import check_shared, check_versions
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, agree
+from largegan.parallel.moments import continues
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import branches, directory, rollback, snapshots
 from largegan.run.arithmetic import check_kernels, choose_arithmetic
@@ -38,6 +40,7 @@ from largegan.run.finetune import starting_weights
 from largegan.run.lock import NAME, RunLock
 from largegan.run.log import restored_tally
 from largegan.run.prepared import Start
+from largegan.run.recipe import NOT_BUILT, make_recipe, recipe_of
 from largegan.trainer import Trainer, micro_batch_size
 
 
@@ -49,11 +52,11 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     choose_arithmetic(world.device, train.precision, deterministic=train.deterministic)
     folder, start, turned = claim(config, world, lock)
     name = config.recipe.name
-    source = open_source(config.data, recipes.recipe_class(name), world=world.size, rank=world.rank)
+    source = open_source(config.data, recipe_of(config), world=world.size, rank=world.rank)
     source, held_out = parts_of(source, config.data.held_out)
     spec, framing = spec_of(config.data, source), framing_of(config.data)
-    check_latents(name, recipes.recipe_class(name), spec)
-    check_vectors(name, recipes.recipe_class(name), spec)
+    check_latents(name, recipe_of(config), spec)
+    check_vectors(name, recipe_of(config), spec)
     torch.manual_seed(config.train.seed)
     recipe = make_recipe(config, spec, world)
     give_conditions(recipe, source)
@@ -79,25 +82,6 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
         say(world.rank, *agree(world, lambda: branches.follow(folder, Path(start))))
     health = (saved or {}).get("health", {})
     return Start(folder, source, framing, spec, trainer, held_out, health)
-
-
-def make_recipe(config: Namespace, spec: DataSpec, world: World) -> Recipe:
-    """Networks with new weights. Raises ConfigError for options that no network, or no memory,
-    can follow."""
-    name, options = config.recipe.name, recipe_options(config)
-    make = partial(recipes.build, name, spec, options)
-    try:
-        with torch.device("meta"):
-            plan = make()
-        check_memory(plan, spec, config, world)
-        return make()
-    except NOT_BUILT as fault:
-        first = next(iter(str(fault).splitlines()), "")
-        raise ConfigError(
-            f"recipe {name} cannot be built with these options for images of {spec.channels}x"
-            f"{spec.height}x{spec.width} ({type(fault).__name__}: {shown(first)}); change its "
-            "widths, depths or other options"
-        ) from fault
 
 
 def check_changes(config: Namespace, spec: DataSpec, recipe: Recipe) -> None:
@@ -130,29 +114,6 @@ def check_changes(config: Namespace, spec: DataSpec, recipe: Recipe) -> None:
 
 def shapes(recipe: Recipe) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in recipe.state_dict().items()}
-
-
-# What torch and arithmetic raise when sizes do not fit together.
-NOT_BUILT = (ValueError, RuntimeError, ArithmeticError, IndexError, AssertionError, MemoryError)
-COPIES = 4  # of the weights: themselves, their gradients, and Adam's two moments
-
-
-def check_memory(plan: Recipe, spec: DataSpec, config: Namespace, world: World) -> None:
-    """Refuses, before anything is allocated, what a machine cannot hold. Raises ConfigError."""
-    here = world.device.type == "cpu"
-    weights = sum(t.numel() * t.element_size() for t in (*plan.parameters(), *plan.buffers()))
-    images = config.train.batch_size // world.size
-    if config.train.micro_batch_size:
-        images = min(images, config.train.micro_batch_size)
-    pixels = images * (spec.channels + spec.channels_b) * spec.height * spec.width
-    need = weights * (COPIES if here else 1) + pixels * (5 if here else 1)  # bytes and floats
-    free = psutil.virtual_memory().available
-    if need > free:
-        raise ConfigError(
-            f"recipe {config.recipe.name} with these options needs {need / 2**30:.3g} GiB for its "
-            f"weights and one micro-batch, and {free / 2**30:.3g} GiB are free; make it narrower "
-            "or train.micro_batch_size smaller"
-        )
 
 
 def claim(
@@ -203,19 +164,33 @@ def load(
             f"checkpoint {path} is of recipe {content.state['config']['recipe']['name']}, the "
             f"configuration asks for {config.recipe.name}; start a new --run.dir"
         )
-    checkpoint.check_model(path, content.model, engine.layout)
+    model = snapshots.carried_on(path, content, config.train)
+    checkpoint.check_model(path, model, engine.layout)
     wanted = {
         player: {name: engine.layout[name] for name in names}
         for player, names in engine.names.items()
     }
     checkpoint.check_optimizer(path, content.optimizer, wanted)
-    rollback.change_state(content.model, path, turned)
-    engine.load_model_state(content.model)
+    check_optimizers(path, content.optimizer, engine)
+    rollback.change_state(model, path, turned)
+    engine.load_model_state(model)
     engine.load_optimizer_state(content.optimizer)
     say(engine.rank, f"resuming from {path}")
     changes = directory.differences(content.state["config"], config)
     say(engine.rank, *(f"  changed since then: {change}" for change in changes))
     return content.state
+
+
+def check_optimizers(path: Path, saved: dict[str, Tensor], engine: Engine) -> None:
+    """Refuses the state of another optimizer than a player has now. Raises ConfigError."""
+    for name, player in engine.recipe.players.items():
+        fields = {key.rpartition("/")[2] for key in saved if key.startswith(f"{name}/")}
+        if fields and not continues(player.make_optimizer, fields):
+            raise ConfigError(
+                f"checkpoint {path} holds {', '.join(map(shown, sorted(fields)))} of another "
+                f"optimizer than player {name} has now; use the configuration of that run (its "
+                "config.yaml), or begin a new run with --run.init_from"
+            )
 
 
 def build_trainer(

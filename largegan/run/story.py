@@ -12,7 +12,6 @@ import yaml
 from largegan import checkpoint
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError, reason, shown
-from largegan.evaluation import history
 from largegan.files.documents import text_of
 from largegan.files.lines import read_lines
 from largegan.health.records import Notice, bands, notices_of
@@ -21,7 +20,7 @@ from largegan.health.verdicts import VERDICTS
 from largegan.metrics import table
 from largegan.metrics.features import Backbone
 from largegan.recipes import TABLE, options_class
-from largegan.run import advice
+from largegan.run import advice, history
 from largegan.run.branches import FAKES, left_branches
 from largegan.run.directory import flatten
 from largegan.run.lock import NAME as LOCK

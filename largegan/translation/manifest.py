@@ -105,7 +105,7 @@ def read_records(path: Path) -> dict[str, dict]:
 
 
 def _ends_mid_line(path: Path) -> bool:
-    """After a kill while writing: the next line must not be glued to the torso."""
+    """After a kill while writing: the next line must not go on in an unfinished one."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False

@@ -6,6 +6,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from largegan.recipe import geometry_of
+
 SHARE = 0.8  # of what is free; the rest is for convolution workspaces and for others
 
 
@@ -13,7 +15,7 @@ SHARE = 0.8  # of what is free; the rest is for convolution workspaces and for o
 def bytes_per_pixel(net: nn.Module, *, channels: int, precision: str = "fp32") -> float:
     """What one more input pixel costs a forward pass at its widest layer."""
     device = next(net.parameters()).device
-    side = max(128, getattr(net, "multiple", 1))
+    side = max(128, geometry_of(net).multiple)
     x = torch.zeros(1, channels, side, side, device=device)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         peak = _cuda_peak(net, x) if device.type == "cuda" else _widest_layer(net, x)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from largegan.errors import ConfigError
+from largegan.recipe import geometry_of
 from largegan.translation.shared_norm import (
     Reached,
     SharedNorm,
@@ -123,8 +124,7 @@ class Tiler:
         precision: str = "fp32",
     ):
         self.net, self.channels = net, channels
-        self.multiple, self.halo = getattr(net, "multiple", 1), getattr(net, "halo", None)
-        self.scale = getattr(net, "scale", 1)
+        self.multiple, self.halo, self.scale = geometry_of(net)
         self.tile = max(1, tile // self.multiple) * self.multiple
         self.thumbnail, self.precision = thumbnail, precision
         self.device = next(net.parameters()).device

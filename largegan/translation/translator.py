@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from largegan.errors import ConfigError
-from largegan.interop.exported import channels_of, choose_direction, is_exported, load_exported
 from largegan.restore import restore
+from largegan.restore.exported import channels_of, choose_direction, is_exported, load_exported
 
 
 @dataclass(frozen=True)

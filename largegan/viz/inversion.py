@@ -73,7 +73,7 @@ def rgb(images: Tensor) -> Tensor:
     return colors.expand(-1, 3, -1, -1)
 
 
-def project(
+def invert(
     recipe,
     distance: Distance,
     *,

@@ -1,10 +1,5 @@
-"""The sheets that `sample --sheet NAME` draws: a table, and a function each.
+"""The sheets that `sample --sheet NAME` draws: a function each, by the rows of `sheet_table.py`."""
 
-A new sheet is one function and one row. A recipe takes part in it by offering what the row needs
-(the Protocols of `recipe/capabilities.py`); nothing else declares it.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -14,17 +9,12 @@ from torch.nn.functional import interpolate
 
 from largegan.errors import ConfigError
 from largegan.recipe import (
-    EmbedsClasses,
-    HasEncoder,
-    HasPyramid,
-    HasStyles,
-    MovesInput,
-    Recipe,
     title_of,
 )
 from largegan.sampler import Sampler, has_normal_latents, to_uint8
 from largegan.viz.layout import fill, sheet
 from largegan.viz.paths import motion, spherical, straight
+from largegan.viz.sheet_table import SHEETS, possible
 
 
 @dataclass(frozen=True)
@@ -44,28 +34,13 @@ class Request:
     images: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """One row: what it shows, who draws it (uint8 `[C, H, W]`), and how many seeds it takes."""
-
-    what: str
-    function: Callable[[Sampler, Request], Tensor]
-    seeds: int
-    needs: type | None = None  # one of those Protocols
-    images: int = 0  # how many real ones it takes, at least; 0: it is not about them
-
-    def fits(self, recipe: Recipe) -> bool:
-        """Whether this recipe offers what the sheet is made of."""
-        return self.needs is None or isinstance(recipe, self.needs)
-
-
 def draw_sheet(name: str, sampler: Sampler, request: Request) -> Tensor:
     """uint8 `[C, H, W]`. Raises ConfigError when this checkpoint cannot be drawn that way."""
     row = SHEETS[name]
     if not row.fits(sampler.recipe):
         raise ConfigError(
-            f"recipe {type(sampler.recipe).__name__} has no {title_of(row.needs)}, which the sheet "
-            f"{name} is made of; choose one of {', '.join(possible(sampler.recipe))}"
+            f"recipe {type(sampler.recipe).__name__} has no {title_of(row.capability)}, which the "
+            f"sheet {name} is made of; choose one of {', '.join(possible(sampler.recipe))}"
         )
     given = 0 if request.images is None else len(request.images)
     if given < row.images:
@@ -74,11 +49,6 @@ def draw_sheet(name: str, sampler: Sampler, request: Request) -> Tensor:
             "--images"
         )
     return row.function(sampler, request)
-
-
-def possible(recipe: Recipe) -> list[str]:
-    """The sheets that this recipe can draw."""
-    return [name for name, row in SHEETS.items() if row.fits(recipe)]
 
 
 def classes(sampler: Sampler, request: Request) -> Tensor:
@@ -233,39 +203,3 @@ def moved(sampler: Sampler, request: Request) -> Tensor:
 def refuse_without_classes(sampler: Sampler, what: str) -> None:
     if not sampler.classes:
         raise ConfigError(f"this checkpoint was trained without classes; there are no {what}")
-
-
-SHEETS = {
-    "classes": Sheet("a row per class, the same latent in each column", classes, 8),
-    "interpolation": Sheet("from each seed to the next, a row each", interpolation, 2),
-    "class-interpolation": Sheet(
-        "the same latent from each class to the next",
-        class_interpolation,
-        1,
-        needs=EmbedsClasses,
-    ),
-    "truncation": Sheet("the same seeds at each of --thresholds, a row each", truncation, 8),
-    "w-interpolation": Sheet(
-        "from each seed to the next in w, a row each", w_interpolation, 2, needs=HasStyles
-    ),
-    "pyramid": Sheet("the same seed at every level, a row each", pyramid, 8, needs=HasPyramid),
-    "reconstructions": Sheet(
-        "--images, and what is made of their codes", reconstructions, 1, needs=HasEncoder, images=1
-    ),
-    "image-interpolation": Sheet(
-        "from each of --images to the next through their codes",
-        image_interpolation,
-        1,
-        needs=HasEncoder,
-        images=2,
-    ),
-    "style-mixing": Sheet(
-        "half of the seeds with the other half's styles in some --layers",
-        style_mixing,
-        8,
-        needs=HasStyles,
-    ),
-    "moved": Sheet(
-        "a row per seed, its input shifted and turned (StyleGAN3)", moved, 4, needs=MovesInput
-    ),
-}

@@ -1,6 +1,5 @@
 """Pictures of a recipe at work: fixed latents, so that one can watch them change."""
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -49,18 +48,6 @@ def decode(recipe: Recipe, latents: Tensor, labels: Tensor | None, batch: int = 
         part = None if labels is None else labels[i : i + batch].to(latents.device)
         images.append(recipe.decode(latents[i : i + batch], part).float().cpu())
     return torch.cat(images)
-
-
-def real_images(source, count: int) -> dict[str, Tensor] | None:
-    """Training images evenly spread over the set, as `source.read` gives them.
-
-    None for other data, and for streamed shards, which cannot be picked from.
-    """
-    if not hasattr(source, "read"):
-        return None
-    batch = source.read(np.linspace(0, source.info.count - 1, count).astype(np.int64))
-    images = {name: batch[name] for name in ("image", "image_a", "image_b") if name in batch}
-    return images or None
 
 
 def real_picture(images: dict[str, Tensor], rows: int) -> Tensor:

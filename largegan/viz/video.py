@@ -14,10 +14,10 @@ from largegan.viz.pictures import as_image
 ENDINGS = (".gif", ".mp4")
 
 
-def check_film(path: Path) -> None:
+def check_video(path: Path) -> None:
     """Refuses, before anything is computed, what could not be written in the end."""
     if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"{path} is no film; give a name that ends in {' or '.join(ENDINGS)}")
+        raise ConfigError(f"{path} is no video; give a name that ends in {' or '.join(ENDINGS)}")
     if path.suffix.lower() == ".mp4":
         encoder()
 
@@ -38,12 +38,12 @@ def encoder() -> str:
         ) from fault
 
 
-def write_film(path: Path, frames: Sequence[Tensor], *, fps: int = 24) -> None:
+def write_video(path: Path, frames: Sequence[Tensor], *, fps: int = 24) -> None:
     """uint8 frames `[C, H, W]` of one size -> GIF or MP4, never seen half-written.
 
     Raises `EnvironmentFault` when it cannot be encoded or written.
     """
-    check_film(path)
+    check_video(path)
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
     with output.writing(path) as partial:
         write(partial, frames, fps)

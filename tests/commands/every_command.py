@@ -21,6 +21,7 @@ from largegan import checkpoint, recipes
 from largegan.commands import run
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.data.writing import Layout
 from largegan.interop import importing  # noqa: F401
 from largegan.metrics import features, weights
 from largegan.recipe import DataSpec
@@ -94,7 +95,12 @@ def sandbox(home: Path) -> Path:
         Image.fromarray(image).save(home / "photos" / f"{i}.png")
     np.savez(home / "images.npz", images=np.stack(images))
     zipped(home / "photos", home / "zip.zip")
-    pack(home / "photos", home / "shards", preparation=Preparation(format="png"), shard_count=2)
+    pack(
+        home / "photos",
+        home / "shards",
+        preparation=Preparation(format="png"),
+        layout=Layout(shard_count=2),
+    )
     peers.translators(Case(DATA, "cut_r32"), home / "peer")
     write_averaged(home / "averaged", spec)
     (home / "small.pt").write_bytes(SMALL)

@@ -55,7 +55,7 @@ def test_wrong_words_are_one_sentence(command, monkeypatch, capsys):
     assert actions
     for parser, action in actions:
         assert (action.type is not int and action.type is not float) or action.choices, (
-            f"{action.dest} of {command} has no limits; see largegan/ranges.py"
+            f"{action.dest} of {command} has no limits; see largegan/files/ranges.py"
         )
         for what, word in WRONG.items():
             try:

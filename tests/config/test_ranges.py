@@ -13,7 +13,7 @@ import pytest
 from largegan.config.parse import build_parser, parse
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError
-from largegan.ranges import Place
+from largegan.files.ranges import Place
 from largegan.recipes import TABLE, options_class
 
 WRONG = ["nan", "inf", "-inf", "-1", "1e29", "9" * 40, "x" * 300, "a\0b", "[1, [2]]", "{a: {b: 1}}"]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.data.writing import Layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +71,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """101 images of 8x8 in 9 shards with an index: a size that no batch divides. Do not change."""
     root = tmp_path_factory.mktemp("packed")
     source = save_pictures(root / "source", 101)
-    pack(source, root / "shards", preparation=Preparation(format="png"), shard_count=9)
+    pack(
+        source, root / "shards", preparation=Preparation(format="png"), layout=Layout(shard_count=9)
+    )
     return root / "shards"
 
 

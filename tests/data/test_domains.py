@@ -31,6 +31,7 @@ def unpaired(tmp_path_factory) -> Path:
     """7 images of domain a and 5 of b, made by the tool's own function."""
     from largegan.data.pack import pack
     from largegan.data.prepare import Preparation
+    from largegan.data.writing import Layout
 
     root = tmp_path_factory.mktemp("unpaired")
     for domain, start, count in (("a", 0, 7), ("b", 100, 5)):
@@ -38,7 +39,7 @@ def unpaired(tmp_path_factory) -> Path:
         for i in range(start, start + count):
             Image.fromarray(picture(i, size=10)).save(root / f"images_{domain}" / f"{i:03d}.png")
         images, out = root / f"images_{domain}", root / "set" / domain
-        pack(images, out, preparation=Preparation(format="png"), shard_count=2)
+        pack(images, out, preparation=Preparation(format="png"), layout=Layout(shard_count=2))
     return root / "set"
 
 
@@ -46,11 +47,18 @@ def unpaired(tmp_path_factory) -> Path:
 def pairs(tmp_path_factory) -> Path:
     from largegan.data.pack import pack
     from largegan.data.prepare import Preparation
+    from largegan.data.writing import Layout
 
     root = tmp_path_factory.mktemp("paired")
     write_pairs(root / "images", 9, size=10)
     preparation = Preparation(format="png")
-    pack(root / "images", root / "set", preparation=preparation, channels_b=3, shard_count=2)
+    pack(
+        root / "images",
+        root / "set",
+        preparation=preparation,
+        channels_b=3,
+        layout=Layout(shard_count=2),
+    )
     return root / "set"
 
 

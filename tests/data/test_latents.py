@@ -15,6 +15,7 @@ from largegan.data import open_data
 from largegan.data.latents import LatentPreparation
 from largegan.data.pack import pack
 from largegan.data.verify import verify, write_index_of
+from largegan.data.writing import Layout
 from largegan.errors import ConfigError, DataError
 from largegan.restore import restore
 from tests.recipes.common import TINY
@@ -38,7 +39,12 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def shards(folder, tmp_path) -> Path:
-    pack(folder, tmp_path / "shards", preparation=LatentPreparation(SCALE), shard_count=2)
+    pack(
+        folder,
+        tmp_path / "shards",
+        preparation=LatentPreparation(SCALE),
+        layout=Layout(shard_count=2),
+    )
     return tmp_path / "shards"
 
 
@@ -82,7 +88,9 @@ def test_an_npz_gives_the_same_latents(tmp_path, shards):
 
 
 def test_another_scale_is_another_data_set(folder, tmp_path, shards):
-    pack(folder, tmp_path / "other", preparation=LatentPreparation(0.5), shard_count=2)
+    pack(
+        folder, tmp_path / "other", preparation=LatentPreparation(0.5), layout=Layout(shard_count=2)
+    )
     assert open_data(tmp_path / "other").info.identity != open_data(shards).info.identity
 
 

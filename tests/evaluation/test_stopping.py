@@ -6,8 +6,8 @@ import pytest
 
 from largegan import checkpoint, train
 from largegan.evaluation import during_training
-from largegan.evaluation import history as log
-from largegan.evaluation.stopping import stalled
+from largegan.run import history as log
+from largegan.run.stopping import stalled
 from tests.test_resume import arguments
 from tests.tools.test_fid import tiny_extractor
 

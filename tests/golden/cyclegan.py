@@ -24,6 +24,7 @@ from largegan.recipes.pix2pix import Pix2Pix
 from largegan.trainer import Trainer
 from tests.golden import procfill
 from tests.golden.goldcheck import Case
+from tests.recipes.common import keep_gradients
 
 NAMES = {CUT: "cut", CycleGAN: "cyclegan", Pix2Pix: "pix2pix"}
 NETS = {kind: cyclegan.NETS[name] for kind, name in NAMES.items()}
@@ -275,6 +276,7 @@ def check_pix2pix(run: Run) -> None:
     trainer = run.trainer()
     before = {peer: run.tensors(peer) for peer in run.nets}
     micro = trainer.next_micro_batches()
+    keep_gradients(trainer.engine)
     trainer.run_phase(recipe.phases[0], micro, (0, 0))
     case.check_rows("grad.D.D", run.gradients("D"))
     trainer.run_phase(recipe.phases[1], micro, (1, 0))

@@ -23,7 +23,9 @@ from tests.golden import (
     studiogan,
     stylegan2,
     stylegan3,
+    stylegan3_ops,
     superres,
+    superres_peers,
 )
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
@@ -53,9 +55,9 @@ CLAIMED = {
     "full-size brownvc/R3GAN": r3gan.check_full,
     "stylegan3": stylegan3.check,
     "full-size NVlabs/stylegan3": stylegan3.check_full,
-    "ops NVlabs/stylegan3": stylegan3.check_ops,
-    "ops blur-ema": stylegan3.check_blur_ema,
-    "ops equivariance": stylegan3.check_equivariance,
+    "ops NVlabs/stylegan3": stylegan3_ops.check_ops,
+    "ops blur-ema": stylegan3_ops.check_blur_ema,
+    "ops equivariance": stylegan3_ops.check_equivariance,
     "inception": metrics.check_inception,
     "srgan": superres.check,
     "full-size super-resolution": superres.check_full,
@@ -80,7 +82,7 @@ def family(meta: dict) -> str:
         return "ops ada"  # the same pipeline in every peer
     if group == "ops" and "op" in args:
         return f"ops {args['op']}"
-    if group == "full-size" and peer.split("/")[0] in superres.PEERS:
+    if group == "full-size" and peer.split("/")[0] in superres_peers.PEERS:
         return "full-size super-resolution"  # all of them by the words of their constructors
     return f"{group} {peer}" if group in ("ops", "full-size") else group
 

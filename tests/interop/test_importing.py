@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from largegan import checkpoint, train
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.data.writing import Layout
 from largegan.errors import DataError, UserError
 from largegan.interop import importing
 from largegan.interop.peers import build
@@ -318,7 +319,12 @@ def test_training_goes_on_with_the_optimizers_of_the_source(folder, tmp_path, ca
     moments = before.optimizer["G/G.project.weight/exp_avg"]
     assert moments.unique().numel() == 1 and float(moments.flatten()[0]) > 0
     pictures = save_pictures(tmp_path / "pictures", 12, classes=6, size=32)
-    pack(pictures, tmp_path / "shards", preparation=Preparation(format="png"), shard_count=1)
+    pack(
+        pictures,
+        tmp_path / "shards",
+        preparation=Preparation(format="png"),
+        layout=Layout(shard_count=1),
+    )
     more = ["--run.dir", run, "--run.resume", "must", "--train.total_nimg", 104]
     train.main(training(run, *more, "--data.path", tmp_path / "shards"))
     after = checkpoint.load(checkpoint.resolve(run))

@@ -14,6 +14,7 @@ import largegan
 from largegan import train
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
+from largegan.data.writing import Layout
 from largegan.errors import DataError
 from largegan.interop import importing, publish
 from largegan.interop.peers import build
@@ -262,11 +263,17 @@ def shards(folder: Path, spec: DataSpec, *, paired: bool) -> Path:
             picture(i, spec.height, channels).save(path)
     if paired:
         how = Preparation(format="png", channels=spec.channels)
-        pack(images, packed, preparation=how, channels_b=spec.channels_b, shard_count=1)
+        pack(
+            images,
+            packed,
+            preparation=how,
+            channels_b=spec.channels_b,
+            layout=Layout(shard_count=1),
+        )
         return packed
     for domain, channels in domains.items():
         how = Preparation(format="png", channels=channels)
-        pack(images / domain, packed / domain, preparation=how, shard_count=1)
+        pack(images / domain, packed / domain, preparation=how, layout=Layout(shard_count=1))
     return packed
 
 
@@ -291,7 +298,7 @@ def test_the_life_of_an_import(name, tmp_path):
     run, tuned, folder = tmp_path / "run", tmp_path / "tuned", tmp_path / "published"
     importing.write_run(found, run)
     images = made(largegan.load(run), source.spec)
-    publish.publish(restore(run), folder, None, publish.Wishes())
+    publish.publish(restore(run), folder, None, publish.PublishOptions())
     np.testing.assert_array_equal(made(largegan.load(folder), source.spec), images)
     data = shards(tmp_path, found.spec, paired=source.recipe == "pix2pix")
     words = ["--config", run / "config.yaml", "--data.path", data, "--run.dir", tuned]

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from largegan.errors import DataError
+from largegan.files.pickle_records import Record
 from largegan.files.stored import StoredArray, StoredTensor
-from largegan.files.unpickle import Record
 from largegan.interop import torch_files
 from tests.interop import hostile
 

@@ -14,6 +14,7 @@ from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World, connect, disconnect, leave
 from largegan.recipe import DataSpec, Progress
 from largegan.recipes.biggan import BigGAN, BigGANOptions
+from tests.recipes.common import keep_gradients
 
 IMAGES, SPEC = 16, DataSpec(3, 16, 16, 3)
 
@@ -47,6 +48,7 @@ def run(world: World, micro_batches: int) -> dict[str, torch.Tensor]:
         torch.nn.init.normal_(p, std=0.3) if p.dim() else p.data.fill_(0.5)
     engine = Engine(world)
     engine.setup(recipe)
+    keep_gradients(engine)
     found = {}
     for player, loss in (("D", recipe.discriminator), ("G", recipe.generator)):
         engine.begin(player, second_order=False)

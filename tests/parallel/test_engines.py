@@ -29,12 +29,14 @@ def test_optimizer_memory_shrinks(ranks):
     """The two ranks of ZeRO and FSDP2 hold together what each holds of replicated moments."""
     held = {engine: [rank[engine]["moment_bytes"] for rank in ranks] for engine in ENGINES}
     torch.manual_seed(0)
-    params = [p for player in Toy(IMAGES).players.values() for p in player.parameters()]
-    whole = sum(8 * p.numel() for p in params)  # two float32 moments
+    players = Toy(IMAGES).players
+    params = [(name, p) for name, player in players.items() for p in player.parameters()]
+    size = {p: 8 if name == "G" else 4 for name, p in params}  # two float32 moments, or one
+    whole = sum(size[p] * p.numel() for _, p in params)
     assert held["replicated"] == held["without overlap"] == [whole, whole]
     for engine in ("zero1", "zero2", "zero3"):  # equal parts, padded by a few numbers
         assert held[engine][0] == held[engine][1] and whole / 2 <= held[engine][0] < whole / 2 + 128
-    first = sum(8 * math.ceil(p.numel() / 2) for p in params)  # rank 0 has the odd ones
+    first = sum(size[p] * math.ceil(p.numel() / 2) for _, p in params)  # rank 0 has the odd ones
     assert held["fsdp2"] == [first, whole - first] and first < 0.52 * whole
 
 
@@ -52,6 +54,17 @@ def test_weights_and_averages_are_cut_between_phases(ranks):
             assert held == [first, 4 * sum(averaged) - first] and of_networks == {0}
         elif engine != "mixed":
             assert held == [4 * sum(averaged)] * 2 and of_networks == {weights}
+
+
+def test_what_a_loss_does_not_read_stays_cut(ranks):
+    """D while G's path lengths are measured; both while averages move."""
+    for engine in ENGINES:
+        for unread in (rank[engine]["unread_bytes"] for rank in ranks):
+            assert unread.keys() == {"path_length", "after_iteration"}
+            if engine in ("zero3", "fsdp2"):
+                assert not any(unread.values())
+            elif engine != "mixed":
+                assert all(unread.values())
 
 
 @each_engine

@@ -1,10 +1,12 @@
 """Any tensor can be cut: shapes, strides, and more ranks than numbers."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from largegan.parallel.moments import fields_of_weights
+from largegan.parallel.moments import continues, fields_of_weights
 from largegan.parallel.pieces import Form, Window, cut, length, span
 
 TENSORS = {
@@ -66,11 +68,20 @@ def test_a_window_is_the_same_parameter_open_or_closed():
     ("make", "fields"),
     [
         (torch.optim.Adam, {"exp_avg", "exp_avg_sq"}),
-        (torch.optim.RMSprop, {"square_avg"}),
-        (lambda params: torch.optim.SGD(params, lr=0.1), set()),
+        (torch.optim.RMSprop, {"square_avg", "momentum_buffer"}),  # it may begin
+        (lambda params: torch.optim.SGD(params, lr=0.1), {"momentum_buffer"}),
         (lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9), {"momentum_buffer"}),
     ],
 )
 def test_moments_are_told_from_counters(make, fields):
     """Also of a weight without dimensions, whose moments look like a counter of steps."""
     assert fields_of_weights(make) == fields
+
+
+def test_another_optimizers_state_is_told():
+    """Momentum may begin or end with a schedule; Adam and SGD have no use for each other's."""
+    adam, sgd = torch.optim.Adam, partial(torch.optim.SGD, lr=0.1)
+    moments, momentum = {"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"}
+    assert continues(adam, moments) and not continues(adam, momentum)
+    assert continues(sgd, momentum) and continues(partial(sgd, momentum=0.9), momentum)
+    assert not continues(sgd, moments) and not continues(adam, moments - {"step"})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import engines, kills, memory
+from benchmarks import checkpoint_pause, engines, kills, memory
 
 
 def test_the_table_is_that_of_the_results():
@@ -19,6 +19,13 @@ def test_kills_are_those_of_the_results():
     page = kills.PAGE.read_text()
     assert page == kills.published(page, document)
     assert kills.summary(document["cases"]).items() <= document.items()
+
+
+def test_the_pause_of_a_checkpoint_is_that_of_the_results():
+    document = json.loads(checkpoint_pause.RESULTS.read_text())
+    page = checkpoint_pause.PAGE.read_text()
+    assert page == checkpoint_pause.published(page, document)
+    assert document["machine"] in page and all(f"| {m} MiB |" in page for m in document["by_mib"])
 
 
 def test_bytes_of_each_rank_are_those_of_the_results():

@@ -59,7 +59,17 @@ def test_unused_parameters_get_zero_gradients():
     """Ranks and engines must agree on what is reduced and stepped."""
     made = engine(TwoNames())
     assert step(made, made.recipe.mapping(torch.ones(1, 2)).sum()).finite
-    assert all(p.grad is not None for p in made.recipe.synthesis.parameters())
+    unused = list(made.recipe.synthesis.parameters())
+    assert all(not made.optimizers["G"].state[p]["exp_avg"].any() for p in unused)
+
+
+def test_gradients_are_forgotten_after_a_step_and_after_a_bad_one():
+    """Another player's phase, pictures and scores have their memory."""
+    made = engine(TwoNames())
+    for factor in (1.0, float("nan")):
+        report = step(made, factor * made.recipe.mapping(torch.ones(1, 2)).sum())
+        assert report.finite == (factor == 1.0)
+        assert all(p.grad is None for p in made.params["G"])
 
 
 def test_schedules_set_the_groups_of_their_player():

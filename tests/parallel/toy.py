@@ -3,16 +3,29 @@
 Spectral norm, averages, notes from phase to phase, and lazy second-order phases of both players
 (R1 on D, which also differentiates twice through G, frozen then; path length on G, whose parts are
 called one by one and whose last layer it leaves out). Parameters without dimensions, of one
-element, and not laid out row by row.
+element, and not laid out row by row. Momentum that begins later.
 """
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from largegan.ema import Ema
 from largegan.layers.spectral_norm import SNConv2d, SNLinear
-from largegan.recipe import Batch, DataSpec, Phase, Player, Progress, Recipe, Terms, adam
+from largegan.recipe import (
+    Batch,
+    DataSpec,
+    Phase,
+    Player,
+    Progress,
+    Recipe,
+    Terms,
+    adam,
+    by_averages_alone,
+)
 
 
 class Generator(nn.Module):
@@ -66,6 +79,11 @@ class Discriminator(nn.Module):
         return self.head(x.flatten(1)).squeeze(1)
 
 
+def momentum(at: Progress) -> dict[str, float]:
+    """It begins after the first iteration."""
+    return {"momentum": 0.5 if at.step else 0.0}
+
+
 class Toy(Recipe):
     """Logistic loss, R1 every 2, path length every 2, all smooth."""
 
@@ -77,14 +95,14 @@ class Toy(Recipe):
         # A large eps: with a small one Adam turns rounding of a gradient near 0 into a whole step.
         self.players = {
             "G": Player([self.G], adam(2e-3, 0.5, 0.99, eps=1e-4)),
-            "D": Player([self.D], adam(2e-3, 0.5, 0.99, eps=1e-4)),
+            "D": Player([self.D], partial(SGD, lr=2e-3), momentum),
         }
         # R1 first: where it needs G, G's own phase before it was one of first order.
         self.phases = [
             Phase("D", self.discriminator),
             Phase("G", self.generator, fresh=False),
             Phase("D", self.r1, every=2, fresh=False, second_order=True),
-            Phase("G", self.path_length, every=2, fresh=False, second_order=True),
+            Phase("G", self.path_length, every=2, fresh=False, second_order=True, others=()),
         ]
 
     def fake(self, batch: Batch) -> Tensor:
@@ -112,6 +130,7 @@ class Toy(Recipe):
         (to_z,) = torch.autograd.grad(self.D(self.G(z)).sum(), z, create_graph=True)
         return {"r1": slope.square().sum((1, 2, 3)).mean(), "through": to_z.square().sum(1).mean()}
 
+    @by_averages_alone
     def after_iteration(self, at: Progress, batch_size: int) -> None:
         self.G_ema.update(self.G, at, batch_size)
 

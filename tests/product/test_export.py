@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from largegan import commands
-from largegan.interop.exported import channels_of
 from largegan.recipe import DataSpec, Recipe, TruncatesStyles
 from largegan.restore import restore
+from largegan.restore.exported import channels_of
 from tests.product.runs import trained, write
 from tests.recipes.common import IMAGES, NAMES, TWO_DOMAINS
 

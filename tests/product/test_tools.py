@@ -17,7 +17,7 @@ from largegan.metrics import features
 from largegan.recipe import HasEncoder, HasStyles, MovesInput, Recipe
 from largegan.restore import restore
 from largegan.sampler import has_images, has_normal_latents
-from largegan.viz.sheets import SHEETS
+from largegan.viz.sheet_table import SHEETS
 from tests.evaluation.images import tiny_extractor
 from tests.product.runs import RECIPES, trained
 

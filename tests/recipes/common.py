@@ -325,6 +325,12 @@ def make_trainer(
     )
 
 
+def keep_gradients(engine: Engine) -> None:
+    """For tests that look at them after a step, where engines forget them."""
+    for optimizer in engine.optimizers.values():
+        optimizer.zero_grad = lambda set_to_none=True: None
+
+
 def iterate(trainer: Trainer, iterations: int) -> Trainer:
     for _ in range(iterations):
         trainer.iteration()

@@ -1,13 +1,15 @@
 """The suite that every recipe gets by being in the table (one process; see also two_ranks)."""
 
 import filecmp
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 
 from largegan import checkpoint
 from largegan.ema import Ema
-from largegan.recipe import Phase
+from largegan.recipe import Phase, Player
 from tests.recipes.common import (
     NAMES,
     NUMBERS,
@@ -279,6 +281,33 @@ def test_averages_in_losses_are_declared(name, monkeypatch):
         read.clear()
         trainer.run_phase(phase, micro, (index, 0))
         assert bool(read) == phase.averages, phase.name
+
+
+@each_recipe
+def test_whose_weights_a_loss_reads_is_declared(name):
+    """Losses work without the others', as between phases where weights are cut over ranks; and
+    not without one of those that the phase names.
+    """
+    trainer = make_trainer(make_recipe(name), name)
+    recipe, micro = trainer.recipe, trainer.next_micro_batches()
+    for index, phase in enumerate(recipe.phases):
+        for other in recipe.players.keys() - {phase.player}:
+            read = phase.others is None or other in phase.others
+            with without_weights(recipe.players[other]):
+                refused = pytest.raises((RuntimeError, IndexError))
+                with refused if read else nullcontext():
+                    phase.loss(dict(micro[0]), trainer.at)
+        trainer.run_phase(phase, micro, (index, 0))
+
+
+@contextmanager
+def without_weights(player: Player) -> Iterator[None]:
+    kept = {p: p.data for p in player.parameters()}
+    for p, data in kept.items():
+        p.data = data.new_empty(0)
+    yield
+    for p, data in kept.items():
+        p.data = data
 
 
 @each_recipe

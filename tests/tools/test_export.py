@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from largegan.errors import ConfigError, DataError
 from largegan.interop import graphs
-from largegan.interop.exported import load_exported
 from largegan.layers.plain_norm import use_own_statistics
 from largegan.layers.resample import pad_to_multiple
 from largegan.nets.unet_translation import UNetGenerator
+from largegan.restore.exported import load_exported
 from largegan.translation.translator import open_translator
 from tests.recipes.common import IMAGES
 from tests.recipes.common import TINY as TINY_RECIPES

@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 
 from largegan import checkpoint, train
 from largegan.data import open_data
-from largegan.evaluation import during_training, history, scores
+from largegan.evaluation import during_training, scores
 from largegan.evaluation.image_sets import open_image_set
 from largegan.metrics import classification, features, table, weights
 from largegan.metrics.frechet import frechet_of_features
 from largegan.metrics.side import Settings
 from largegan.metrics.statistics import Statistics, read_statistics, write_statistics
 from largegan.parallel.launch import World
+from largegan.run import history
 from tests.ending import code_of
 from tests.evaluation.images import picture, save, tiny_extractor
 from tests.forked import run_ranks

@@ -11,7 +11,7 @@ from largegan import checkpoint
 from largegan.recipe import DataSpec
 from largegan.recipes import build
 from largegan.viz import video
-from largegan.viz.inversion import PixelDistance, project, schedule
+from largegan.viz.inversion import PixelDistance, invert, schedule
 from tests.ending import code_of
 from tests.recipes.common import TINY
 from tests.tools.test_sample import load_tool
@@ -124,7 +124,7 @@ def test_mp4_where_there_is_an_encoder(tmp_path):
     except video.EnvironmentFault:
         pytest.skip("no ffmpeg on this machine")
     frames = [torch.full((3, 17, 33), 40 * i, dtype=torch.uint8) for i in range(4)]
-    video.write_film(tmp_path / "a.mp4", frames)
+    video.write_video(tmp_path / "a.mp4", frames)
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -141,7 +141,7 @@ def test_the_search_finds_an_image_of_the_generator(run):
 
     recipe = open_sampler(run, "cpu").recipe.requires_grad_(False)
     target = recipe.synthesize(recipe.ws(recipe.latent(1, torch.Generator().manual_seed(5))))
-    steps = list(project(recipe, PixelDistance(target), steps=80))
+    steps = list(invert(recipe, PixelDistance(target), steps=80))
     assert len(steps) == 81 and steps[-1].distance < 0.2 * steps[0].distance
     assert steps[-1].ws.shape == (1, recipe.G.mapping.num_ws, 4)
     assert schedule(0.0) == 0 and schedule(0.5) == 1 and schedule(1.0) == 0

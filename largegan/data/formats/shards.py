@@ -10,7 +10,8 @@ from typing import Any
 
 from largegan.data.account import Account
 from largegan.data.decode import image_shape
-from largegan.data.index import INDEX_NAME, parse_index
+from largegan.data.index import INDEX_NAME
+from largegan.data.index_files import parse_index
 from largegan.data.labels import whole
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.samples import Sample, damaged, group, is_wanted_label, label_value, split_name

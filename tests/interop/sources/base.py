@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from largegan.interop.importing import Wishes
+from largegan.interop.importing import ImportOptions
 from largegan.recipe import DataSpec
 from tests.interop import hostile, layouts, peers
 
-NOTHING = Wishes()
+NOTHING = ImportOptions()
 
 
 class Source(NamedTuple):
@@ -21,7 +21,7 @@ class Source(NamedTuple):
     spec: DataSpec
     options: dict[str, Any]
     states: dict[str, layouts.Shapes]  # our networks -> what the file has of them
-    wishes: Wishes = NOTHING
+    wishes: ImportOptions = NOTHING
 
 
 def square(side: int, classes: int = 0, channels: int = 3, channels_b: int = 0) -> DataSpec:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from largegan.interop.importing import Wishes
+from largegan.interop.importing import ImportOptions
 from tests.interop import layouts
 from tests.interop.sources.base import NOTHING, Source, as_row, as_tar, folder, square
 
@@ -16,7 +16,7 @@ def biggan(
     files: tuple[str, ...] = ("G", "D", "G_ema"),
     copy: str = "",
     options: dict | None = None,
-    wishes: Wishes = NOTHING,
+    wishes: ImportOptions = NOTHING,
     **how: Any,
 ) -> Source:
     g, d = {"classes": classes} | (g or {}), {"classes": classes} | (d or {})
@@ -55,5 +55,5 @@ BIGGAN = {
     "biggan half": biggan(half=True),
     "biggan gray": biggan(g={"channels": 1}, d={"channels": 1}),
     "biggan copy": biggan(copy="_copy0"),
-    "biggan best copy": biggan(copy="_best1", wishes=Wishes(epoch="best1")),
+    "biggan best copy": biggan(copy="_best1", wishes=ImportOptions(epoch="best1")),
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from largegan.interop.importing import Wishes
+from largegan.interop.importing import ImportOptions
 from largegan.recipe import DataSpec
 from tests.interop import layouts
 from tests.interop.sources.base import NOTHING, Source, as_row, folder, square
@@ -18,7 +18,7 @@ def cyclegan(
     *, g: dict | None = None, d: dict | None = None, inputs: int = 3, outputs: int = 3,
     make: Callable[..., layouts.Shapes] = layouts.resnet, judge: Callable = layouts.patchgan,
     options: dict | None = None, side: int = 256, epoch: str = "latest",
-    wishes: Wishes = NOTHING, **how: Any,
+    wishes: ImportOptions = NOTHING, **how: Any,
 ) -> Source:  # fmt: skip
     g, d = g or {}, d or {}
     files = {
@@ -41,7 +41,7 @@ def cyclegan(
 def alone(
     recipe: str, *, g: layouts.Shapes, d: layouts.Shapes | None = None,
     f: layouts.Shapes | None = None, spec: DataSpec, options: dict | None = None,
-    wishes: Wishes = NOTHING, **how: Any,
+    wishes: ImportOptions = NOTHING, **how: Any,
 ) -> Source:  # fmt: skip
     """pix2pix or CUT."""
     nets = {name: shapes for name, shapes in (("G", g), ("D", d), ("F", f)) if shapes is not None}
@@ -59,7 +59,7 @@ BATCH = {"norm": "batch"}
 TRANSLATORS = {
     "cyclegan 9 blocks": cyclegan(options={"depth": 9, "norm": "instance"}),
     "cyclegan 6 blocks": cyclegan(
-        g={"blocks": 6}, options={"depth": 6}, side=128, wishes=Wishes(resolution=128)
+        g={"blocks": 6}, options={"depth": 6}, side=128, wishes=ImportOptions(resolution=128)
     ),
     "cyclegan batch norm": cyclegan(g=BATCH, d=BATCH, options={"norm": "batch"}),
     "cyclegan no norm": cyclegan(g={"norm": "none"}, d={"norm": "none"}, options={"norm": "none"}),
@@ -67,8 +67,8 @@ TRANSLATORS = {
     "cyclegan gray to color": cyclegan(inputs=1, outputs=3, options={"identity": 0.0}),
     "cyclegan of torch 0.3": cyclegan(g={"norm": "old instance"}, d={"norm": "old instance"}),
     "cyclegan of several GPUs": cyclegan(prefix="module.", save=as_row),
-    "cyclegan epoch": cyclegan(epoch="200", wishes=Wishes(epoch="200")),
-    "cyclegan iteration": cyclegan(epoch="iter_5000", wishes=Wishes(epoch="iter_5000")),
+    "cyclegan epoch": cyclegan(epoch="200", wishes=ImportOptions(epoch="200")),
+    "cyclegan iteration": cyclegan(epoch="iter_5000", wishes=ImportOptions(epoch="iter_5000")),
     "cyclegan unet_128": cyclegan(
         make=layouts.unet, g={"levels": 7, "norm": "instance"}, side=128,
         options={"architecture": "unet", "depth": 7},

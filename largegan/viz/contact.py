@@ -1,6 +1,6 @@
 """Before and after, side by side: the picture that people look at first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from largegan.data.decode import BadImage
 from largegan.files import photos
 from largegan.sampler import to_uint8
-from largegan.translation.sources import Item
 from largegan.viz.layout import fill, sheet
 
 SIDE = 256  # pixels of a cell
@@ -19,15 +17,20 @@ CELLS_A_ROW = 9
 
 
 def contact_sheet(
-    share: dict[str, Item], out: Path, *, count: int, window: tuple[float, float] | None = None
+    inputs: Mapping[str, Callable[[], bytes]],
+    out: Path,
+    *,
+    count: int,
+    window: tuple[float, float] | None = None,
 ) -> Tensor | None:
     """uint8 `[3, H, W]`: `count` inputs, evenly spread, each with its translation on its right.
 
+    `inputs` gives the encoded image of each name, whose translation is under that name in `out`.
     None when no pair can be shown.
     """
-    names = [name for name in share if (out / name).is_file()]
+    names = [name for name in inputs if (out / name).is_file()]
     columns = {
-        "input": lambda name: share[name].read(),
+        "input": lambda name: inputs[name](),
         "translation": lambda name: (out / name).read_bytes(),
     }
     return side_by_side(names, columns, count=count, window=window)
@@ -35,7 +38,7 @@ def contact_sheet(
 
 def side_by_side(
     names: Sequence[str],
-    columns: dict[str, Callable[[str], bytes]],
+    columns: Mapping[str, Callable[[str], bytes]],
     *,
     count: int,
     window: tuple[float, float] | None = None,
@@ -50,7 +53,7 @@ def side_by_side(
     for name in (names[i] for i in picks):
         try:
             cells += [_cell(photos.read(read(name)), window) for read in columns.values()]
-        except (BadImage, OSError):  # reported by whoever made or scores them
+        except (photos.BadImage, OSError):  # reported by whoever made or scores them
             continue
     return _arranged(cells, list(columns)) if cells else None
 

@@ -6,14 +6,14 @@ FOLDER/config.json          what it is, and the recipe options that its architec
        model.pt2            optional
        README.md            for people
 
-    from largegan.interop.exported import load_exported
+    from largegan.restore.exported import load_exported
     net = load_exported("horse2zebra").net      # images [N, C, H, W] in [-1, 1] -> the same
 """
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from msgspec import structs
@@ -24,7 +24,7 @@ from largegan.errors import ConfigError, DataError, shown
 from largegan.files.digests import sha256_of
 from largegan.files.documents import Sha256, read_document
 from largegan.files.tensors import read_tensors
-from largegan.recipe import DataSpec, Recipe, TruncatesStyles
+from largegan.recipe import DataSpec, Recipe, TakesImages, TruncatesStyles
 from largegan.restore import check_size
 from largegan.restore.published import CONFIG, WEIGHTS, Format, keep_only, says
 
@@ -50,7 +50,7 @@ class Exported:
     class_names: tuple[str, ...]
 
 
-class Configuration(Format):
+class ExportedConfig(Format):
     """The `config.json` of an export."""
 
     kind: Literal["translator", "generator"]
@@ -83,7 +83,7 @@ def load_exported(path: str | Path) -> Exported:
         raise ConfigError(
             f"{path} is a {shown(form)}, and this largegan reads {FORMAT}; export it again"
         )
-    config = read_document(path / CONFIG, Configuration, **about)
+    config = read_document(path / CONFIG, ExportedConfig, **about)
     weights = path / WEIGHTS
     if not weights.is_file() or sha256_of(weights) != config.sha256:
         raise DataError(f"{weights} is missing or not the one that was exported; export it again")
@@ -132,7 +132,7 @@ def network_of(recipe: Recipe, direction: str | None) -> nn.Module:
 def channels_of(net: nn.Module) -> int:
     """Colors of the images that a translation network takes: it says so, or its first
     convolution knows."""
-    if hasattr(net, "image_channels"):
+    if isinstance(net, TakesImages):
         return net.image_channels
     return next(m for m in net.modules() if isinstance(m, nn.Conv2d)).in_channels
 
@@ -154,7 +154,7 @@ class Drawing(nn.Module):
         """`truncation`, of one number, is for recipes that are `TruncatesStyles`."""
         if truncation is None:
             return self.recipe.decode(z, label)
-        return self.recipe.decode_truncated(z, label, truncation)
+        return cast(TruncatesStyles, self.recipe).decode_truncated(z, label, truncation)
 
     @property
     def truncates(self) -> bool:

@@ -1,12 +1,15 @@
 """Ranges of settings, as types of the configuration library: stated where a setting is declared.
 
-A range has one name only, as the library knows types by their limits. Floats are finite: the limits
+A range has one name only, as the library knows types by their limits. Every float has a lower and
+an upper one, so that neither an infinity nor a NaN is within.
 """
 
 import types
 import typing
 
 from jsonargparse.typing import ClosedUnitInterval, restricted_number_type, restricted_string_type
+
+from largegan.files.words import LARGEST_SEED
 
 LIMITS = {"ClosedUnitInterval": "at least 0 and at most 1"}  # by the name of a type, for people
 
@@ -34,7 +37,7 @@ Few = whole("Few", 0, 1 << 10)  # of something that may be left out
 Side = whole("Side", 1, 1 << 15)  # pixels
 Base = whole("Base", 1, 1 << 24)  # what is divided by a resolution
 Interval = whole("Interval", 1, 1 << 20)  # iterations
-Seed = whole("Seed", 0, (1 << 63) - 1)
+Seed = whole("Seed", 0, LARGEST_SEED)
 Images = whole("Images", 1, 10**12)
 ImagesOrNone = whole("ImagesOrNone", 0, 10**12)
 Batch = whole("Batch", 1, 10**7)
