@@ -17,7 +17,7 @@ from largegan.config.parse import recipe_options
 from largegan.data.domains import Domains, open_stream
 from largegan.data.stream import Source
 from largegan.data.transforms import to_device
-from largegan.errors import ConfigError
+from largegan.errors import ConfigError, shown
 from largegan.parallel.alike import check_shared, check_versions
 from largegan.parallel.choose import choose
 from largegan.parallel.engine import Engine
