@@ -96,7 +96,7 @@ def measure(name: str, engine_name: str, world: World) -> dict[str, float]:
     held_at_rest = sum(alive().values()) - before
     steps = [one_step(recipe, engine, player) for _ in range(2) for player in recipe.players]
     within = max(steps[len(recipe.players) :])  # when all moments are there
-    with engine.weights():
+    with engine.after_iteration():
         recipe.after_iteration(Progress(1, 64), 64)
     growth = high_water() - at_rest
     held = {"optimizer": moments(engine), "averages": averages(recipe, engine)}
@@ -197,19 +197,16 @@ def computed(
     found = {key: whole[key] for key in (*COLUMNS[:4], "buffers")}
     if engine != "replicated":
         found["optimizer"] /= ranks
-        found["gradients"] = 0.0
         found["weights"] += weights / ranks  # the part that is stepped is a copy
     if engine in ("zero3", "fsdp2"):
         found["averages"] /= ranks
-        found["gradients"] = weights / ranks
         found["weights"] = weights / ranks
     if engine == "zero3":
+        found["gradients"] = weights / ranks  # room that DeepSpeed keeps for its part of them
         buckets = sum(min(size, BUCKET_BYTES) for size in players.values())
         found["weights"] += weights / ranks + buckets
     total = sum(found.values())
-    of_a_phase = {"replicated": 0, "zero3": weights + largest}.get(engine, largest)
-    if engine == "fsdp2":  # the player's gradients of before are gone when it begins
-        of_a_phase = weights + largest - largest / ranks
+    of_a_phase = largest + (weights if engine in ("zero3", "fsdp2") else 0)
     return found | {"between phases": total, "within a phase": total + of_a_phase}
 
 

@@ -1,13 +1,18 @@
 """The default engine on one process; what it does on several is tried in tests/recipes."""
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from largegan import checkpoint
+from largegan.errors import ConfigError
 from largegan.parallel.engine import Engine
 from largegan.parallel.launch import World
 from largegan.recipe import DataSpec, Player, Progress, Recipe, adam
+from largegan.run.start import check_optimizers
 
 
 class TwoNames(Recipe):
@@ -93,3 +98,14 @@ def test_moments_are_restored_in_the_layout_of_their_parameter():
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert moment.stride() == weight.stride()
     assert torch.equal(moment, state["G/G.conv.weight/exp_avg"])
+
+
+def test_another_optimizers_state_is_refused_by_name():
+    made = engine(TwoNames())
+    step(made, made.recipe.mapping(torch.ones(1, 2)).sum())
+    state = made.optimizer_state()
+    check_optimizers(Path("before"), state, made)
+    made.recipe.players["G"].make_optimizer = partial(torch.optim.SGD, lr=0.1)
+    says = "before holds exp_avg, exp_avg_sq, step of another optimizer than player G"
+    with pytest.raises(ConfigError, match=says):
+        check_optimizers(Path("before"), state, made)
