@@ -216,7 +216,7 @@ def fitted(image: Tensor, spec: DataSpec) -> Tensor:
     if tuple(image.shape[1:]) != (spec.height, spec.width):
         raise DataError(
             f"an image of {image.shape[1]}x{image.shape[2]} cannot be encoded by a network of "
-            f"{spec.height}x{spec.width} pixels; bring it to that size (tools/pack.py does)"
+            f"{spec.height}x{spec.width} pixels; bring it to that size (largegan pack does)"
         )
     if image.shape[0] == spec.channels:
         return image

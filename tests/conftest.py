@@ -14,12 +14,41 @@ import torch
 
 from largegan.evaluation import host_memory
 
-# They take minutes, much of them waiting: begun last, they would go on when all others have ended.
-LONG = "tests/slurm/"
+# They take a minute or more: begun last, they would go on when all others have ended.
+CLUSTER = "tests/slurm/"
+LONG = (
+    CLUSTER,
+    "tests/parallel/test_product.py",
+    "tests/test_resume.py",
+    "tests/recipes/test_every_recipe.py",
+    "tests/golden/test_golden.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=turn)
+
+
+def turn(item: pytest.Item) -> int:
+    """When it begins: its place in LONG, or after all of them."""
+    starts = [item.nodeid.startswith(name) for name in LONG]
+    return starts.index(True) if any(starts) else len(LONG)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """A file stays in one process, as its fixtures are dear; so do all that share a cluster, which
+    wait more than they compute: in several processes all would wait at once.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None  # as somebody asked for
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadCluster(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return CLUSTER if nodeid.startswith(CLUSTER) else super()._split_scope(nodeid)
+
+    return LoadCluster(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from largegan.api.asking import check_batch, checked_seeds, refuse_beside, which_seeds
+from largegan.api.asking import (
+    check_batch,
+    check_number,
+    checked_seeds,
+    numbers,
+    refuse_beside,
+    several,
+    which_seeds,
+    whole,
+)
 from largegan.api.inversion import distance_from
 from largegan.api.pictures import Form, Given, shaped, take
 from largegan.api.precision import Precision
@@ -225,7 +234,7 @@ class Generator:
     # -- what these share
 
     def _sampler_at(self, truncation: float | None, toward: Toward, label: Label) -> Sampler:
-        sampler = self.sampler.truncated(truncation)
+        sampler = self.sampler.truncated(check_number("truncation", truncation))
         if toward not in ("mean", "class"):
             raise ConfigError(f"toward is {toward!r}; give mean or class")
         check_toward(sampler.recipe, toward)
@@ -237,11 +246,14 @@ class Generator:
     def _labels(self, label: Label) -> Iterator[int]:
         if not self.class_names:
             raise ConfigError("this model was trained without classes; leave the label out")
-        several = [label] if isinstance(label, int | str) else list(label or ())
-        if not several:
+        given = several(label)
+        if not given:
             raise ConfigError("label is empty; give a class, by number or name")
-        for one in several:
-            yield one_class(str(one), len(self.class_names), self.sampler.class_names)
+        for one in given:
+            word = one if isinstance(one, str) else whole(one)
+            if word is None:
+                raise ConfigError(f"{one!r} is no class; give classes by number or name")
+            yield one_class(str(word), len(self.class_names), self.sampler.class_names)
 
     def _latents(
         self, sampler: Sampler, n, seed, seeds, z, label
@@ -261,7 +273,7 @@ class Generator:
         return latents, [sampler.classes[i % len(sampler.classes)] for i in turn]
 
     def _latents_given(self, z: Any, sampler: Sampler) -> Tensor:
-        latents = torch.as_tensor(z, dtype=torch.float32).cpu()
+        latents = numbers("z", z).cpu()
         if latents.ndim != 2 or latents.shape[1] != self.z_dim or not len(latents):
             raise ConfigError(f"z has the shape {list(latents.shape)}; it is [N, {self.z_dim}]")
         if sampler.truncation is not None and not isinstance(sampler.recipe, TruncatesStyles):
@@ -270,7 +282,7 @@ class Generator:
 
     def _styles_given(self, w: Any) -> Tensor:
         self._require_styles()
-        ws, known = torch.as_tensor(w, dtype=torch.float32), self.w(1).shape[1:]
+        ws, known = numbers("w", w), self.w(1).shape[1:]
         if ws.ndim != 3 or ws.shape[1:] != known or not len(ws):
             raise ConfigError(
                 f"w has the shape {list(ws.shape)}; it is [N, {known[0]}, {known[1]}]"

@@ -53,7 +53,12 @@ def of_export(path: Path, device: torch.device, precision: Precision) -> Generat
 
 def find(source: str | Path, *, download: bool) -> Path:
     """The folder that a name stands for. Raises ConfigError, DataError."""
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+    except TypeError:
+        raise ConfigError(
+            f"a model is the name of its folder or of the hub, not a {type(source).__name__}"
+        ) from None
     if path.is_dir():
         return path
     if path.exists():

@@ -101,7 +101,7 @@ def _unit(image: Any, channels: int) -> Tensor:
 
 def _photo(image: Any) -> Photo:
     if isinstance(image, str | Path):
-        return photos.read(_bytes(Path(image)))
+        return photos.read(_bytes(Path(image).expanduser()))
     if isinstance(image, Image.Image):
         with photos.decoder_faults():
             return photos.of_pil(image)
@@ -116,6 +116,8 @@ def _of_array(image: np.ndarray) -> Photo:
     pixels = image[..., None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
         raise BadImage(f"has the shape {list(image.shape)}; it needs 1 to 4 channels, [H, W, C]")
+    if pixels.dtype.newbyteorder("=") == np.uint16:
+        pixels = pixels.astype(np.uint16)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise BadImage(f"has numbers of type {pixels.dtype}; give uint8 or uint16")
     if pixels.shape[2] in (2, 4):

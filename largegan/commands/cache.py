@@ -34,10 +34,12 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.clear:
         tell(folder, copies_in(folder), "kept")
         return
-    removed = []
-    for copy in remove(folder, unused_days=arguments.unused_days):
-        removed.append(copy)
-    tell(folder, removed, "removed")
+    tell(folder, list(remove(folder, unused_days=arguments.unused_days)), "removed")
+    if kept := copies_in(folder):
+        print(
+            f"{folder}: {len(kept)} copies kept, which were used less than "
+            f"{arguments.unused_days:g} days ago; --unused-days 0 removes these too"
+        )
 
 
 def tell(folder: Path, copies: list, what: str) -> None:

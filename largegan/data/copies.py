@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from largegan.data.index import INDEX_NAME, parse_index
+from largegan.data.decoded import DECODED
+from largegan.data.index import INDEX_NAME
+from largegan.data.index_files import parse_index
 from largegan.errors import DataError
 from largegan.files.output import MARK, faults
 
-PACKED, DECODED = "packed", "decoded"  # folders of the cache
+PACKED = "packed"  # a folder of the cache
 DAY_S = 86400
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from largegan.data.copies import DECODED
 from largegan.data.index import DataInfo
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError
 from largegan.files.output import faults
 
+DECODED = "decoded"  # a folder of the cache
 PLACES = ("no", "memory", "disk")
 SHARE = 0.5  # of the free memory, or of the disk, that may be used
 MARK = 4  # bytes of a checksum

@@ -25,7 +25,8 @@ from largegan.data.copies import PACKED
 from largegan.data.decode import JPEG_START
 from largegan.data.formats import opened
 from largegan.data.formats.shards import trains_as_is
-from largegan.data.index import INDEX_NAME, parse_index
+from largegan.data.index import INDEX_NAME
+from largegan.data.index_files import parse_index
 from largegan.data.originals import DEFAULT, Originals, Request
 from largegan.data.prepare import Preparation, size_of
 from largegan.data.transforms import Framing

@@ -10,7 +10,7 @@ from largegan.data.source import open_data
 from largegan.data.stream import Source
 from largegan.errors import ConfigError, DataError
 
-FOLDERS = ("a", "b")  # what tools/pack.py --domain writes
+FOLDERS = ("a", "b")  # what largegan pack --domain writes
 
 
 def open_for(
@@ -30,7 +30,7 @@ def open_for(
         if paired and isinstance(source, Domains):
             raise ConfigError(
                 f"this recipe learns from pairs, and {path} holds two separate domains; pack pairs "
-                "with tools/pack.py --paired, or choose recipe.name cyclegan or cut"
+                "with largegan pack --paired, or choose recipe.name cyclegan or cut"
             )
         return source
     if path_b is not None:
@@ -53,7 +53,7 @@ def open_domains(path: str, path_b: str | None, reading: Reading) -> Domains | I
             missing = [name for name in FOLDERS if not (root / name).is_dir()]
             if missing:
                 raise DataError(
-                    f"{root} has no folder {missing[0]}; pack that domain too: tools/pack.py "
+                    f"{root} has no folder {missing[0]}; pack that domain too: largegan pack "
                     f"IMAGES {root} --domain {missing[0]}"
                 )
             path, path_b = str(root / "a"), str(root / "b")
@@ -61,7 +61,7 @@ def open_domains(path: str, path_b: str | None, reading: Reading) -> Domains | I
     if path_b is None:
         if not first.info.channels_b:
             raise ConfigError(
-                f"{path} holds one domain, and translation needs two; pack them with tools/pack.py "
+                f"{path} holds one domain, and translation needs two; pack them with largegan pack "
                 "--domain a and --domain b (or --paired), or give the other as data.path_b"
             )
         return first

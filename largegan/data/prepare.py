@@ -111,6 +111,11 @@ class Preparation:
         """To the wanted channels. Alpha is composited before any resizing, so no edge is tinted."""
         if image.mode[0] in "IF":  # deep, in a format that is not recognized as such
             image = _of_array(shallow(np.asarray(image)[..., None], self.window))
+        with decoder_faults():  # PIL has not every way from one kind of color to another
+            return self._in_colors(image)
+
+    def _in_colors(self, image: Image.Image) -> Image.Image:
+        """Alpha laid over the background, in the wanted channels."""
         if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
         if image.mode == "RGBA" and self.channels != 4:

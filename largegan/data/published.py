@@ -9,18 +9,8 @@ from pathlib import Path
 
 from largegan.data.cache import cached, open_cached
 from largegan.data.decode import BadImage, image_shape
-from largegan.data.index import (
-    CONDITIONS,
-    INDEX_NAME,
-    REMEDY,
-    DataInfo,
-    Index,
-    entries_name,
-    parse_entries,
-    parse_index,
-    with_conditions,
-    with_entries,
-)
+from largegan.data.index import CONDITIONS, INDEX_NAME, REMEDY, DataInfo, Index, entries_name
+from largegan.data.index_files import parse_entries, parse_index, with_conditions, with_entries
 from largegan.data.policy import SkipPolicy
 from largegan.data.reading import Reading
 from largegan.data.remote import (

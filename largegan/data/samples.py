@@ -155,7 +155,7 @@ def _add(
 def _repeated(key: str, shard: str) -> DataError:
     return DataError(
         f"members of sample {shown(key)} in shard {shard} are not adjacent, or two samples have "
-        "this key; pack the shard again with tools/pack.py"
+        "this key; pack the shard again with largegan pack"
     )
 
 
@@ -166,12 +166,12 @@ def _complete(sample: Sample, shard: str, report: Callable[[DataError], None]) -
         if domain_of(lone.name):
             sample.fault = DataError(
                 f"sample {key} in shard {shard} has {shown(lone.name)} and not the other image of "
-                "the pair; pack the shard again with tools/pack.py --paired"
+                "the pair; pack the shard again with largegan pack --paired"
             )
     if sample.fault is None and sample.image is None:
         sample.fault = DataError(
             f"sample {key} in shard {shard} has no image beside its label; pack the shard "
-            "again with tools/pack.py"
+            "again with largegan pack"
         )
     if sample.fault is None:
         yield sample

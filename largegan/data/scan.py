@@ -13,7 +13,8 @@ import numpy as np
 
 from largegan.data.account import Account
 from largegan.data.decode import image_shape, is_deep_png
-from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard, check_labels
+from largegan.data.index import LABEL, OFFSET, OFFSET_B, SIZE, Index, Shard
+from largegan.data.index_files import check_labels
 from largegan.data.samples import damaged, group, is_wanted_label, stop
 from largegan.data.tar import TarDamage, walk
 from largegan.errors import DataError, reason, shown

@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from largegan.data.decoded import decoded_once
-from largegan.data.index import (
-    INDEX_NAME,
-    Index,
-    read_index,
-    sorted_by_class,
-    without_labels,
-)
+from largegan.data.index import INDEX_NAME, Index, sorted_by_class, without_labels
+from largegan.data.index_files import read_index
 from largegan.data.indexed import IndexedSource, check_files
 from largegan.data.policy import SkipPolicy
 from largegan.data.published import cached_shards, published_index, streamed_source

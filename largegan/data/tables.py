@@ -70,7 +70,7 @@ def _columns(heading: list[str], where: str, field: str | None) -> tuple[int, li
     if label is None and (field is not None or len(others) > 1):
         raise DataError(
             f"{where} has the columns {shown(', '.join(heading))}, and it is not clear which is "
-            "the class; name one as the label's field"
+            "the class; name one with --label-field (data.label_field)"
         )
     return path, [label] if label is not None else others
 

@@ -16,10 +16,9 @@ from largegan.data.index import (
     Index,
     Shard,
     entries_name,
-    load_entries,
-    parse_index,
     write_index,
 )
+from largegan.data.index_files import load_entries, parse_index
 from largegan.data.latents import decode_latent_into
 from largegan.data.remote import local_path, scheme_of
 from largegan.data.resolve import expand
@@ -71,7 +70,7 @@ def verify(
     if not use_index:
         index = _with_knowledge(index, _old_index(path), account)
     if not faults and not any(map(len, entries)):
-        faults.append(f"no image was found in {path}; pack the dataset with tools/pack.py")
+        faults.append(f"no image was found in {path}; pack the dataset with largegan pack")
     images = ((file, row) for file, rows in zip(paths, entries, strict=True) for row in rows)
     for file, row in progress(images, sum(map(len, entries))):
         _check_sample(file, row, index, faults)

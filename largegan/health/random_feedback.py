@@ -4,7 +4,7 @@ from largegan.health.verdicts import Finding, Line, above, gets_better, mean
 
 CHANCE = 0.08  # as near to one half
 LINES = 10  # oscillations pass through chance, and go on
-FAR = 0.1  # distance of samples that are not good yet
+FAR = 0.2  # distance of samples that are not good yet
 
 
 def found(window: list[Line]) -> Finding | None:

@@ -56,6 +56,8 @@ def connect(
     # Without cpu=True, Accelerate on a machine without a GPU ignores RANK and WORLD_SIZE.
     with meeting(os.environ):
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=timeout)
+        # Who is refused below, and leaves, would break the first contact of those who come later.
+        state.wait_for_everyone()
     world = World(state.process_index, state.num_processes, state.device)
     check_size(world.size, os.environ, processes)
     if world.device.type == "cpu":

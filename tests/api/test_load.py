@@ -213,8 +213,30 @@ BAD = {
     "say with label": lambda m: m.project(m.sample(1)[0]),
     "bring it to 16 by 16": lambda m: m.project(np.zeros((9, 9, 3), np.uint8), label=0),
     "directions were asked for": lambda m: m.directions(99),
+    "'a' is no seed": lambda m: m.sample(seed="a"),
+    "1.5 is no seed": lambda m: m.sample(seed=1.5),
+    r"\[1, 2\] is no seed": lambda m: m.sample(seed=[1, 2]),
+    "1.5 is no class": lambda m: m.sample(label=1.5),
+    "True is no class": lambda m: m.sample(label=[True]),
+    "truncation is 'a'": lambda m: m.sample(truncation="a"),
+    "truncation is nan": lambda m: m.sample(truncation=float("nan")),
+    "z holds numbers that are not finite": lambda m: m.sample(z=m.z([0]) * np.nan),
+    "z is no array": lambda m: m.sample(z="a"),
+    "w is no array": lambda m: m.sample(w=[["a"]]),
+    "not a NoneType": lambda m: largegan.load(None),
     "a picture is a dict": lambda m: m.project({}, label=0),
 }
+
+
+NUMBERS = (1, np.int64(1), torch.tensor(1), np.array([1]), torch.tensor([1]), [np.int32(1)])
+
+
+@pytest.mark.parametrize("one", NUMBERS, ids=repr)
+def test_numbers_of_numpy_and_torch_are_numbers(styled, one):
+    wanted = styled.sample(seed=3, label=1)
+    assert np.array_equal(styled.sample(seed=3, label=one), wanted)
+    assert np.array_equal(styled.sample(seed=np.int64(3), label=1), wanted)
+    assert np.array_equal(styled.sample(seeds=np.array([3]), label=1), wanted)
 
 
 @pytest.mark.parametrize("says", BAD)

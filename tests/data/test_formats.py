@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from largegan.data import apart, open_data
 from largegan.data.apart import Findings, spilled
@@ -200,6 +200,39 @@ def test_a_shard_that_is_compressed_is_named(tool, tmp_path: Path, mode: str) ->
     for words in (("pack", tmp_path / "s.tar", tmp_path / "out"), ("verify", tmp_path / "s.tar")):
         code, said, err = tool(*words)
         assert code == 3 and "s.tar is damaged: it is compressed; " in said + err
+
+
+def test_what_lies_beside_shards_is_said(tool, tmp_path: Path) -> None:
+    """Images and compressed shards in a folder of shards are not read, and that is no secret."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "0.png").write_bytes(writers.FILES[0])
+    for name, mode in (("a.tar", "w"), ("b.tar.gz", "w:gz"), ("c.tgz", "w:gz")):
+        with tarfile.open(folder / name, mode) as archive:
+            archive.add(folder / "0.png", "0.png")
+    code, said, err = tool("pack", folder, tmp_path / "out")
+    assert code == 0 and "1 images of" in said and "3 left out" in said
+    assert "1 images that lie beside shards" in err and "2 shards that are compressed" in err
+
+
+def test_somebodys_index_among_images_makes_no_shards_of_them(tool, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "0.png").write_bytes(writers.FILES[0])
+    (tmp_path / "s" / "index.json").write_text('{"mine": 1}')
+    code, said, err = tool("pack", tmp_path / "s", tmp_path / "out")
+    assert code == 0 and "1 images of" in said and "index.json" in err
+
+
+def test_colors_that_cannot_be_converted_are_a_sentence(tool, tmp_path: Path) -> None:
+    """PIL has not every way from one kind of color to another."""
+    (tmp_path / "s").mkdir()
+    image = Image.fromarray(IMAGES[0])
+    to_lab = ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+    )
+    ImageCms.applyTransform(image, to_lab).save(tmp_path / "s" / "lab.tiff")
+    code, _, err = tool("pack", tmp_path / "s", tmp_path / "out", "--channels", "1")
+    assert code == 3 and "lab.tiff is not a readable image (conversion from LAB" in err
 
 
 NEEDED = {"lmdb": writers.lsun, "h5py": SOURCES["hdf5 nhwc"][1], "pyarrow": writers.parquet}

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from largegan import checkpoint
 from largegan.data.account import Account
-from largegan.data.index import parse_index
+from largegan.data.index_files import parse_index
 from largegan.data.label_files import labels_of_file
 from largegan.data.tar import TarDamage, walk
 from largegan.errors import DataError

@@ -25,6 +25,7 @@ from tests.golden import (
     stylegan3,
     stylegan3_ops,
     superres,
+    superres_peers,
 )
 
 # The manifest expects other orders of arithmetic to pass at 1 to 4 times its tolerances. Cases of
@@ -81,7 +82,7 @@ def family(meta: dict) -> str:
         return "ops ada"  # the same pipeline in every peer
     if group == "ops" and "op" in args:
         return f"ops {args['op']}"
-    if group == "full-size" and peer.split("/")[0] in superres.PEERS:
+    if group == "full-size" and peer.split("/")[0] in superres_peers.PEERS:
         return "full-size super-resolution"  # all of them by the words of their constructors
     return f"{group} {peer}" if group in ("ops", "full-size") else group
 

@@ -28,6 +28,19 @@ def test_the_backbone_is_in_no_checkpoint_and_never_changes():
     assert any(name.startswith("projector.across_scales") for name in names)
 
 
+def test_no_map_of_a_judge_is_wider_than_asked_for():
+    """Without a limit the published widths: half a million weights in one convolution."""
+
+    def widths(**options) -> set[int]:
+        data = DataSpec(channels=3, height=16, width=16)
+        recipe = build("projected_gan", data, {**OPTIONS, **options})
+        return {layer.norm.num_features for judge in recipe.D.scales for layer in judge.down}
+
+    assert widths(d_channel_max=16) == {16}
+    assert widths(d_channel_max=512) == {512}
+    assert max(widths(patch=False, d_channel_max=100, backbone_size=256)) == 100
+
+
 def test_samples_need_no_backbone():
     recipe = make_recipe("projected_gan")
     assert recipe.backbone.network is None

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import run_ranks
 from tests.health.watching import signals_after, watched
-from tests.parallel.forking import run_forked
 from tests.recipes.common import NAMES
 from tests.recipes.two_ranks_worker import BATCH, ITERATIONS
 
@@ -24,7 +24,8 @@ def folder(tmp_path_factory, request):
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     selected = {call.params.get("name") for call in calls if call}
     names = [name for name in NAMES if name in selected]
-    run_forked("tests.recipes.two_ranks_worker", [str(folder), *names], world=2)
+    words = ["-m", "tests.recipes.two_ranks_worker", str(folder), *names]
+    run_ranks(words, world=2, timeout_s=600)
     return folder
 
 

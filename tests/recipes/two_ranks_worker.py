@@ -1,6 +1,7 @@
 """One rank of two: trains every recipe a little and writes what it ended with."""
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import save_file
 
 from largegan.checkpoint import unaliased
 from largegan.health.observer import Observer
-from largegan.parallel.launch import connect, disconnect
+from largegan.parallel.launch import connect, disconnect, leave
 from tests.health.watching import signals_after
 from tests.recipes.common import iterate, make_recipe, make_trainer, weights
 
@@ -32,3 +33,8 @@ def main(arguments: list[str]) -> None:
         signals = signals_after(trainer, 0)
         (folder / f"{name}-{world.rank}.json").write_text(json.dumps(signals))
     disconnect()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+    leave(0)

@@ -10,13 +10,15 @@ from typing import Any
 
 from largegan.data.account import Account
 from largegan.data.decode import image_shape
-from largegan.data.index import INDEX_NAME, parse_index
+from largegan.data.index import INDEX_NAME
+from largegan.data.index_files import parse_index
 from largegan.data.labels import whole
 from largegan.data.originals import Originals, Request, classes_of
 from largegan.data.samples import Sample, damaged, group, is_wanted_label, label_value, split_name
 from largegan.data.scan import opened
 from largegan.data.splits import chosen
 from largegan.data.tar import Member, TarDamage, walk
+from largegan.data.tree import is_image
 from largegan.errors import DataError, shown
 from largegan.files.photos import BadImage
 
@@ -27,13 +29,16 @@ LONGEST_NAME = 64  # characters of a class in a .txt; a caption is longer
 def recognizes(path: Path) -> bool:
     if path.is_file():
         return path.suffix.lower() == ".tar"
-    return path.is_dir() and (any(path.glob("*.tar")) or (path / INDEX_NAME).is_file())
+    if not path.is_dir() or any(path.glob("*.tar")):
+        return path.is_dir()
+    return (path / INDEX_NAME).is_file() and not any(is_image(p.name) for p in path.iterdir())
 
 
 def read(source: Path, request: Request) -> Originals:
     """Images of shards, from where they lie, with their classes. Raises DataError."""
     account = Account()
     paths = [source] if source.is_file() else sorted(source.glob("*.tar"))
+    leave_others(source, account)
     kept = chosen([p.name for p in paths], request.split, account, where=shown(source))
     places: list[tuple[Path, int, int]] = []
     names, labels, texts = [], [], []
@@ -60,6 +65,16 @@ def read(source: Path, request: Request) -> Originals:
             return file.read(size)
 
     return Originals(names, load, account=account).labeled(classes)
+
+
+def leave_others(source: Path, account: Account) -> None:
+    """Notes what lies beside the shards of a folder and is not read with them."""
+    others = sorted(source.iterdir()) if source.is_dir() else []
+    images = [p.name for p in others if is_image(p.name)]
+    endings = (".tgz", *(f".tar.{kind}" for kind in ("gz", "bz2", "xz", "zst")))
+    shut = [p.name for p in others if p.name.lower().endswith(endings)]
+    account.leave("images that lie beside shards; give them a folder of their own", *images)
+    account.leave("shards that are compressed; unpack them first", *shut)
 
 
 def _samples(
