@@ -24,7 +24,7 @@ def test_a_recorded_run(name):
 
 
 def test_runs_were_recorded_of_what_was_induced():
-    """Of overfitting and memorizing there are made-up windows only, so far."""
+    """Of every way to fail there are two at least, and healthy runs of three seeds."""
     ill = [row["verdict"] for row in RECORDED.values()]
-    induced = set(VERDICTS) - {"discriminator_overfits", "memorises"}
-    assert {name for name in VERDICTS if ill.count(name) >= 2} == induced
+    assert all(ill.count(name) >= 2 for name in VERDICTS)
+    assert ill.count(None) >= 30
