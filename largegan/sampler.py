@@ -293,7 +293,7 @@ def sampler_of(
     if recipe.directions:
         raise ConfigError(
             f"recipe {found.name} translates images and draws none of its own; give it some: "
-            "tools/translate.py"
+            "largegan translate"
         )
     if truncation is not None:
         check_truncation(recipe, truncation)

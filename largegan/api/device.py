@@ -19,7 +19,7 @@ def choose_device(name: str | None, default: "torch.device | None" = None) -> "t
         return default or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # meta holds no numbers
     except (RuntimeError, AssertionError) as fault:  # a torch without CUDA asserts
         first = str(fault).splitlines()[0]
         raise EnvironmentFault(f"--device {name} cannot be used: {first}; try cpu") from fault

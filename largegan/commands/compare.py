@@ -16,6 +16,7 @@ Exit codes: 2 arguments, 3 an image is missing, bad or of another size, 4 weight
 """
 
 import argparse
+import math
 import sys
 from pathlib import PurePosixPath
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         found["bicubic" if scale else "inputs"] = score(sets, both, **how, enlarge=scale or 1)
     for who, (scores, _) in found.items():
         count = next(iter(scores.values())).count
-        words = [f"{n} {s.mean:.4f} +- {s.error:.4f} {UNITS[n]}".strip() for n, s in scores.items()]
+        words = [f"{n} {said(s)} {UNITS[n]}".strip() for n, s in scores.items()]
         print(f"{who:8s} {count} pairs: {', '.join(words)}")
     if arguments.sheet:
         draw_sheet(arguments)
@@ -88,6 +89,12 @@ def run(arguments: argparse.Namespace) -> None:
         }
         facts |= {"features": arguments.features, "scale": scale}
         write_text(arguments.json, as_json({"made_by": MARK, **facts}))
+
+
+def said(found) -> str:
+    """A mean with its error; the decibels of equal images have none."""
+    error = f" +- {found.error:.4f}" if math.isfinite(found.error) else ""
+    return f"{found.mean:.4f}{error}"
 
 
 def score(

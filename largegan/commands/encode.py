@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     error = arrays["mse"].std(ddof=1) / count**0.5 if count > 1 else 0.0
     print(
         f"{arguments.out}: {count} codes of {arrays['z'].shape[1]} numbers, reconstruction error "
-        f"{mean:.4f} +- {error:.4f} (mean square, pixels in [-1, 1])"
+        f"{mean:.3g} +- {error:.2g} (mean square, pixels in [-1, 1])"
     )
 
 

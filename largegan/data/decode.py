@@ -57,7 +57,7 @@ def image_shape(data: bytes | memoryview) -> tuple[int, int, int]:
     elif bytes(data[:8]) == PNG_START:
         shape = _png_shape(data)[0]
     elif bytes(data[:6]) == NPY_START:
-        raise BadImage("is a latent, which is read with the index that tools/pack.py wrote")
+        raise BadImage("is a latent, which is read with the index that largegan pack wrote")
     else:
         image = _open_with_pil(data)
         shape = image.height, image.width, len(image.getbands())

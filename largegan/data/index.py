@@ -21,7 +21,7 @@ from largegan.files.output import write_text, writing
 FORMAT, VERSION = "largegan-index", 1
 INDEX_NAME = "index.json"
 CONDITIONS = "conditions.npy"  # the vectors that labels stand for, beside the index
-REMEDY = "write the index again with tools/verify.py --write-index"
+REMEDY = "write the index again with largegan verify --write-index"
 LEAST_SAMPLE = 1024  # bytes of a member: its header, and a block of data
 OFFSET, SIZE, LABEL, OFFSET_B, SIZE_B = 0, 1, 2, 3, 4  # columns of the entries
 

@@ -69,7 +69,7 @@ class IndexDocument(msgspec.Struct):
 def parse_index(text: str | bytes, *, where: str) -> Index:
     """The document of ``index.json``, still without entries; raises DataError."""
     about = {"where": where, "what": "is not a largegan index"}
-    remedy = "delete it and write a new one with tools/verify.py --write-index"
+    remedy = "delete it and write a new one with largegan verify --write-index"
     document = parse_document(text, IndexDocument, **about, remedy=remedy)
     if document.version > VERSION:
         raise DataError(
@@ -163,7 +163,7 @@ def with_entries(index: Index, entries: list[np.ndarray], *, folder: Path | None
     """Attach entries after checking their labels; raises DataError."""
     index = dataclasses.replace(index, entries=tuple(entries))
     if not index.shards or not sum(s.count for s in index.shards):
-        raise DataError("the index lists no samples; pack the dataset again with tools/pack.py")
+        raise DataError("the index lists no samples; pack the dataset again with largegan pack")
     for shard, rows in zip(index.shards, entries, strict=True):
         if (rows.shape[1] == 5) != (index.channels_b > 0):
             raise DataError(

@@ -204,7 +204,7 @@ def _size_error(name: str, found: int | None, wanted: int) -> DataError:
         )
     return DataError(
         f"shard {name} has {found} bytes, but its index says {wanted}; the index belongs to other "
-        "data, so write it again with tools/verify.py --write-index"
+        "data, so write it again with largegan verify --write-index"
     )
 
 

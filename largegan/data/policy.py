@@ -48,7 +48,7 @@ class SkipPolicy:
             example = f"; the last one: {last}" if last else ""
             raise DataError(
                 f"{self.samples} of {self.total} samples cannot be used, more than "
-                f"max_skip_fraction={self.max_fraction:g} allows; repair the data (tools/verify.py "
+                f"max_skip_fraction={self.max_fraction:g} allows; repair the data (largegan verify "
                 f"lists what is bad) or raise max_skip_fraction{example}"
             )
 

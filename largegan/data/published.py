@@ -112,7 +112,7 @@ def cached_shards(
     if published is None:
         raise DataError(
             f"there is no {INDEX_NAME} beside {shards[0]} that lists it; publish the one that "
-            "tools/pack.py wrote, or set mode to stream"
+            "largegan pack wrote, or set mode to stream"
         )
     if cache_dir is None:
         raise ConfigError(

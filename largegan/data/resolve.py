@@ -74,7 +74,7 @@ def _expand_local(path: Path, pattern: str) -> list[str]:
         if not shards:
             raise DataError(
                 f"no shards were found in the folder {path}; it needs .tar files, which "
-                "tools/pack.py makes from images"
+                "largegan pack makes from images"
             )
         return shards
     if path.is_file():
@@ -82,7 +82,7 @@ def _expand_local(path: Path, pattern: str) -> list[str]:
             raise DataError(f"{path} is compressed; gunzip it, images do not become smaller twice")
         if path.suffix not in (".tar", ".json"):
             raise DataError(
-                f"{path} is neither a .tar shard nor an index; pack it with tools/pack.py"
+                f"{path} is neither a .tar shard nor an index; pack it with largegan pack"
             )
         return [str(path)]
     matches = [match for match in sorted(glob.glob(str(path))) if match != str(path)]

@@ -164,5 +164,5 @@ def first_shape(
     where = paths[0].parent if paths else "no shard"
     raise error or DataError(
         f"no image was found in {where}; shards hold members such as 000001.jpg and 000001.cls, as "
-        "tools/pack.py writes them"
+        "largegan pack writes them"
     )

@@ -142,7 +142,7 @@ def _indexed(index: Index, locate, reading: Reading, policy: SkipPolicy) -> Inde
     if reading.rank == 0 and reading.labels and sorted_by_class(index):
         log.warning(
             "the shards are sorted by class, so batches will miss most classes; pack them again in "
-            "random order with tools/pack.py"
+            "random order with largegan pack"
         )
     source = IndexedSource(
         index if reading.labels else without_labels(index), locate, policy=policy

@@ -183,7 +183,7 @@ def _compare_entries(
     if not np.array_equal(entries, rows):
         faults.append(
             f"the entries of shard {file.name} do not match its members; write the index again "
-            "with tools/verify.py --write-index"
+            "with largegan verify --write-index"
         )
     return rows
 

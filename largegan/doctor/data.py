@@ -63,7 +63,7 @@ def read_for_a_while(visit: Visit) -> Iterator[Finding]:
         low, high = (int(label) for label in torch.cat(labels).aminmax())
         facts += f", labels {low} to {high}"
         if low < 0 or high >= classes:
-            remedy = "write the index again with tools/verify.py --write-index"
+            remedy = "write the index again with largegan verify --write-index"
             seen = f"from {low} to {high} with {classes} classes"
             yield Finding("FAIL", "labels", seen, remedy)
     if idle > 0.5:

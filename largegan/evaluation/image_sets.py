@@ -161,7 +161,7 @@ def in_8_bits(images: Tensor) -> Tensor:
 
 @dataclass
 class Drawn:
-    """What a sampler draws: image i comes from seed `numbers[i]`, as tools/sample.py draws it.
+    """What a sampler draws: image i comes from seed `numbers[i]`, as largegan sample draws it.
 
     Pixels are rounded to 8 bits, as files on a disk would be. `weights` is a hash of them.
     """
@@ -236,7 +236,7 @@ def open_image_set(
         count: take the first so many; a checkpoint draws so many (default 50,000).
         seed: first seed of a checkpoint's images.
         truncation: of a checkpoint's images; what it does is the recipe's choice.
-        classes: a checkpoint's classes, as for tools/sample.py.
+        classes: a checkpoint's classes, as for largegan sample.
         standing: batches of 64 samples that batch norm's statistics are taken from; 0: those of
             training.
         raw: a checkpoint draws with its weights as trained, not with their averages.

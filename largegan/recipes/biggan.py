@@ -5,7 +5,7 @@ As published: ResNets with self-attention at 64 pixels, spectral norm in both ne
 embedding shared by all norms, each block with its own part of z, projection, hinge, orthogonal
 start and orthogonal regularization 1e-4, batch norm over all devices, Adam 5e-5 and 2e-4, beta
 (0, 0.999), eps 1e-6, 2 discriminator steps, batch 2048, samples from averaged weights (0.9999 a
-step), with standing statistics and truncated z (`tools/sample.py --standing 16 --truncation T`).
+step), with standing statistics and truncated z (`largegan sample --standing 16 --truncation T`).
 Here: fakes take the labels of the batch's reals (the paper draws them uniformly), running
 statistics follow the generator's own steps only, and the average's half-life grows with training
 instead of starting at step 20,000.

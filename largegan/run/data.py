@@ -208,6 +208,6 @@ def check_resolution(data: "DataConfig | Namespace", info: DataInfo) -> None:
     if data.resolution and (info.height, info.width) != (data.resolution, data.resolution):
         raise ConfigError(
             f"{data.path} gives images of {info.height}x{info.width}, data.resolution is "
-            f"{data.resolution}; pack them at that size (tools/pack.py --resolution), set "
+            f"{data.resolution}; pack them at that size (largegan pack --resolution), set "
             "data.resize and data.crop, or change data.resolution"
         )

@@ -47,7 +47,7 @@ def open_translator(
     if which is None:
         raise ConfigError(
             f"{found.path} is of recipe {found.name}, which does not translate; draw from it with "
-            "tools/sample.py"
+            "largegan sample"
         )
     net = found.recipe.translator(which).to(device).eval().requires_grad_(False)
     return Translator(net, channels_of(net), which, found.model, found.name)

@@ -42,6 +42,11 @@ def test_scores(folders, capsys):
     assert sorted(found["outputs"]["images"]) == ["below/0", "below/1", "below/2"]
 
 
+def test_equal_images_have_no_error_in_decibels(folders, capsys):
+    code, said = call(capsys, folders / "truth", folders / "truth")
+    assert code == 0 and "psnr inf dB" in said and "nan" not in said
+
+
 def test_sheet(folders, capsys):
     """A row of cells an image: input, translation, truth, in this order."""
     near, truth, far = (folders / name for name in ("near", "truth", "far"))

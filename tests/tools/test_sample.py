@@ -331,7 +331,7 @@ def test_cannot_write(draw, tmp_path):
     assert code == 2 and "is a file" in said
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:77"])
+@pytest.mark.parametrize("device", ["nonsense", "cuda:77", "meta"])
 def test_device_that_is_not_there(draw, device):
     code, said = draw("gan", "a.png", "--device", device)
     assert code == 4 and f"--device {device} cannot be used" in said
