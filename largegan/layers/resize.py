@@ -4,7 +4,8 @@ Each rule is a matrix per side, made in float64; images are differentiated throu
 any product.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 import torch
 from torch import Tensor
@@ -49,7 +50,19 @@ def cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, near, torch.where(x <= 2, far, torch.zeros_like(x)))
 
 
+def on_cpu(weights: Callable[[int, int], Tensor]) -> Callable[[int, int], Tensor]:
+    """Kept weights serve everybody, also when a network on `meta` asks for them first."""
+
+    @wraps(weights)
+    def computed(source: int, target: int) -> Tensor:
+        with torch.device("cpu"):
+            return weights(source, target)
+
+    return computed
+
+
 @lru_cache(maxsize=64)
+@on_cpu
 def bicubic_weights(source: int, target: int) -> Tensor:
     """float64 `[target, source]`: pixel i of the result is a weighted sum of the source's.
 
@@ -70,6 +83,7 @@ def bicubic_weights(source: int, target: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@on_cpu
 def pyramid_weights(source: int, target: int) -> Tensor:
     """float64 `[target, source]`; see `pyramid_scale`."""
     if target > source:

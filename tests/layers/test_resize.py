@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from largegan.layers.resize import bicubic_weights, imresize, pyramid_scale
+from largegan.layers.resize import bicubic_weights, imresize, pyramid_scale, pyramid_weights
 
 
 def keys(x: float) -> float:
@@ -80,3 +80,12 @@ def test_both_are_differentiable():
     image = torch.randn(1, 1, 6, 7, dtype=torch.float64, requires_grad=True)
     for resize in (imresize, pyramid_scale):
         assert torch.autograd.gradcheck(lambda x, f=resize: f(x, (3, 9)), image)
+
+
+def test_weights_that_are_kept_hold_numbers_wherever_they_are_first_asked_for():
+    """A dry run builds networks on `meta`; what it leaves behind is used by everybody after it."""
+    for weights in (bicubic_weights, pyramid_weights):
+        weights.cache_clear()
+        with torch.device("meta"):
+            weights(6, 3)
+        assert weights(6, 3).sum(1).tolist() == pytest.approx([1.0] * 3)
