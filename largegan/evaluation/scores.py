@@ -146,7 +146,7 @@ def keep_logits(
     answer = extractor.logits(found)
     if answer is None:
         raise ConfigError(
-            "an inception score needs a network with a classifier; run `python tools/weights.py "
+            "an inception score needs a network with a classifier; run `largegan weights "
             "fetch inception-logits`, or leave `is` out of --metrics"
         )
     if judged is None:

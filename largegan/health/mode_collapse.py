@@ -38,8 +38,10 @@ def few_pictures(diversity: float, twins: float) -> Finding:
 def lost_modes(window: list[Line]) -> Finding | None:
     """Samples that no longer reach real images which they reached before."""
     name = "health/coverage"
-    best, now = sorted(line[name] for line in window)[-REACHED:][0], window[-1][name]
-    if len(window) < REACHED or best < COVERED or now > LOST * best:
+    if len(window) < REACHED:
+        return None
+    best, now = sorted(line[name] for line in window)[-REACHED], window[-1][name]
+    if best < COVERED or now > LOST * best:
         return None
     return Finding(
         above(best - now, (1 - LOST) * best, best),

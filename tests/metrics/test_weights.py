@@ -55,7 +55,7 @@ def test_what_is_missing_and_the_one_command(tmp_path):
     with pytest.raises(EnvironmentFault) as fault:
         weights.require("small", folder=tmp_path)
     said = str(fault.value)
-    assert "small.pt is not here" in said and "tools/weights.py fetch small" in said
+    assert "small.pt is not here" in said and "largegan weights fetch small" in said
     assert "pip install small" in said and "LARGEGAN_WEIGHTS" in said and "\n" not in said
     with pytest.raises(ConfigError, match="no weights called large; choose one of small"):
         weights.require("large")

@@ -252,7 +252,7 @@ def test_refusals(tool, photos, tmp_path, monkeypatch, words, code, says):
 def test_missing_weights_name_the_command(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weights, "places", lambda *arguments: [])
     assert fid.main([str(photos), str(photos), "--cpu-threads", "1"]) == 4
-    assert "tools/weights.py fetch inception" in capsys.readouterr().err
+    assert "largegan weights fetch inception" in capsys.readouterr().err
 
 
 def test_weights_tool(tmp_path, capsys):

@@ -50,4 +50,4 @@ class Leaky(NamedTuple):
 @lru_cache(maxsize=64)
 def edge(clamp: float, dtype: torch.dtype) -> float:
     """What clamping leaves in memory: 181.02 is 181 in bfloat16."""
-    return float(torch.tensor(clamp, dtype=dtype))
+    return float(torch.tensor(clamp, dtype=dtype, device="cpu"))
