@@ -154,3 +154,15 @@ def test_the_first_command_runs(tmp_path):
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/checkpoints/000000008/COMPLETE").is_file()
+
+
+def test_guides_go_back_to_where_their_runs_save():
+    """`--to N` is the first whole batch behind a save of the run that the page trains before it."""
+    goals = [(p, w[1], int(w[w.index("--to") + 1])) for p, w in OURS if w[0] == "rollback"]
+    assert goals
+    for page, run, nimg in goals:
+        (train, *_) = (w for p, w in TRAINED if p == page and run in w)
+        settings = parse(filled(train[1:])).train
+        every, batch = settings.save_every_nimg, settings.batch_size
+        saves = range(every, settings.total_nimg + 1, every)
+        assert nimg in {-(-saved // batch) * batch for saved in saves}, page
