@@ -9,7 +9,8 @@ before the recipe was built. Rows of one group are compared: their processes are
 up, and then take turns, an iteration each, so that other load on the machine hits all of them
 alike; the figures are medians, and `ratio` is the median of the ratios to the group's first row in
 the same round. On a CPU, seconds are those of the processor (one thread), which other load disturbs
-little; on a GPU they are those of the clock, after synchronization.
+little; on a GPU they are those of the clock, after synchronization. There a row gives its memory
+back after every turn, for the next one, and begins each with an iteration that does not count.
 
 Each row also says where its time goes: `phases`, the seconds of each phase by itself (lazy ones as
 when they come), and `convolutions` and `filters`, the shares of all phases' time in convolutions
@@ -195,11 +196,14 @@ def timed(trainer, cuda: bool) -> float:
         start = time.process_time()
         trainer.iteration()
         return time.process_time() - start
+    trainer.iteration()
     torch.cuda.synchronize()
     start = time.perf_counter()
     trainer.iteration()
     torch.cuda.synchronize()
-    return time.perf_counter() - start
+    spent = time.perf_counter() - start
+    torch.cuda.empty_cache()
+    return spent
 
 
 def anatomy(trainer, cuda: bool) -> dict:
