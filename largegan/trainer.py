@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,7 +16,7 @@ from largegan.health.observer import Observer
 from largegan.health.steps import BufferGuard, StepCounter
 from largegan.parallel import watch
 from largegan.parallel.engine import Engine, StepReport
-from largegan.recipe import Batch, Phase, Progress, Recipe
+from largegan.recipe import Batch, Phase, Progress, Recipe, Terms
 
 
 class MicroBatches(Protocol):
@@ -33,6 +34,20 @@ class MicroBatches(Protocol):
     def state_dict(self) -> dict: ...
 
     def load_state_dict(self, state: dict) -> None: ...
+
+
+class Replays(Protocol):
+    """Computes micro-batches by recordings of them: see `run.replays`."""
+
+    def __call__(
+        self,
+        phase: Phase,
+        index: int,
+        number: int,
+        batch: Batch,
+        at: Progress,
+        step: Callable[[Batch, Progress], Terms],
+    ) -> Terms: ...
 
 
 @dataclass
@@ -70,6 +85,7 @@ class Trainer:
         max_bad_steps: non-finite steps of one phase in a row that stop the run.
         first_order: what losses that are differentiated once are computed in, such as compiled
             networks.
+        replays: repeats losses and gradients without Python, where it can; None: nothing is.
     """
 
     def __init__(
@@ -86,11 +102,12 @@ class Trainer:
         max_grad_norm: float | None = None,
         max_bad_steps: int = 10,
         first_order: Callable[[], AbstractContextManager] = nullcontext,
+        replays: Replays | None = None,
     ):
         self.recipe, self.engine, self.stream, self.to_device = recipe, engine, stream, to_device
         self.batch_size, self.micro_batches = batch_size, batch_size // micro_batch_size
         self.seed, self.precision, self.max_grad_norm = seed, precision, max_grad_norm
-        self.first_order = first_order
+        self.first_order, self.replays = first_order, replays
         recipe.set_batch_size(batch_size)
         recipe.begin_training(engine.device)
         self.at = Progress()
@@ -146,10 +163,11 @@ class Trainer:
             self.recipe.set_accumulating(i > 0)
             self.recipe.micro_batch = engine.rank + i * engine.world
             self.reseed(*turn, self.recipe.micro_batch)
-            with self.autocast(phase), nullcontext() if phase.second_order else self.first_order():
-                terms = phase.loss(batch, self.at)
-                loss: torch.Tensor = sum(terms.values())  # type: ignore[assignment]  # never empty
-            engine.backward(loss * scale, last=i == len(micro) - 1)
+            step = partial(self.differentiate, phase, scale, i == len(micro) - 1)
+            if self.replays:
+                terms = self.replays(phase, turn[0], i, batch, self.at, step)
+            else:
+                terms = step(batch, self.at)
             add_up(totals, terms)
             add_up(watched, self.recipe.take_watched())
             if self.observer:
@@ -167,6 +185,16 @@ class Trainer:
         # Honest on a GPU too: the check in `finish` waited for the backward pass.
         self.tally.spend(phase.name, time.perf_counter() - start)
         return report
+
+    def differentiate(
+        self, phase: Phase, scale: float, last: bool, batch: Batch, at: Progress
+    ) -> Terms:
+        """The loss of one micro-batch and its gradients; returns its terms, without graphs."""
+        with self.autocast(phase), nullcontext() if phase.second_order else self.first_order():
+            terms = phase.loss(batch, at)
+            loss: torch.Tensor = sum(terms.values())  # type: ignore[assignment]  # never empty
+        self.engine.backward(loss * scale, last=last)
+        return {name: value.detach() for name, value in terms.items()}
 
     def conclude(self, phase: Phase, report: StepReport) -> None:
         """After a good step, averages and the recipe's `after`; after a bad one, only a count."""
@@ -228,9 +256,8 @@ class Trainer:
 
 
 def add_up(totals: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> None:
-    """Adds scalars by name, without their graphs."""
+    """Adds scalars by name."""
     for name, value in values.items():
-        value = value.detach()
         totals[name] = totals[name] + value if name in totals else value
 
 

@@ -140,6 +140,9 @@ class TrainConfig:
     compile: bool = False
     """Compile networks by torch.compile for phases that differentiate once: minutes at the start.
     Draws the same random numbers. Does not pay on a CPU; was not timed on a GPU."""
+    cuda_graphs: bool = False
+    """On a GPU: record losses and gradients of each phase once, and replay them without Python.
+    Phases that cannot be are left as they are, and said; needs memory for their gradients."""
     max_grad_norm: PositiveWeight | None = None
     """Clip each player's gradient to this norm."""
     max_bad_steps: Count = 10

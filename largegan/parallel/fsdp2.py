@@ -49,7 +49,7 @@ class FSDP2:
     """See `Share`."""
 
     name = "fsdp2"
-    splits_weights = True
+    splits_weights, recordable = True, False
 
     def __init__(self, recipe: Recipe, player: str, names: list[str], world: World):
         self.rank, self.world, self.device = world.rank, world.size, world.device

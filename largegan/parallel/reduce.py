@@ -89,7 +89,7 @@ class GradientReduction:
         self.buckets: list[list[nn.Parameter]] = in_buckets(reversed(params), bucket_bytes)
         self.home = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
         self.expected: dict[bool, set[nn.Parameter]] = {}  # by second_order
-        self.armed, self.watch = False, Timing()
+        self.armed, self.watch, self.overlap = False, Timing(), overlap
         self._forget()
         if overlap:
             for p in params:

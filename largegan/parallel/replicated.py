@@ -41,6 +41,10 @@ class Replicated:
                 self.params, overlap=overlap, bucket_bytes=bucket_bytes
             )
 
+    @property
+    def recordable(self) -> bool:
+        return self.reduction is None or not self.reduction.overlap
+
     def begin(self, *, moves: bool, second_order: bool) -> None:
         if moves:
             self.skip()  # of a backward pass that nobody stepped

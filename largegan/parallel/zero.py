@@ -35,6 +35,8 @@ SETTINGS = {
 class Zero:
     """See `Share`. `settings` is what a DeepSpeed JSON says; `stage` wins over its stage."""
 
+    recordable = False
+
     def __init__(
         self,
         recipe: Recipe,

@@ -37,6 +37,7 @@ from largegan.recipe.vocabulary import (
     Player,
     Progress,
     Reading,
+    Said,
     Scored,
     Terms,
     by_averages_alone,
@@ -61,6 +62,7 @@ __all__ = [
     "Progress",
     "Reading",
     "Recipe",
+    "Said",
     "Scored",
     "SumsOverBatch",
     "TakesImages",
@@ -197,6 +199,15 @@ class Recipe(nn.Module):
         taken = list(self._scored.values())
         self._scored.clear()
         return taken
+
+    def said(self) -> Said:
+        """All that the last loss watched and scored; it stays where `take_...` find it."""
+        return Said(dict(self._watched), dict(self._scored))
+
+    def say(self, said: Said) -> None:
+        """As if a loss had said it."""
+        self._watched.update(said.watched)
+        self._scored.update(said.scored)
 
     def picture(self, generator: torch.Generator) -> Tensor | None:
         """What to look at instead of a grid of samples: uint8 `[3, H, W]`. None: the grid."""

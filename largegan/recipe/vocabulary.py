@@ -1,7 +1,7 @@
 """The vocabulary: a recipe has players (who learns) and phases (who moves when, on what loss)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -112,3 +112,11 @@ class Scored(NamedTuple):
     real: Tensor
     fake: Tensor
     reading: Reading
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a loss said besides its terms: see `Recipe.watch` and `Recipe.scored`."""
+
+    watched: dict[str, Tensor] = field(default_factory=dict)
+    scored: dict[str, Scored] = field(default_factory=dict)

@@ -64,6 +64,8 @@ class Handicapped(NoiseToImage):
     def seen(self, images: Tensor, at: Progress) -> Tensor:
         """Images as the discriminator sees them."""
         images = self.augment(images)
+        if not self.handicaps.instance_noise:
+            return images
         sigma = noise_at(at.nimg, self.handicaps)
         if not sigma:
             return images

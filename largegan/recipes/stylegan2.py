@@ -231,13 +231,14 @@ class StyleGAN2(StyleBased):
         """`[N, num_ws, w_dim]`; now and then its end, from a random layer on, is of another z."""
         mapping = self.G.mapping
         ws = mapping(torch.randn(len(like), self.z_dim, device=like.device), c)
-        # Decided on the host, where asking costs nothing: the generator there is seeded too.
-        if self.style_mixing and float(torch.rand(())) < self.style_mixing:
-            crossover = int(torch.randint(1, mapping.num_ws, ()))
-            others = torch.randn(len(like), self.z_dim, device=like.device)
-            others = mapping(others, c, track=False)
-            ws = torch.cat([ws[:, :crossover], others[:, crossover:]], 1)
-        return ws
+        if not self.style_mixing:
+            return ws
+        # Decided on the device: nobody waits for the answer, and a CUDA graph draws it anew.
+        mixed = torch.rand((), device=like.device) < self.style_mixing
+        crossover = torch.randint(1, mapping.num_ws, (), device=like.device)
+        others = mapping(torch.randn(len(like), self.z_dim, device=like.device), c, track=False)
+        layer = torch.arange(mapping.num_ws, device=like.device)[:, None]
+        return torch.where(mixed & (layer >= crossover), others, ws)
 
     def judge(self, images: Tensor, c: Tensor | None) -> Tensor:
         """The discriminator sees every image, real or fake, augmented (in float32)."""

@@ -41,6 +41,7 @@ from largegan.run.lock import NAME, RunLock
 from largegan.run.log import restored_tally
 from largegan.run.prepared import Start
 from largegan.run.recipe import NOT_BUILT, make_recipe, recipe_of
+from largegan.run.replays import make_replays
 from largegan.trainer import Trainer, micro_batch_size
 
 
@@ -221,6 +222,9 @@ def build_trainer(
         check_compiler(engine.device)
         compiled = CompiledNetworks(recipe)
         say(engine.rank, str(compiled))
+    replays = None
+    if settings.cuda_graphs:
+        replays = make_replays(engine, partial(say, engine.rank))
     trainer = Trainer(
         recipe,
         engine,
@@ -233,6 +237,7 @@ def build_trainer(
         max_grad_norm=settings.max_grad_norm,
         max_bad_steps=settings.max_bad_steps,
         first_order=compiled or nullcontext,
+        replays=replays,
     )
     if saved:
         trainer.load_state_dict(saved)

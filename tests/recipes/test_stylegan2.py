@@ -76,7 +76,7 @@ def test_auto_rules_follow_size_and_batch():
 def test_styles_mix_from_a_random_layer_on():
     recipe = make_recipe("stylegan2")
     c = torch.nn.functional.one_hot(torch.tensor([0, 1]), 3).float()
-    with mock.patch.object(torch, "rand", lambda *a: torch.tensor(0.5)):
+    with mock.patch.object(torch, "rand", lambda *a, **k: torch.tensor(0.5)):
         ws = recipe.mixed_ws(torch.zeros(2, 3, 16, 16), c)
     first = (ws == ws[:, :1]).all(2).all(0)
     assert first[0] and not first[-1]

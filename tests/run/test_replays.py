@@ -1,0 +1,171 @@
+"""`train.cuda_graphs`: what is recorded, what is not and why, and that steps stay the same.
+
+There is no GPU here: recordings are stood in for by running the step again into the same memory.
+`tests/recipes/test_on_gpu.py` takes real ones.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from largegan.errors import ConfigError
+from largegan.recipe import Progress
+from largegan.run import replays
+from largegan.run.replays import PROOFS, WARM, AskedProgress, Replays, make_replays
+from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
+
+ENOUGH = WARM + PROOFS + 3  # runs of a phase until it is replayed, and one more
+
+
+class Again:
+    """Stands in for a CUDA graph: the step once more, its results where the first ones were."""
+
+    def __init__(self, recipe):
+        self.recipe, self.repeated = recipe, 0
+
+    def __call__(self, run):
+        gradients, said = {}, None
+
+        def repeat():
+            self.repeated += 1
+            moving = [p for p in self.recipe.parameters() if p.requires_grad]
+            for p in moving:
+                if gradients.get(p) is not None and p.grad is not gradients[p]:
+                    p.grad = None
+            run()
+            for p, first in gradients.items():
+                if first is not None and p.grad is not first:
+                    first.copy_(p.grad)
+            now = self.recipe.said()
+            for name, first in said.watched.items():
+                first.copy_(now.watched[name])
+            for by, first in said.scored.items():
+                first.real.copy_(now.scored[by].real)
+                first.fake.copy_(now.scored[by].fake)
+
+        run()
+        gradients |= {p: p.grad for p in self.recipe.parameters() if p.requires_grad}
+        said = self.recipe.said()
+        return repeat
+
+
+def with_replays(trainer, record=None):
+    lines = []
+    record = record or Again(trainer.recipe)
+    trainer.replays = Replays(trainer.recipe, record, lines.append)
+    return trainer, lines
+
+
+def trained(name, *, replayed, iterations, **settings):
+    trainer, lines = make_trainer(make_recipe(name), name, **settings), []
+    if replayed:
+        trainer, lines = with_replays(trainer)
+    every = max(phase.every for phase in trainer.recipe.phases)
+    for phase in trainer.recipe.phases:
+        object.__setattr__(phase, "every", min(phase.every, 2))
+    return iterate(trainer, iterations * (2 if every > 1 else 1)), lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_takes_the_same_steps(name):
+    plain, _ = trained(name, replayed=False, iterations=ENOUGH)
+    again, lines = trained(name, replayed=True, iterations=ENOUGH)
+    assert len(lines) == len({phase.name for phase in again.recipe.phases}), lines
+    for key, value in weights(plain.recipe).items():
+        assert torch.equal(value, weights(again.recipe)[key]), (key, lines)
+
+
+def test_micro_batches_have_recordings_of_their_own():
+    plain, _ = trained("dcgan", replayed=False, iterations=ENOUGH, micro_batch_size=2)
+    again, lines = trained("dcgan", replayed=True, iterations=ENOUGH, micro_batch_size=2)
+    assert len(again.replays.parts) > 2 and again.replays.record.repeated > 0
+    for key, value in weights(plain.recipe).items():
+        assert torch.equal(value, weights(again.recipe)[key]), (key, lines)
+
+
+def spoiled(name, change):
+    """A recipe whose generator's loss does something besides; the lines it gets."""
+    recipe = make_recipe(name)
+    (phase,) = (phase for phase in recipe.phases if phase.player == "G")
+    loss = phase.loss
+
+    def generator(batch, at):
+        terms = loss(batch, at)
+        terms["more"] = change(recipe, at, terms)
+        return terms
+
+    object.__setattr__(phase, "loss", generator)
+    trainer, lines = with_replays(make_trainer(recipe, name))
+    iterate(trainer, ENOUGH)
+    return [line for line in lines if line.startswith("G.")]
+
+
+def keeps_a_tensor(recipe, at, terms):
+    recipe.kept = torch.zeros(())
+    return recipe.kept
+
+
+def counts_by_itself(recipe, at, terms):
+    recipe.counted = getattr(recipe, "counted", 0) + 1
+    return torch.tensor(float(recipe.counted))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda recipe, at, terms: torch.tensor(at.nimg * 1e-9), "how far training has come"),
+        (lambda recipe, at, terms: torch.rand(()), "draws random numbers on the processor"),
+        (keeps_a_tensor, ".kept is another tensor"),
+        (counts_by_itself, "recording gives another counted (numbers on modules)"),
+    ],
+)
+def test_what_a_recording_would_not_repeat(change, why, monkeypatch):
+    if "draws" in why:  # on a CPU the recipe itself draws there, too
+        monkeypatch.setattr(replays, "processor_rng", lambda device: torch.get_rng_state())
+    [line] = spoiled("gan", change)
+    assert line.startswith("G.generator is not recorded as a CUDA graph: ")
+    assert why in line
+
+
+def test_other_shapes_and_other_words_are_not_replayed():
+    trainer, _ = with_replays(make_trainer(make_recipe("gan"), "gan"))
+    iterate(trainer, ENOUGH)
+    before = trainer.replays.record.repeated
+    micro = trainer.next_micro_batches()
+    trainer.run_phase(trainer.recipe.phases[0], micro, (0, 0))
+    assert trainer.replays.record.repeated == before + 1
+    trainer.run_phase(
+        trainer.recipe.phases[0], [{n: v[:4] for n, v in b.items()} for b in micro], (0, 0)
+    )
+    assert trainer.replays.record.repeated == before + 1
+
+
+def test_a_step_that_is_not_finite_proves_nothing():
+    """It is skipped as ever, and what comes after it is compared again."""
+    trainer, lines = with_replays(make_trainer(make_recipe("gan"), "gan", max_bad_steps=9))
+    iterate(trainer, WARM + 1)
+    good = trainer.to_device
+    trainer.to_device = lambda b, device: {n: v * float("nan") for n, v in good(b, device).items()}
+    iterate(trainer, 2)
+    assert trainer.bad_steps.total > 0 and not lines
+    trainer.to_device = good
+    iterate(trainer, PROOFS + 1)
+    assert len(lines) == 2 and all("replayed as a CUDA graph" in line for line in lines)
+
+
+def test_progress_that_is_asked_is_still_progress():
+    at = AskedProgress(3, 24)
+    assert not at.asked
+    assert at == Progress(3, 24) or (at.step, at.nimg) == (3, 24)
+    assert at.asked
+
+
+def test_where_nothing_can_be_recorded():
+    trainer = make_trainer(make_recipe("gan"), "gan")
+    with pytest.raises(ConfigError, match=r"train\.cuda_graphs needs a GPU"):
+        make_replays(trainer.engine, print)
+    trainer.engine.device = torch.device("cuda")
+    trainer.engine.shares["D"].reduction = SimpleNamespace(overlap=True)
+    with pytest.raises(ConfigError, match=r"of player D .engine replicated.*overlap false"):
+        make_replays(trainer.engine, print)
