@@ -31,6 +31,8 @@ ROWS = [
     Row("wgan_gp-64", "", "wgan_gp", 64, 64),
     Row("stylegan2-64", "", "stylegan2", 64, 32, options={"augment": "none"}, **BF16),
     Row("stylegan2-256", "", "stylegan2", 256, 32, options={"augment": "none"}, **BF16),
+    Row("stylegan2-256, ADA", "", "stylegan2", 256, 32, options={"ada_p": 0.3}, **BF16),
+    Row("dcgan-64, bf16", "", "dcgan", 64, 64, **BF16),
     Row("biggan-128", "", "biggan", 128, 64, 1000, **BF16),
     Row("pix2pix-256", "", "pix2pix", 256, 1, two_domains=True, **BF16),
     Row("cyclegan-256", "", "cyclegan", 256, 1, two_domains=True, **BF16),

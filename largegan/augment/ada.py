@@ -50,13 +50,14 @@ class ADA(nn.Module):
             raise ValueError(f"ADA needs 0 <= p <= most <= 1, got p = {p}, most = {most}")
         self.transforms = multipliers_of(transforms)
         self.target, self.every, self.nimg_to_full, self.most = target, every, nimg_to_full, most
+        self.waits = True
         self.register_buffer("p", torch.tensor(float(p)))
         self.register_buffer("signs", torch.zeros(2))  # their sum, and how many
         self.register_buffer("pending", torch.zeros(2), persistent=False)  # of this phase
 
     def forward(self, images: Tensor) -> Tensor:
         """`[N, 1 to 4, H, W]` -> the same shape; gradients of any order flow to the images."""
-        return augment(images, self.p, self.transforms)
+        return augment(images, self.p, self.transforms, waits=self.waits)
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor) -> None:

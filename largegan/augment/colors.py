@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from largegan.augment.draws import Draws
+from largegan.ops.constants import constant
 
+CROSS = ((0.0, -1, 1), (1, 0, -1), (-1, 1, 0))
 COLOR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
 
 
@@ -66,7 +68,7 @@ def _hue(draws: Draws, p: Tensor) -> Tensor:
     """A rotation around the luma axis (Rodrigues' formula)."""
     theta = draws.happens((draws.uniform(1, 1) * 2 - 1) * math.pi, 0, p)
     eye, gray = torch.eye(3, device=draws.device), _gray(draws.device)
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=draws.device) / 3**0.5
+    cross = constant(CROSS, draws.device) / 3**0.5
     return gray + torch.cos(theta) * (eye - gray) + torch.sin(theta) * cross
 
 

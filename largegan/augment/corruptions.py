@@ -11,20 +11,22 @@ from largegan import ops
 from largegan.augment.draws import Draws
 from largegan.augment.geometry import reflect
 from largegan.augment.wavelets import SYM2, octave_bands
+from largegan.ops.constants import constant
 
-BANDS = octave_bands(SYM2, 3)  # [0, pi/8], [pi/8, pi/4], [pi/4, pi/2], [pi/2, pi]
+# [0, pi/8], [pi/8, pi/4], [pi/4, pi/2], [pi/2, pi]
+BANDS = tuple(map(tuple, octave_bands(SYM2, 3)))
 POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # of natural images in these bands (1/f)
 
 
 def image_filter(images: Tensor, draws: Draws, multiplier: float) -> Tensor:
     """Amplifies each octave by a random factor, keeping the power of a natural image."""
     gains = torch.ones(draws.n, len(BANDS), device=draws.device)
-    power = torch.tensor(POWER, device=draws.device)
+    power = constant(POWER, draws.device)
     for band in range(len(BANDS)):
         t = torch.ones_like(gains)
         t[:, band] = draws.happens(torch.exp2(draws.normal()), 1, multiplier * draws.p)
         gains = gains * t / (power * t.square()).sum(1, keepdim=True).sqrt()
-    taps = gains @ torch.tensor(BANDS, device=draws.device)  # [N, taps]
+    taps = gains @ constant(BANDS, draws.device)  # [N, taps]
     return _filter(images, taps.to(images.dtype))
 
 

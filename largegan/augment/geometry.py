@@ -15,20 +15,25 @@ from torch import Tensor
 from largegan import ops
 from largegan.augment.draws import Draws
 from largegan.augment.wavelets import SYM6
+from largegan.ops.constants import constant
 
 WAVELET = ops.taps(SYM6)
 REACH = len(WAVELET) // 2  # pixels of the image that one pixel of the result needs around it
 MARGIN = REACH // 2  # the same for the way back, from the up-sampled result
 
+CORNERS = ((-1.0, -1), (1, -1), (1, 1), (-1, 1))
+
 BLIT = ("xflip", "rotate90", "xint")
 GEOM = ("scale", "rotate", "aniso", "xfrac")
 
 
-def transform(images: Tensor, draws: Draws, multipliers: Mapping[str, float]) -> Tensor:
-    """`[N, C, H, W]` -> the same shape, every image moved in its own way."""
+def transform(
+    images: Tensor, draws: Draws, multipliers: Mapping[str, float], *, waits: bool = True
+) -> Tensor:
+    """`[N, C, H, W]` -> the same shape, every image moved in its own way; `waits` as `warp`."""
     if not any(multipliers.get(name) for name in BLIT + GEOM):
         return images
-    return warp(images, placement(draws, multipliers, *images.shape[2:]))
+    return warp(images, placement(draws, multipliers, *images.shape[2:]), waits=waits)
 
 
 def placement(draws: Draws, multipliers: Mapping[str, float], h: int, w: int) -> Tensor:
@@ -38,7 +43,7 @@ def placement(draws: Draws, multipliers: Mapping[str, float], h: int, w: int) ->
     their inverses are multiplied from the right.
     """
     m = torch.eye(3, device=draws.device).expand(draws.n, 3, 3)
-    size = torch.tensor([w, h], device=draws.device)
+    size = constant((w, h), draws.device)
     for name, inverse in STEPS:
         if multipliers.get(name):
             m = m @ inverse(draws, multipliers[name] * draws.p, size)
@@ -118,10 +123,14 @@ def translation(shift: Tensor) -> Tensor:
     return m
 
 
-def warp(images: Tensor, m: Tensor) -> Tensor:
-    """Reads each pixel of the result at its place `m` `[N, 3, 3]` in the image, edges reflected."""
+def warp(images: Tensor, m: Tensor, *, waits: bool = True) -> Tensor:
+    """Reads each pixel of the result at its place `m` `[N, 3, 3]` in the image, edges reflected.
+
+    It waits to know how far outside they lie, or else reflects the whole image on every side: the
+    same but for rounding, and up to nine times the pixels.
+    """
     h, w = images.shape[2:]
-    left, top, right, bottom = margins(m, h, w)
+    left, top, right, bottom = margins(m, h, w) if waits else (w - 1, h - 1, w - 1, h - 1)
     images = reflect(reflect(images, left, right, 3), top, bottom, 2)
     images = ops.upsample2d(images, WAVELET)
     # In the up-sampled image pixel i of the padded one lies at 2 i: the wavelet is centered on a
@@ -129,8 +138,8 @@ def warp(images: Tensor, m: Tensor) -> Tensor:
     x, y = (torch.arange(2 * (n + 2 * MARGIN), device=m.device) / 2 - MARGIN for n in (w, h))
     y, x = torch.meshgrid(y - (h - 1) / 2, x - (w - 1) / 2, indexing="ij")
     places = torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1) @ m[:, :2].mT
-    origin = torch.tensor([(w - 1) / 2 + left, (h - 1) / 2 + top], device=m.device)
-    size = torch.tensor([images.shape[3], images.shape[2]], device=m.device)
+    origin = constant(((w - 1) / 2 + left, (h - 1) / 2 + top), m.device)
+    size = constant((images.shape[3], images.shape[2]), m.device)
     grid = (4 * (places + origin) + 1) / size - 1  # [N, pixels, 2], in [-1, 1]
     images = ops.grid_sample(images, grid.reshape(len(m), *x.shape, 2).to(images.dtype))
     return ops.downsample2d(images, WAVELET, padding=-REACH, flip=True)
@@ -142,12 +151,12 @@ def margins(m: Tensor, h: int, w: int) -> list[int]:
     A reflection shows an image once more, so the margins end at its size less one; what lies
     farther out is zero.
     """
-    corner = torch.tensor([(w - 1) / 2, (h - 1) / 2], device=m.device)
-    signs = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], device=m.device)
+    corner = constant(((w - 1) / 2, (h - 1) / 2), m.device)
+    signs = constant(CORNERS, m.device)
     corners = torch.cat([signs * corner, torch.ones_like(signs[:, :1])], 1)  # [4, 3]
     reached = (corners @ m[:, :2].mT).flatten(0, 1)  # [4 N, 2]
     beyond = torch.cat([-reached.amin(0), reached.amax(0)]) - corner.repeat(2) + REACH
-    most = torch.tensor([w - 1, h - 1], device=m.device).repeat(2)
+    most = constant((w - 1, h - 1), m.device).repeat(2)
     return beyond.clamp(min=0).minimum(most).ceil().int().tolist()
 
 

@@ -42,14 +42,15 @@ def augment(
     transforms: Mapping[str, float],
     *,
     quantile: float | None = None,
+    waits: bool = True,
 ) -> Tensor:
     """`[N, 1 to 4, H, W]` around [-1, 1] -> the same shape, each transform with probability p.
 
     `transforms` gives every transform's multiplier of `p`. `quantile` replaces random draws by
-    their quantile; see `Draws`.
+    their quantile; see `Draws`. `waits` is of `geometry.warp`.
     """
     draws = Draws(images, p, quantile)
-    images = geometry.transform(images, draws, transforms)
+    images = geometry.transform(images, draws, transforms, waits=waits)
     images = colors.transform(images, draws, transforms)
     for name in ("imgfilter", "noise", "cutout"):
         if transforms.get(name):

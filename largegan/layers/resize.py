@@ -32,14 +32,22 @@ def pyramid_scale(images: Tensor, size: tuple[int, int]) -> Tensor:
 def _resized(images: Tensor, size: tuple[int, int], weights) -> Tensor:
     h, w = images.shape[-2:]
     kind = {"dtype": torch.promote_types(images.dtype, torch.float32), "device": images.device}
+    of = _kept if images.device.type == "cuda" else _made
     # Sixteen bits are too few for weights: this part ignores autocast.
     with torch.autocast(images.device.type, enabled=False):
         x = images.to(kind["dtype"])
         if size[1] != w:
-            x = x @ weights(w, size[1]).to(**kind).mT  # [N, C, H, w']
+            x = x @ of(weights, w, size[1], **kind).mT  # [N, C, H, w']
         if size[0] != h:
-            x = weights(h, size[0]).to(**kind) @ x  # [N, C, h', w']
+            x = of(weights, h, size[0], **kind) @ x  # [N, C, h', w']
     return x.to(images.dtype)
+
+
+def _made(weights, source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return weights(source, target).to(device, dtype)
+
+
+_kept = lru_cache(maxsize=64)(_made)  # a copy to a GPU waits for all before it
 
 
 def cubic(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from largegan.errors import ConfigError
 from largegan.metrics import features, weights
+from largegan.ops.constants import constant
 
 RANDOM = "random:"
 STRIDES = (4, 8, 16, 32)
@@ -55,7 +56,10 @@ class Frozen:
         """Images `[N, 1 or 3, H, W]` in [-1, 1] -> what the network was trained with."""
         x = images.expand(-1, 3, -1, -1)
         if any(s != 1 for s in self.scale) or any(self.shift):
-            scale, shift = (x.new_tensor(t).view(3, 1, 1) for t in (self.scale, self.shift))
+            scale, shift = (
+                constant(tuple(t), x.device, x.dtype).view(3, 1, 1)
+                for t in (self.scale, self.shift)
+            )
             x = x * scale + shift
         return x
 

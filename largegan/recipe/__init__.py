@@ -19,6 +19,7 @@ from largegan.recipe.capabilities import (
     SumsOverBatch,
     TakesImages,
     TruncatesStyles,
+    WaitsForResults,
     geometry_of,
     title_of,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "TakesImages",
     "Terms",
     "TruncatesStyles",
+    "WaitsForResults",
     "adam",
     "as_row",
     "by_averages_alone",

@@ -165,6 +165,13 @@ class KeepsBatches(Protocol):
     def set_batch_size(self, batch_size: int) -> None: ...
 
 
+@runtime_checkable
+class WaitsForResults(Protocol):
+    """a layer that asks the device for a result to do less, unless `waits` is False."""
+
+    waits: bool
+
+
 def title_of(protocol: type) -> str:
     """What a Protocol above is about, for a sentence."""
     return (protocol.__doc__ or protocol.__name__).split(":")[0]

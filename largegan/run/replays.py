@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel.engine import Engine
-from largegan.recipe import Batch, Phase, Progress, Recipe, Said, Terms
+from largegan.recipe import Batch, Phase, Progress, Recipe, Said, Terms, WaitsForResults
 
 Step = Callable[[Batch, Progress], Terms]  # one micro-batch's loss and gradients
 Record = Callable[[Callable[[], None]], Callable[[], None]]  # something that ran; how to repeat it
@@ -87,7 +88,7 @@ class Part:
         elif not torch.equal(drawn, processor_rng(self.params[0].device)):
             self.refuse("it draws random numbers on the processor")
         elif waits:
-            self.refuse("it waits for results of the GPU")
+            self.refuse(f"it waits for the GPU ({waits[0]})")
         else:
             now = loose_tensors(self.replays.recipe)
             moved = [name for name in now if now[name] != kept.get(name)]
@@ -99,6 +100,7 @@ class Part:
         """Runs it, records it if it is not yet, replays it, and compares."""
         recipe = self.replays.recipe
         given, before = dict(batch), State(recipe, self.params)
+        forget_said(recipe)
         terms = step(batch, at)
         plain = Outcome(terms, recipe.said(), State(recipe, self.params))
         left = changed(before.plain, plain.state.plain)
@@ -140,6 +142,7 @@ class Part:
 
         def run() -> None:
             recording.batch = dict(recording.inputs)
+            forget_said(recipe)
             recording.terms = step(recording.batch, at)
 
         recording.repeat = self.replays.record(run)
@@ -150,6 +153,7 @@ class Part:
 
     def replay(self, recording: "Recording", batch: Batch) -> Terms:
         terms = recording(batch)
+        forget_said(self.replays.recipe)
         self.replays.recipe.say(recording.said)
         return terms
 
@@ -223,6 +227,12 @@ class State:
         torch.set_rng_state(self.drawn[0])
         if self.drawn[1] is not None:
             torch.get_device_module(self.device).set_rng_state(self.drawn[1], self.device)
+
+
+def forget_said(recipe: Recipe) -> None:
+    """What phases before have said, and nobody asked for."""
+    recipe.take_watched()
+    recipe.take_scored()
 
 
 def processor_rng(device: torch.device) -> Tensor:
@@ -324,7 +334,8 @@ def synchronizations() -> Iterator[list[str]]:
             yield found
     finally:
         torch.cuda.set_sync_debug_mode(mode)
-    found += [str(w.message) for w in caught if "synchronizing" in str(w.message)]
+    places = [w for w in caught if "synchronizing" in str(w.message)]
+    found += [f"{Path(w.filename).name}, line {w.lineno}" for w in places]
 
 
 class OnGPU:
@@ -355,4 +366,7 @@ def make_replays(engine: Engine, tell: Callable[[str], None]) -> Replays:
                 f"{share.name}); use parallel.engine replicated, on several processes with "
                 "parallel.overlap false, or leave train.cuda_graphs out"
             )
+    for module in engine.recipe.modules():
+        if isinstance(module, WaitsForResults):
+            module.waits = False
     return Replays(engine.recipe, OnGPU(), tell)

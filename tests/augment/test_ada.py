@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from largegan.augment import ADA, GROUPS, TRANSFORMS, augment
+from largegan.augment import ADA, GROUPS, TRANSFORMS, augment, geometry
 from largegan.augment.pipeline import multipliers_of
 
 ALL = multipliers_of("bgcfnc")
@@ -132,3 +132,15 @@ def test_noise_is_half_normal_in_strength():
     sigma = (augment(x, 1.0, {"noise": 1.0}) - x).std((1, 2, 3))
     torch.testing.assert_close(sigma.square().mean().sqrt(), torch.tensor(0.1), rtol=0.05, atol=0)
     torch.testing.assert_close(sigma.median(), torch.tensor(0.0674), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 16, 16), (3, 1, 9, 20), (2, 4, 33, 12)], ids=str)
+def test_without_waiting_for_the_margins_it_is_the_same(shape, monkeypatch):
+    """As CUDA graphs need it; `margins` is what waits."""
+    images, ada = torch.rand(shape), ADA("bgcfnc", p=1.0)
+    torch.manual_seed(3)
+    want = ada(images)
+    ada.waits = False
+    monkeypatch.setattr(geometry, "margins", None)
+    torch.manual_seed(3)
+    torch.testing.assert_close(ada(images), want, rtol=0, atol=5e-5)

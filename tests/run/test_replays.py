@@ -148,7 +148,7 @@ def test_a_step_that_is_not_finite_proves_nothing():
     good = trainer.to_device
     trainer.to_device = lambda b, device: {n: v * float("nan") for n, v in good(b, device).items()}
     iterate(trainer, 2)
-    assert trainer.bad_steps.total > 0 and not lines
+    assert trainer.bad_steps.total > 0 and not any(line.startswith("D.") for line in lines)
     trainer.to_device = good
     iterate(trainer, PROOFS + 1)
     assert len(lines) == 2 and all("replayed as a CUDA graph" in line for line in lines)
