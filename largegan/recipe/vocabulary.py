@@ -21,6 +21,14 @@ class Progress:
     step: int = 0
     nimg: int = 0
 
+    def scheduled(self, value: "Callable[[Progress], float]") -> "float | Tensor":
+        """`value` of this progress, for losses that change as training goes on.
+
+        Where a phase is recorded (`train.cuda_graphs`) it is a tensor `[]` instead, filled anew
+        before each replay: use it in arithmetic, and decide nothing by it.
+        """
+        return value(self)
+
 
 @dataclass(frozen=True)
 class DataSpec:

@@ -66,8 +66,8 @@ class Handicapped(NoiseToImage):
         images = self.augment(images)
         if not self.handicaps.instance_noise:
             return images
-        sigma = noise_at(at.nimg, self.handicaps)
-        if not sigma:
+        sigma = at.scheduled(lambda now: noise_at(now.nimg, self.handicaps))
+        if isinstance(sigma, float) and sigma == 0:
             return images
         noise = torch.randn(images.shape, device=images.device, dtype=images.dtype)
         return images + sigma * noise

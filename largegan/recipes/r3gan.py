@@ -107,7 +107,7 @@ class R3GANOptions(NoiseToImageOptions, GradientPenaltyOptions, LearningRates):
 class R3GAN(NoiseToImage):
     """The modern baseline: relativistic loss, R1 and R2 (Huang et al., 2024)."""
 
-    vectors = True
+    vectors, waits = True, True
     run_state = ("conditions.table",)
     drawn_by = ("G_ema", "conditions")
 
@@ -169,6 +169,10 @@ class R3GAN(NoiseToImage):
         """A scheduled number after `nimg` images, the five of `curves`."""
         return cosine_decay(*self.curves[name], nimg, total_nimg=self.options.schedule_nimg)
 
+    def scheduled(self, name: str, at: Progress) -> float | Tensor:
+        """The same, for losses."""
+        return at.scheduled(lambda now: self.value(name, now.nimg))
+
     def schedule(self, at: Progress, share: float = 1.0) -> dict:
         """`share` is what a learning rate of a player's own is of `lr`: it falls alike."""
         return {
@@ -178,12 +182,12 @@ class R3GAN(NoiseToImage):
 
     def discriminator(self, batch: Batch, at: Progress) -> Terms:
         """Real images should score higher than fakes of their class, on plateaus of D."""
-        c, p = self.labels(batch), self.value("augment_p", at.nimg)
+        c, p = self.labels(batch), self.scheduled("augment_p", at)
         real, fake = batch["image"], self.fake(batch)
         penalty = self.options.penalty
         real_scores, r1 = zero_centered(lambda x: self.judge(x, c, p), real, penalty)
         fake_scores, r2 = zero_centered(lambda x: self.judge(x, c, p), fake, penalty)
-        gamma = self.value("gamma", at.nimg)
+        gamma = self.scheduled("gamma", at)
         self.watch(real_score=real_scores.mean(), fake_score=fake_scores.mean())
         self.scored(real_scores, fake_scores, "relative")
         return {
@@ -193,7 +197,7 @@ class R3GAN(NoiseToImage):
         }
 
     def generator(self, batch: Batch, at: Progress) -> Terms:
-        c, p = self.labels(batch), self.value("augment_p", at.nimg)
+        c, p = self.labels(batch), self.scheduled("augment_p", at)
         fake = self.judge(self.fake(batch), c, p)
         real = self.judge(batch["image"], c, p)
         return {"adv": relativistic_g(real, fake)}
@@ -202,11 +206,11 @@ class R3GAN(NoiseToImage):
         """One-hot classes `[N, num_classes]`, or the vectors that labels stand for."""
         return self.conditions(batch["label"]) if self.num_classes else None
 
-    def judge(self, images: Tensor, c: Tensor | None, p: float) -> Tensor:
+    def judge(self, images: Tensor, c: Tensor | None, p: float | Tensor) -> Tensor:
         """The discriminator sees every image augmented (in float32) with probability `p`."""
-        if p:
+        if isinstance(p, Tensor) or p > 0:
             with exact(images):
-                images = augment(images, p, TRANSFORMS)
+                images = augment(images, p, TRANSFORMS, waits=self.waits)
         return self.D(images, c)
 
     @by_averages_alone

@@ -20,6 +20,7 @@ from largegan.errors import ConfigError, EnvironmentFault
 from largegan.parallel.engine import Engine
 from largegan.recipe import Batch, Phase, Progress, Recipe, Said, Terms, WaitsForResults
 
+Slot = tuple[Tensor, Callable[[Progress], float]]
 Step = Callable[[Batch, Progress], Terms]  # one micro-batch's loss and gradients
 Record = Callable[[Callable[[], None]], Callable[[], None]]  # something that ran; how to repeat it
 
@@ -63,6 +64,7 @@ class Part:
         self.runs = 0
         self.reason: str | None = None  # it is not recorded for
         self.recording: Recording | None = None
+        self.scheduled: list[Tensor] = []  # what its loss gets of `Progress.scheduled`, in order
 
     def __call__(self, batch: Batch, at: Progress, step: Step) -> Terms:
         self.runs += 1
@@ -74,15 +76,16 @@ class Part:
             return self.proved(batch, at, step)
         assert self.recording is not None
         if self.recording.fits(batch):
-            return self.replay(self.recording, batch)
+            return self.replay(self.recording, batch, at)
         return step(batch, at)
 
     def watched(self, batch: Batch, at: Progress, step: Step) -> Terms:
         """Runs it, and looks at what a recording would not repeat."""
-        asked, kept = AskedProgress(at.step, at.nimg), loose_tensors(self.replays.recipe)
+        asked, kept = self.progress(at), loose_tensors(self.replays.recipe)
         drawn = processor_rng(self.params[0].device)
         with synchronizations() as waits:
             terms = step(batch, asked)
+        self.scheduled = [tensor for tensor, _ in asked.slots]
         if asked.asked:
             self.refuse("it depends on how far training has come")
         elif not torch.equal(drawn, processor_rng(self.params[0].device)):
@@ -115,7 +118,7 @@ class Part:
                 self.refuse(f"recording it failed: {str(e).splitlines()[0]}")
             before.restore()
         if self.recording is not None:
-            terms = self.replay(self.recording, batch)
+            terms = self.replay(self.recording, batch, at)
             if not plain.finite():
                 self.runs -= 1  # which proves nothing; the step will be skipped
                 return terms
@@ -143,7 +146,9 @@ class Part:
         def run() -> None:
             recording.batch = dict(recording.inputs)
             forget_said(recipe)
-            recording.terms = step(recording.batch, at)
+            progress = self.progress(at)
+            recording.terms = step(recording.batch, progress)
+            recording.slots = progress.slots
 
         recording.repeat = self.replays.record(run)
         recording.said = recipe.said()
@@ -151,8 +156,11 @@ class Part:
         recording.left = changed(plain, plain_values(recipe))
         return recording
 
-    def replay(self, recording: "Recording", batch: Batch) -> Terms:
-        terms = recording(batch)
+    def progress(self, at: Progress) -> "RecordedProgress":
+        return RecordedProgress(at, self.scheduled, self.params[0].device)
+
+    def replay(self, recording: "Recording", batch: Batch, at: Progress) -> Terms:
+        terms = recording(batch, at)
         forget_said(self.replays.recipe)
         self.replays.recipe.say(recording.said)
         return terms
@@ -185,6 +193,7 @@ class Recording:
     said: Said = field(default_factory=Said)
     gradients: list[Tensor | None] = field(default_factory=list)
     left: "Plain" = field(default_factory=dict)
+    slots: "list[Slot]" = field(default_factory=list)
 
     def fits(self, batch: Batch) -> bool:
         return batch.keys() == self.inputs.keys() and all(
@@ -192,7 +201,9 @@ class Recording:
             for name, value in batch.items()
         )
 
-    def __call__(self, batch: Batch) -> Terms:
+    def __call__(self, batch: Batch, at: Progress) -> Terms:
+        for tensor, value in self.slots:
+            tensor.fill_(value(at))
         for name, value in self.inputs.items():
             value.copy_(batch[name])
         self.repeat()
@@ -278,17 +289,31 @@ class Outcome:
         return None
 
 
-class AskedProgress(Progress):
-    """Progress that remembers that somebody looked at it."""
+class RecordedProgress(Progress):
+    """Progress for a loss that is recorded: scheduled numbers are tensors, filled before a replay.
+
+    It remembers that somebody looked at it otherwise.
+    """
+
+    def __init__(self, at: Progress, tensors: list[Tensor], device: torch.device):
+        super().__init__(at.step, at.nimg)
+        given = {"asked": False, "slots": [], "plain": at, "tensors": tensors, "device": device}
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     def __getattribute__(self, name: str):
         if name in ("step", "nimg"):
             object.__setattr__(self, "asked", True)
         return super().__getattribute__(name)
 
-    def __init__(self, step: int, nimg: int):
-        super().__init__(step, nimg)
-        object.__setattr__(self, "asked", False)
+    def scheduled(self, value: Callable[[Progress], float]) -> Tensor:
+        number = len(self.slots)
+        if number < len(self.tensors):
+            tensor = self.tensors[number]
+        else:
+            tensor = torch.full((), value(self.plain), device=self.device)
+        self.slots.append((tensor, value))
+        return tensor
 
 
 Plain = dict[tuple[nn.Module, str], object]

@@ -12,7 +12,7 @@ import torch
 from largegan.errors import ConfigError
 from largegan.recipe import Progress
 from largegan.run import replays
-from largegan.run.replays import PROOFS, WARM, AskedProgress, Replays, make_replays
+from largegan.run.replays import PROOFS, WARM, RecordedProgress, Replays, make_replays
 from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
 
 ENOUGH = WARM + PROOFS + 3  # runs of a phase until it is replayed, and one more
@@ -155,10 +155,23 @@ def test_a_step_that_is_not_finite_proves_nothing():
 
 
 def test_progress_that_is_asked_is_still_progress():
-    at = AskedProgress(3, 24)
-    assert not at.asked
-    assert at == Progress(3, 24) or (at.step, at.nimg) == (3, 24)
+    at = RecordedProgress(Progress(3, 24), [], torch.device("cpu"))
+    assert at.scheduled(lambda now: now.nimg / 2).item() == 12 and not at.asked
+    assert (at.step, at.nimg) == (3, 24)
     assert at.asked
+
+
+def test_scheduled_numbers_follow_training():
+    """They are no reason to leave a phase as it is, and each replay has its own."""
+    seen = []
+
+    def noise(recipe, at, terms):
+        seen.append(at.scheduled(lambda now: now.nimg * 1e-9))
+        return torch.as_tensor(seen[-1]) * 1
+
+    [line] = spoiled("gan", noise)
+    assert line == "G.generator is replayed as a CUDA graph from now on"
+    assert all(tensor is seen[-1] for tensor in seen[-3:]) and seen[-1] > 0
 
 
 def test_where_nothing_can_be_recorded():

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from largegan.ops.constants import constant
+
 
 def grid_sample(x: Tensor, grid: Tensor) -> Tensor:
     """The specification of `ops.grid_sample`."""
@@ -38,11 +40,11 @@ def corners(grid: Tensor, h: int, w: int) -> Iterator[tuple[Tensor, Tensor]]:
 
     Both `[N, *, *]`; the weight is 0 outside of the image.
     """
-    size = torch.tensor([w, h], dtype=grid.dtype, device=grid.device)
+    size = constant((w, h), grid.device, grid.dtype)
     place = ((grid.detach() + 1) * size - 1) / 2  # in pixels, whose centers are whole numbers
     low = place.floor()
     for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        corner = low + torch.tensor(step, dtype=grid.dtype, device=grid.device)
+        corner = low + constant(step, grid.device, grid.dtype)
         weight = (1 - (place - corner).abs()).prod(3)
         weight = weight * ((corner >= 0) & (corner < size)).all(3)
         column, row = corner[..., 0].clamp(0, w - 1), corner[..., 1].clamp(0, h - 1)
