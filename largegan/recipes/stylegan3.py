@@ -178,6 +178,8 @@ class StyleGAN3(StyleBased):
         sigma, fade_nimg = o.blur_sigma, o.blur_fade_nimg
         if sigma is None:
             sigma = R_BLUR_SIGMA if o.configuration == "r" else 0.0
+        if not sigma:
+            return 0.0
         if fade_nimg is None:
             fade_nimg = AUTO_BLUR_ITERATIONS * self.batch_size
         return fading(sigma, at.nimg, fade_nimg)

@@ -8,8 +8,6 @@ from largegan.run.replays import make_replays
 from tests.recipes.common import NAMES, draw, iterate, make_recipe, make_trainer, weights
 
 pytestmark = pytest.mark.gpu
-# Nothing of it is recorded: how wide its blur is depends on how far training has come.
-LEFT = ("stylegan3",)
 each_recipe = pytest.mark.parametrize("name", NAMES)
 
 
@@ -67,4 +65,4 @@ def test_phases_replayed_as_cuda_graphs_take_the_same_steps(name, cuda):
         assert torch.equal(value, ends[1][key]), (key, lines)
     assert len(lines) == len({phase.name for phase in trainer.recipe.phases}), lines
     left = [line for line in lines if "not recorded" in line]
-    assert len(left) < len(lines) or name in LEFT, lines
+    assert len(left) < len(lines), lines
