@@ -69,7 +69,7 @@ class Parser(ArgumentParser):
 
 def parse(argv: list[str]) -> Namespace:
     """The resolved configuration, validated. Raises `ConfigError` (exit code 2)."""
-    argv = with_presets(argv)
+    argv = files_first(with_presets(argv))
     try:
         name = chosen_recipe(argv)
         config = build_parser(name).parse_args(argv)
@@ -86,6 +86,19 @@ def parse(argv: list[str]) -> Namespace:
     check_places(config)
     check(config)
     return config
+
+
+def files_first(argv: list[str]) -> list[str]:
+    """Words as before, but --config and its files at the front: the command line has the last word.
+
+    The parser itself would take them as they come, and a file after an option would undo it.
+    """
+    files, others = [], []
+    for before, word in zip(["", *argv], argv, strict=False):
+        is_value = before == "--config" and not word.startswith("--")
+        named = word == "--config" or word.startswith("--config=")
+        (files if named or is_value else others).append(word)
+    return files + others
 
 
 def make_plain(settings: Namespace) -> None:

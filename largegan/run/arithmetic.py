@@ -5,7 +5,7 @@ import os
 import torch
 
 from largegan.errors import EnvironmentFault
-from largegan.ops.runtime import backend
+from largegan.ops.runtime import backend, cubins
 
 
 def choose_arithmetic(device: torch.device, precision: str, *, deterministic: bool) -> None:
@@ -25,6 +25,16 @@ def choose_arithmetic(device: torch.device, precision: str, *, deterministic: bo
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at cuBLAS's first use
         torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing
         torch.use_deterministic_algorithms(True)
+
+
+def first_use(device: torch.device) -> list[str]:
+    """What to say where the first iteration will take long."""
+    if device.type != "cuda" or backend.mode() == "eager" or cubins.any_kept():
+        return []
+    return [
+        "fused kernels are compiled as they are first used: up to half a minute, once; they are "
+        f"kept in {cubins.folder()}"
+    ]
 
 
 def check_kernels(device: torch.device) -> None:

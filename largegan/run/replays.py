@@ -61,7 +61,7 @@ class Part:
     def __init__(self, replays: Replays, phase: Phase, number: int):
         self.replays, self.phase, self.number = replays, phase, number
         self.params = list(replays.recipe.players[phase.player].parameters())
-        self.runs = 0
+        self.runs = self.waits = 0
         self.reason: str | None = None  # it is not recorded for
         self.recording: Recording | None = None
         self.scheduled: list[Tensor] = []  # what its loss gets of `Progress.scheduled`, in order
@@ -90,6 +90,9 @@ class Part:
             self.refuse("it depends on how far training has come")
         elif not torch.equal(drawn, processor_rng(self.params[0].device)):
             self.refuse("it draws random numbers on the processor")
+        elif waits and self.waits == 0:
+            self.waits += 1  # for a constant that is copied once, maybe: looks again
+            self.runs -= 1
         elif waits:
             self.refuse(f"it waits for the GPU ({waits[0]})")
         else:

@@ -25,7 +25,7 @@ from largegan.parallel.launch import World, agree
 from largegan.parallel.moments import continues
 from largegan.recipe import DataSpec, Recipe
 from largegan.run import branches, directory, rollback, snapshots
-from largegan.run.arithmetic import check_kernels, choose_arithmetic
+from largegan.run.arithmetic import check_kernels, choose_arithmetic, first_use
 from largegan.run.compiling import CompiledNetworks, check_compiler
 from largegan.run.data import (
     check_latents,
@@ -49,6 +49,7 @@ def build_run(config: Namespace, world: World, lock: RunLock) -> Start:
     """Everything that `config` asks for, once. Raises a `UserError` on all ranks alike."""
     check_versions(world)
     check_kernels(world.device)
+    say(world.rank, *first_use(world.device))
     train = config.train
     choose_arithmetic(world.device, train.precision, deterministic=train.deterministic)
     folder, start, turned = claim(config, world, lock)

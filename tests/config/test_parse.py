@@ -140,3 +140,12 @@ def test_help_of_a_recipe_lists_its_options(capsys):
     with pytest.raises(SystemExit):
         parse(["--recipe.name", "gan", "--help"])
     assert "Discriminator steps per generator step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", [["--config", "quickstart"], ["--config=quickstart"]])
+def test_the_command_line_has_the_last_word_wherever_the_file_is_named(form):
+    config = parse(["--train.seed", "3", "--train.batch_size", "8", *form, "--run.dir", "mine"])
+    assert (config.train.seed, config.train.batch_size, config.run.dir) == (3, 8, "mine")
+    assert config.recipe.channels == 32  # of the file
+    with pytest.raises(ConfigError, match="--config"):
+        parse(["--recipe.name", "dcgan", "--config", "--train.seed", "3"])

@@ -5,7 +5,7 @@ import torch
 
 from largegan.errors import EnvironmentFault
 from largegan.ops.runtime import backend
-from largegan.run.arithmetic import check_kernels, choose_arithmetic
+from largegan.run.arithmetic import check_kernels, choose_arithmetic, first_use
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +44,13 @@ def test_kernels_that_are_required_and_cannot_be_had(monkeypatch):
     with pytest.raises(EnvironmentFault, match="unset it, or train on an NVIDIA GPU"):
         check_kernels(torch.device("cpu"))
     check_kernels(torch.device("cuda"))
+
+
+def test_the_first_use_on_a_gpu_is_announced(monkeypatch, tmp_path):
+    monkeypatch.setenv("LARGEGAN_CACHE", str(tmp_path))
+    gpu = torch.device("cuda")
+    with backend.using("auto"):
+        assert str(tmp_path) in "".join(first_use(gpu)) and not first_use(torch.device("cpu"))
+        (tmp_path / "kernels").mkdir()
+        (tmp_path / "kernels" / "one.cubin").write_bytes(b"")
+        assert not first_use(gpu)

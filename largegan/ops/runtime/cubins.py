@@ -39,6 +39,11 @@ def folder() -> Path:
     return Path(os.environ.get("LARGEGAN_CACHE") or home) / "kernels"
 
 
+def any_kept() -> bool:
+    """Whether kernels have been compiled here before."""
+    return any(folder().glob("*.cubin"))
+
+
 def binary(source: str, defines: Defines, capability: int, *, fresh: bool = False) -> Binary:
     """Machine code of the file `source` for a GPU of `capability` (90 is 9.0).
 
