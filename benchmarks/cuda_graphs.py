@@ -7,9 +7,8 @@
 All variants of a row live in one process and take turns, each for as many iterations as it takes
 for every lazy phase to come once; before that every phase has run often enough to be recorded.
 `ms` is the median over rounds of an iteration's mean time by the clock, after synchronization;
-`ratio` is the median of the plain variant's time over this one's in the same round. `gib` is what
-building a variant and its first iterations added to the memory that PyTorch's allocator held.
-Images are random and in memory. Results go to results/cuda-graphs-NAME.json and .md.
+`ratio` is the median of the plain variant's time over this one's in the same round. Images are
+random and in memory. Results go to results/cuda-graphs-NAME.json and .md.
 """
 
 import argparse
@@ -78,10 +77,8 @@ def measure(row: Row, variants: dict, device: str, rounds: int) -> list[dict]:
     trainers, found = {}, {}
     for name, (compiled, graphs) in variants.items():
         said: list[str] = []
-        before = 0 if device == "cpu" else torch.cuda.memory_reserved()
         trainers[name] = trainer_of(row, compiled=compiled, graphs=graphs, device=device, said=said)
-        gib = 0.0 if device == "cpu" else (torch.cuda.memory_reserved() - before) / 2**30
-        found[name] = {"row": row.group, "batch": row.batch, "variant": name, "gib": gib}
+        found[name] = {"row": row.group, "batch": row.batch, "variant": name}
         found[name]["left_as_they_are"] = [line for line in said if "not recorded" in line]
     times: dict[str, list[float]] = {name: [] for name in variants}
     for trainer in trainers.values():
@@ -100,17 +97,17 @@ def measure(row: Row, variants: dict, device: str, rounds: int) -> list[dict]:
 
 def table(results: list[dict]) -> str:
     lines = [
-        "| row | batch | variant | ms | images/s | ratio | GiB | as they are |",
-        "|---" * 8 + "|",
+        "| row | batch | variant | ms | images/s | ratio | as they are |",
+        "|---" * 7 + "|",
     ]
     for r in results:
         if "failed" in r:
-            lines.append(f"| {r['row']} | | failed: {r['failed']} |" + " |" * 5)
+            lines.append(f"| {r['row']} | | failed: {r['failed']} |" + " |" * 4)
             continue
         spread = f"{r['ratio']:.2f} ({r['lowest']:.2f} to {r['highest']:.2f})"
         lines.append(
             f"| {r['row']} | {r['batch']} | {r['variant']} | {r['ms']:.2f} | "
-            f"{r['images_per_s']:.0f} | {spread} | {r['gib']:.1f} | "
+            f"{r['images_per_s']:.0f} | {spread} | "
             f"{'; '.join(r['left_as_they_are'])} |"
         )
     return "\n".join(lines) + "\n"
