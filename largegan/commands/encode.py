@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix.lower() != ".npz":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .npz")
     from largegan.checkpoint import parts_of_run
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
     reads = [*parts_of_run(arguments.checkpoint), arguments.images]
     Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)
