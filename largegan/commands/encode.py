@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from largegan.evaluation.image_sets import Files, open_image_set
+    from largegan.evaluation.image_kinds import Files
+    from largegan.evaluation.image_sets import open_image_set
     from largegan.evaluation.reconstruction import encode_all
     from largegan.sampler import open_sampler
 
