@@ -75,6 +75,7 @@ def open_image_set(
         source = open_data(plain, Reading(mode="indexed"))
         if not isinstance(source, IndexedSource):
             raise ConfigError(f"{plain} holds no images; give shards of images")
+        refuse_other_samples(source, plain)
         numbers = selected(range(source.info.count or 0), part, count)  # an index knows its count
         return Shards(source, numbers, {"kind": "shards", "path": plain, "part": part})
     files = open_files(Path(plain), part, count, labels="auto" if labels else "none")
@@ -110,11 +111,20 @@ def images_of_source(source: Any, framing: Framing, *, count: int | None, path: 
     source = source.source if isinstance(source, Part) else source
     if not isinstance(source, IndexedSource):
         raise ConfigError(f"{path} cannot be read again by number; set evaluate.reference")
+    refuse_other_samples(source, path)
     about: dict[str, Any] = {"kind": "shards", "path": path, "part": ""}
     about |= {"resize": framing.resize} if framing.resize else {}
     about |= {"crop": framing.crop} if framing.crop else {}
     numbers = selected(range(source.info.count or 0), "", count)
     return Shards(source.apart(), numbers, about, framing)
+
+
+def refuse_other_samples(source: IndexedSource, path: str) -> None:
+    """Raises ConfigError for shards whose samples are pairs or latents."""
+    if source.info.channels_b:
+        raise ConfigError(f"{path} holds pairs; give the images of one side, such as its folder")
+    if source.info.latent_scale:
+        raise ConfigError(f"{path} holds latents; give the images that they were made of")
 
 
 def open_files(path: Path, part: str, count: int | None, *, labels: str) -> Files:
