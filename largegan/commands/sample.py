@@ -103,7 +103,8 @@ def sheet_help() -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     check(arguments)
-    from largegan.sampler import open_sampler, seeded, use_standing_statistics
+    from largegan.sampler import open_sampler, seeded
+    from largegan.sampler.standing import use_standing_statistics
     from largegan.viz.pictures import write_picture
 
     device, what = choose_device(arguments.device), what_to_draw(arguments)
@@ -328,7 +329,7 @@ def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
 
 def write_sweep(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """OUT/T/seed0001.png for each threshold T, and OUT/manifest.json, which is written last."""
-    from largegan.sampler import use_standing_statistics
+    from largegan.sampler.standing import use_standing_statistics
 
     manifest = arguments.out / "manifest.json"
     outputs_of(arguments).inside(arguments.out, [manifest.name])

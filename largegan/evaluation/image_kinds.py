@@ -203,3 +203,8 @@ class Drawn:
         facts += ["raw"] if self.about["weights"] == "raw" else []
         facts += [self.sampler.label_counts] if "labels" in self.about else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def about_labels(sampler: Sampler) -> dict[str, str]:
+    """What the protocol says of labels that do not come in turn."""
+    return {"labels": "as often as in the training data"} if sampler.class_ends else {}

@@ -20,10 +20,11 @@ from largegan.data.reading import Reading
 from largegan.data.source import open_data
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError
-from largegan.evaluation.image_kinds import Drawn, Files, Shards
+from largegan.evaluation.image_kinds import Drawn, Files, Shards, about_labels
 from largegan.evaluation.scores import ImageSet
 from largegan.restore import is_model
-from largegan.sampler import Sampler, has_images, open_sampler, use_standing_statistics
+from largegan.sampler import Sampler, has_images, open_sampler
+from largegan.sampler.standing import use_standing_statistics
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +97,6 @@ def drawn(sampler: Sampler, seeds: range, about: dict[str, Any], *, standing: in
     about = {"kind": "checkpoint", "path": str(sampler.path), **about, **about_labels(sampler)}
     about |= {"truncation": sampler.truncation, "classes": list(sampler.classes)}
     return Drawn(sampler, seeds, about, sampler.model)
-
-
-def about_labels(sampler: Sampler) -> dict[str, str]:
-    """What the protocol says of labels that do not come in turn."""
-    return {"labels": "as often as in the training data"} if sampler.class_ends else {}
 
 
 def images_of_source(source: Any, framing: Framing, *, count: int | None, path: str) -> ImageSet:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from largegan.health.scores import NAMES, statistics
 from largegan.health.signals import PREFIX
-from largegan.parallel.engine import StepReport
-from largegan.recipe import NormalizesSpectrally, Phase, Progress, Recipe, Scored
+from largegan.recipe import NormalizesSpectrally, Phase, Progress, Recipe, Scored, StepReport
 
 EVERY = 8  # iterations: small networks would feel it otherwise
 

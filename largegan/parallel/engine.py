@@ -6,7 +6,6 @@ its `Share`: `replicated.py`, `fsdp2.py` or `zero.py`, chosen per player by `cho
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -18,16 +17,7 @@ from largegan.parallel.launch import World, contact
 from largegan.parallel.reduce import all_reduce_sum, in_buckets
 from largegan.parallel.replicated import Replicated
 from largegan.parallel.share import MakeShare, Share
-from largegan.recipe import Progress, Recipe, reads_averages_alone
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one optimizer step looked like; identical on every rank."""
-
-    finite: bool  # False: the step was skipped on all ranks alike
-    grad_norm: float  # global gradient norm of the player, before clipping
-    culprit: str | None = None  # the first gradient or loss term that was not finite
+from largegan.recipe import Progress, Recipe, StepReport, reads_averages_alone
 
 
 class Engine:

@@ -133,3 +133,12 @@ class Said:
 
     watched: dict[str, Tensor] = field(default_factory=dict)
     scored: dict[str, Scored] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimizer step looked like; identical on every rank."""
+
+    finite: bool  # False: the step was skipped on all ranks alike
+    grad_norm: float  # global gradient norm of the player, before clipping
+    culprit: str | None = None  # the first gradient or loss term that was not finite

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.layers.batch_norm import standing_statistics
 from largegan.recipe import DataSpec, HasEncoder, Recipe, TruncatesStyles, title_of
 from largegan.restore import Restored, restore, use_raw_weights
 from largegan.sampler.choices import (
@@ -46,7 +45,6 @@ __all__ = [
     "sampler_of",
     "seeded",
     "to_uint8",
-    "use_standing_statistics",
 ]
 
 CENTER_LATENTS = 1000  # whose mean w is the center of a class
@@ -206,23 +204,6 @@ class ClassCenters(dict):
         labels = torch.full((CENTER_LATENTS,), label, device=device)
         self[label] = recipe.ws(latents, labels).mean(0, keepdim=True)
         return self[label]
-
-
-def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed: int = 0) -> None:
-    """Standing statistics (Brock et al., 2019, section 4): batch norm as sampling itself sees it.
-
-    Replaces the running averages of training by the mean over `batches` batches of generated
-    images, at the sampler's truncation and over its classes evenly. Nets without batch norm, and
-    those that do not draw, stay as they are.
-    """
-    random = seeded(seed)
-    with standing_statistics(sampler.recipe):
-        for _ in range(batches):
-            labels = None
-            if sampler.classes:
-                picks = torch.randint(len(sampler.classes), (batch,), generator=random)
-                labels = torch.tensor(sampler.classes)[picks].to(sampler.device)
-            sampler.decode(sampler.latents(batch, random).to(sampler.device), labels)
 
 
 def open_sampler(
