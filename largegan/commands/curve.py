@@ -62,7 +62,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix.lower() != ".png":
         raise ConfigError(f"{arguments.out} must end in .png; the numbers go into .json beside it")
     from largegan.checkpoint import parts_of_run
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
     reads = [arguments.real, *parts_of_run(arguments.generated)]
     claims = Outputs(reads, overwrite=arguments.overwrite)

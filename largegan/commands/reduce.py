@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from largegan.data.account import Account
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.translation.sources import find_items
 
     if arguments.truths and arguments.truths.resolve() == arguments.out.resolve():

@@ -39,7 +39,8 @@ from largegan.cli import (
     what_to_draw,
     with_progress,
 )
-from largegan.files.output import MARK, Outputs, write_text
+from largegan.files.claims import Outputs
+from largegan.files.output import MARK, write_text
 from largegan.files.words import Number, Numbers, to_name, to_path, to_source, to_text
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
-from largegan.evaluation.image_sets import Drawn, about_labels, open_image_set
+from largegan.evaluation.image_kinds import Drawn
+from largegan.evaluation.image_sets import about_labels, open_image_set
 from largegan.evaluation.progress import progress_bar
 from largegan.evaluation.scores import ImageSet
 from largegan.metrics import table

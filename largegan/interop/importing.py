@@ -16,7 +16,8 @@ from largegan import checkpoint
 from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
 from largegan.errors import ConfigError, DataError
-from largegan.files.output import claim_new_folder, new_folder, write_text
+from largegan.files.claims import claim_new_folder
+from largegan.files.output import new_folder, write_text
 from largegan.files.pickle_records import Record
 from largegan.files.ranges import plain
 from largegan.files.stored import StoredArray, StoredTensor

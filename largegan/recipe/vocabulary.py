@@ -101,6 +101,11 @@ def by_averages_alone(after_iteration: Callable) -> Callable:
     return after_iteration
 
 
+def reads_averages_alone(after_iteration: Callable) -> bool:
+    """Whether it was marked as `by_averages_alone`."""
+    return getattr(after_iteration, "by_averages_alone", False)
+
+
 def name_of(function: Callable) -> str:
     """What a function is called; a partial one as the function in it, an object as its class."""
     while isinstance(function, partial):

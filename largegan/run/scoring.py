@@ -114,7 +114,7 @@ def rehearse(
     """Draws and looks at a few images, and opens the reference; raises as `RunScores` does."""
     from largegan.evaluation import during_training as training
     from largegan.evaluation import scores
-    from largegan.evaluation.image_sets import Drawn
+    from largegan.evaluation.image_kinds import Drawn
 
     sampler = sampler_of_training(trainer, spec, source, world)
     training.refuse_numbers(sampler)

@@ -12,7 +12,8 @@ import torch
 from largegan.errors import ConfigError
 from largegan.recipe import Progress
 from largegan.run import replays
-from largegan.run.replays import PROOFS, WARM, RecordedProgress, Replays, make_replays
+from largegan.run.recording import RecordedProgress
+from largegan.run.replays import PROOFS, WARM, Replays, make_replays
 from tests.parallel.forking import run_forked
 from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
 from tests.run.again import ENOUGH, Again
