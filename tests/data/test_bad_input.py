@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from largegan.data import Stream, open_data
+from largegan.data.micros import RankShare
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError, UserError
 from tests.data.conftest import jpeg, members, picture, png, save_pictures, write_tar
@@ -20,7 +21,7 @@ def failure(path: object, **settings: object) -> UserError:
     """The error that opening the data and reading all of it ends with."""
     with pytest.raises(UserError) as caught:
         source = open_data(path, Reading(**settings))
-        stream = Stream(source, batch_size=4, micro_batch_size=4, workers=0)
+        stream = Stream(source, RankShare(4, 4), workers=0)
         for _ in range((source.info.count or 60) // 4 + 1):
             stream.next_batch()
     sentence = str(caught.value)
