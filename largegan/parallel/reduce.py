@@ -36,6 +36,7 @@ class Trip:
 
     @classmethod
     def start(cls, tensors: list[Tensor]) -> "Trip":
+        """Sends them off; the sums are there when it lands."""
         flat = torch.cat([t.reshape(-1) for t in tensors])
         with contact():
             return cls(tensors, flat, dist.all_reduce(flat, async_op=True))

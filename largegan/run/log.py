@@ -171,6 +171,7 @@ class Logger:
             print(text, flush=True)
 
     def close(self) -> None:
+        """Ends the bar and the trackers."""
         if self.bar is not None:
             self.bar.close()
         self.trackers.close()
