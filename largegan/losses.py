@@ -1,7 +1,7 @@
-"""Adversarial losses and gradient penalties: pure functions of logits `[N]`, each a scalar.
+"""Losses that recipes share, pure functions: adversarial ones, penalties, of patches, of kernels.
 
-`real` and `fake` are the discriminator's raw outputs (logits, or critic scores), `*_d` is what
-the discriminator minimizes and `*_g` what the generator minimizes.
+`real` and `fake` are the discriminator's raw outputs `[N]` (logits, or critic scores), `*_d` is
+what the discriminator minimizes and `*_g` what the generator minimizes, a scalar each.
 """
 
 import math
@@ -192,6 +192,7 @@ class PatchLoss(NamedTuple):
     reading: str  # of its logits: see `recipe.Reading`
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Half of both sides."""
         return (self.real(real) + self.fake(fake)) / 2
 
 

@@ -39,6 +39,15 @@ from largegan.viz.paths import path_images
 Label = int | str | Sequence[int | str] | None
 
 
+class Asked(NamedTuple):
+    """Which latents a person asked for; see `Generator.sample`."""
+
+    n: int | None
+    seed: int | None
+    seeds: Sequence[int] | None
+    z: Any
+
+
 class Projection(NamedTuple):
     """What `Generator.project` found."""
 
@@ -120,7 +129,7 @@ class Generator:
             refuse_beside("w", n=n, seed=seed, seeds=seeds, z=z, label=label, truncation=truncation)
             return self._shaped(self._of_styles(self._styles_given(w), batch), to)
         sampler = self._sampler_at(truncation, toward, label)
-        latents, labels = self._latents(sampler, n, seed, seeds, z, label)
+        latents, labels = self._latents(sampler, Asked(n, seed, seeds, z), label)
         parts = zip(latents.split(batch), _split(labels, len(latents), batch), strict=True)
         return self._shaped([self._decode(sampler, *part) for part in parts], to)
 
@@ -142,7 +151,7 @@ class Generator:
         """
         self._require_styles()
         sampler = self._sampler_at(truncation, toward, label)
-        latents, labels = self._latents(sampler, n, seed, seeds, z, label)
+        latents, labels = self._latents(sampler, Asked(n, seed, seeds, z), label)
         return sampler.ws(latents.to(self.device), _on(labels, self.device)).cpu()
 
     def z(self, seeds: Sequence[int]) -> Tensor:
@@ -256,15 +265,15 @@ class Generator:
             yield one_class(str(word), len(self.class_names), self.sampler.class_names)
 
     def _latents(
-        self, sampler: Sampler, n, seed, seeds, z, label
+        self, sampler: Sampler, asked: Asked, label: Label
     ) -> tuple[Tensor, list[int] | None]:
         """Latents `[N, z_dim]` on the host, and the class of each."""
-        if z is not None:
-            refuse_beside("z", n=n, seed=seed, seeds=seeds)
-            latents = self._latents_given(z, sampler)
+        if asked.z is not None:
+            refuse_beside("z", n=asked.n, seed=asked.seed, seeds=asked.seeds)
+            latents = self._latents_given(asked.z, sampler)
             turn: Sequence[int] = range(len(latents))
         else:
-            turn = which_seeds(n, seed, seeds)
+            turn = which_seeds(asked.n, asked.seed, asked.seeds)
             latents = torch.stack([sampler.latent(s) for s in turn])
         if not sampler.classes:
             return latents, None

@@ -78,7 +78,7 @@ def merged(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def still_there(notices: list[Notice]) -> list[Notice]:
-    """The verdicts that have begun and not ended, oldest first. Ended ones are left out."""
+    """The verdicts that have begun and not ended, oldest first."""
     open_: dict[str, Notice] = {}
     for notice in notices:
         open_.pop(notice.verdict, None)

@@ -20,11 +20,13 @@ class BufferGuard:
 
     @torch.no_grad()
     def remember(self) -> None:
+        """Before a phase."""
         if self.live:
             torch._foreach_copy_(self.saved, self.live)
 
     @torch.no_grad()
     def restore(self) -> None:
+        """After a step that was skipped: buffers as they were when it was told to remember."""
         if self.live:
             torch._foreach_copy_(self.live, self.saved)
 

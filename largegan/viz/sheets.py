@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from largegan.errors import ConfigError
-from largegan.recipe import (
-    title_of,
-)
+from largegan.recipe import title_of
 from largegan.sampler import Sampler, has_normal_latents, to_uint8
 from largegan.viz.layout import fill, sheet
 from largegan.viz.paths import motion, spherical, straight
