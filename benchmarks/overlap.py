@@ -104,12 +104,12 @@ def phases(trainer: Trainer) -> dict:
     """What the last phase of each player did with its gradients."""
     found = {}
     for player, share in trainer.engine.shares.items():
-        watch = share.reduction.watch
+        timing = share.reduction.timing
         found[player] = {
-            "bytes": sum(size for _, size in watch.launches),
-            "left_at": [round(at / watch.backward_ended, 3) for at, _ in watch.launches],
+            "bytes": sum(size for _, size in timing.launches),
+            "left_at": [round(at / timing.backward_ended, 3) for at, _ in timing.launches],
             "waited_after_backward": round(
-                (watch.landed - watch.backward_ended) / watch.backward_ended, 3
+                (timing.landed - timing.backward_ended) / timing.backward_ended, 3
             ),
         }
     return found

@@ -77,6 +77,7 @@ def possible_size(height: int, width: int) -> bool:
 
 
 def jpeg_shape(data: bytes | memoryview) -> tuple[int, int, int]:
+    """(height, width, channels) of a JPEG, from its header. Raises BadImage."""
     with decoder_faults("JPEG"):
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     if space not in JPEG_CHANNELS:

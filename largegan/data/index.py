@@ -46,6 +46,8 @@ class DataInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
+    """One tar file, as the index has it."""
+
     name: str  # file name, relative to the index
     bytes: int
     sha256: str | None
@@ -79,6 +81,7 @@ class Index:
         return np.concatenate([e[:, LABEL] for e in self.entries]) if self.entries else np.empty(0)
 
     def info(self) -> DataInfo:
+        """What the shards hold, with samples per class."""
         counts = self.label_counts
         if self.num_classes and self.entries:
             labels = self.labels()  # -1 only in what verify.py reports on

@@ -70,6 +70,7 @@ class Answer:
         return self
 
     def tensors(self) -> dict[str, torch.Tensor]:
+        """The micro-batch, its small tensors made of the arrays that travelled."""
         return {
             name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
             for name, value in self.micro.items()

@@ -71,6 +71,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 class Scan(NamedTuple):
+    """What reading the headers of shards has found."""
+
     index: Index
     bad_shards: int
     lost: int  # samples that cannot be used; at least one for each damaged shard

@@ -23,6 +23,7 @@ class GaussianSource:
         self.policy = SkipPolicy(total=COUNT)
 
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """ "x" float32 [n, 1] and "index": number i is the same whoever asks."""
         indices = np.asarray(indices, dtype=np.int64)
         # 53 random bits and a half: never 0 or 1, where the quantile is infinite.
         uniform = ((mix(indices, seed=0) >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53

@@ -34,6 +34,8 @@ class TarDamage(ValueError):
 
 
 class Member(NamedTuple):
+    """One file in a tar."""
+
     name: str
     offset: int  # of the first byte of data, from the start of the archive
     size: int  # bytes of data

@@ -80,9 +80,9 @@ def _frame(
     places: torch.Tensor | None,
     flips: torch.Tensor | None,
 ) -> torch.Tensor:
-    """uint8 [n, C, h, w] -> float32 [n, C, H, W] in [-1, 1]; latents stay the float32 they are.
+    """uint8 or uint16 [n, C, h, w] -> float32 [n, C, H, W] in [-1, 1].
 
-    So does uint16, whose 65535 is as white as 255.
+    65535 of uint16 is as white as 255 of uint8. Latents are float32, and keep their numbers.
     """
     latents = image.is_floating_point()
     if image.dtype == torch.uint16:  # torch can do little else with it

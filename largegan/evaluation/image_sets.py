@@ -124,6 +124,7 @@ def refuse_other_samples(source: IndexedSource, path: str) -> None:
 
 
 def open_files(path: Path, part: str, count: int | None, *, labels: str) -> Files:
+    """A folder, zip or npz; `part` as in [START:STOP:STEP]. Raises ConfigError, DataError."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist; give images, shards, a checkpoint or statistics")
     scratch = tempfile.TemporaryDirectory()

@@ -129,6 +129,7 @@ def features_of(
 
 
 def single(images: ImageSet) -> Gaussian:
+    """Stands for the Gaussian of one image, which there is not. Raises DataError."""
     raise DataError(
         f"{images.about.get('path', 'the set')} holds one image; a distance between sets needs at "
         "least 2 on either side (10,000 or more for a figure to publish)"
@@ -143,6 +144,7 @@ def moments_device(extractor: Extractor) -> torch.device:
 def keep_logits(
     judged: Tensor | None, extractor: Extractor, found: Tensor, count: int, first: int
 ) -> Tensor:
+    """Logits `[count, classes]` with those of `found` from row `first` on. Raises ConfigError."""
     answer = extractor.logits(found)
     if answer is None:
         raise ConfigError(

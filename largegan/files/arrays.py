@@ -105,6 +105,7 @@ class Npz:
         return str(self.array(name, kinds="U").reshape(-1)[0])
 
     def entry(self, name: str) -> zipfile.ZipInfo:
+        """The member of an array. Raises DataError where there is none."""
         if name not in self.entries:
             known = ", ".join(list(self.entries)[:10]) or "nothing"
             raise DataError(f"{shown(self.path)} has no array {name}; it holds {shown(known)}")

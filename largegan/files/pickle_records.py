@@ -39,6 +39,7 @@ class Mark:
 
 
 def kind_of(value: Any) -> str:
+    """What a value is, for a sentence."""
     return (
         str(value)[:120] if isinstance(value, Name) else f"a value of type {type(value).__name__}"
     )

@@ -72,6 +72,7 @@ class Diagnosis:
         return self.begins(name, finding, since=streak[0], nimg=nimg)
 
     def begins(self, name: str, finding: Finding, *, since: int, nimg: int) -> Notice:
+        """A verdict that holds from now on."""
         self.open[name] = Notice(
             nimg,
             name,
@@ -85,6 +86,7 @@ class Diagnosis:
         return self.open[name]
 
     def ends(self, name: str, verdict: Verdict, newest: Line) -> Notice:
+        """A verdict that held until now."""
         before = self.open.pop(name)
         return Notice(
             int(newest["nimg"]),

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from largegan.errors import ConfigError
-from largegan.metrics.side import MovesInput, Settings, Side
+from largegan.metrics.side import DrawsMoved, Settings, Side
 from largegan.ops import upfirdn2d
 
 LANCZOS = 3  # half-width of resampling windows, in pixels
@@ -269,7 +269,7 @@ def measured(
     Raises `ConfigError` where the input cannot be moved, or nothing could be compared.
     """
     images = generated.images
-    if not isinstance(images, MovesInput):
+    if not isinstance(images, DrawsMoved):
         raise ConfigError(
             f"the metric {name} moves a generator's input: give a checkpoint of stylegan3 as the "
             "second set, or leave it out"

@@ -23,8 +23,8 @@ class Images(Protocol):
 
 
 @runtime_checkable
-class MovesInput(Protocol):
-    """Images whose generator's input can be moved."""
+class DrawsMoved(Protocol):
+    """Images of a generator whose input can be moved: `recipe.MovesInput`."""
 
     def moved(self, first: int, last: int, transform: Tensor) -> Tensor:
         """float `[N, C, H, W]`, not clamped, of an input moved by `transform` `[3, 3]`."""

@@ -64,11 +64,13 @@ class CutAverage:
                 p.data = data
 
     def open(self) -> None:
+        """Shows the whole average on the module; all ranks call it."""
         for window, value in zip(self.windows, self.values(), strict=True):
             window.parameter.data = value
         self.average.away = False
 
     def close(self) -> None:
+        """Each rank keeps its pieces alone; the module is empty."""
         self.average.away = True
         for window in self.windows:
             window.close()

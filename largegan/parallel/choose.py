@@ -86,6 +86,7 @@ def engine_by_player(engine: str | Mapping[str, str], recipe: Recipe) -> dict[st
 def make_share(
     name: str, player: str, recipe: Recipe, world: World, settings: dict, overlap: bool
 ) -> MakeShare:
+    """What makes a player's share under the engine `name`. Raises ConfigError, EnvironmentFault."""
     if name == "replicated":
         return partial(Replicated, overlap=overlap)
     if name not in ENGINES:
@@ -107,6 +108,7 @@ def make_share(
 
 
 def check_deepspeed() -> None:
+    """Raises EnvironmentFault where DeepSpeed is missing or too old."""
     try:
         version = metadata.version("deepspeed")
     except metadata.PackageNotFoundError:

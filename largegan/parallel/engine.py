@@ -229,6 +229,7 @@ class Engine:
 
     @torch.no_grad()
     def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
+        """Takes what `optimizer_state` gave, of any engine and number of ranks."""
         fields: dict[str, dict[str, dict[str, Tensor]]] = {player: {} for player in self.shares}
         for key, value in state.items():
             player, name, field = key.split("/")

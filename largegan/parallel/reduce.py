@@ -36,6 +36,7 @@ class Trip:
 
     @classmethod
     def start(cls, tensors: list[Tensor]) -> "Trip":
+        """Sends them off; the sums are there when it lands."""
         flat = torch.cat([t.reshape(-1) for t in tensors])
         with contact():
             return cls(tensors, flat, dist.all_reduce(flat, async_op=True))
@@ -89,7 +90,7 @@ class GradientReduction:
         self.buckets: list[list[nn.Parameter]] = in_buckets(reversed(params), bucket_bytes)
         self.home = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
         self.expected: dict[bool, set[nn.Parameter]] = {}  # by second_order
-        self.armed, self.watch, self.overlap = False, Timing(), overlap
+        self.armed, self.timing, self.overlap = False, Timing(), overlap
         self._forget()
         if overlap:
             for p in params:
@@ -102,14 +103,14 @@ class GradientReduction:
 
     def arm(self) -> None:
         """Before the phase's last backward."""
-        self.armed, self.watch = True, Timing(started=time.perf_counter())
+        self.armed, self.timing = True, Timing(started=time.perf_counter())
         expected = self.expected.get(self.kind, self.home.keys())
         self.waiting = [{p for p in bucket if p in expected} for bucket in self.buckets]
 
     def disarm(self) -> None:
         """After it."""
         self.armed = False
-        self.watch.backward_ended = time.perf_counter() - self.watch.started
+        self.timing.backward_ended = time.perf_counter() - self.timing.started
         known = self.expected.get(self.kind, set())
         self.expected[self.kind] = known | self.seen
 
@@ -129,7 +130,7 @@ class GradientReduction:
                 self.trips[i] = Trip.start([p.grad for p in self.buckets[i]])
         for trip in self.trips[:-1]:
             trip.land()
-        self.watch.landed = time.perf_counter() - self.watch.started
+        self.timing.landed = time.perf_counter() - self.timing.started
         self._forget()
 
     def _forget(self) -> None:
@@ -159,6 +160,6 @@ class GradientReduction:
                 p.grad = torch.zeros_like(p)
         trip = Trip.start([*(p.grad for p in bucket), *extras])
         self.trips.append(trip)
-        if self.watch.started:
-            seconds = time.perf_counter() - self.watch.started
-            self.watch.launches.append((seconds, trip.flat.numel() * trip.flat.element_size()))
+        if self.timing.started:
+            seconds = time.perf_counter() - self.timing.started
+            self.timing.launches.append((seconds, trip.flat.numel() * trip.flat.element_size()))

@@ -160,6 +160,7 @@ def read_settings(path: str | None) -> dict:
 
 
 def without_auto(section: dict) -> dict:
+    """Settings that are left to Accelerate are left out."""
     return {
         key: without_auto(value) if isinstance(value, dict) else value
         for key, value in section.items()

@@ -181,6 +181,7 @@ def check_latents(name: str, recipe: type[Recipe], spec: DataSpec) -> None:
 
 
 def framing_of(data: "DataConfig | Namespace") -> Framing:
+    """How images are resized and cut for training."""
     return Framing(resize=data.resize, crop=data.crop)
 
 
@@ -205,6 +206,7 @@ def spec_of(data: "DataConfig | Namespace", source: "Source | Domains") -> DataS
 
 
 def check_resolution(data: "DataConfig | Namespace", info: DataInfo) -> None:
+    """Raises ConfigError for images of another size than data.resolution says."""
     if data.resolution and (info.height, info.width) != (data.resolution, data.resolution):
         raise ConfigError(
             f"{data.path} gives images of {info.height}x{info.width}, data.resolution is "

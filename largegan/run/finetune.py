@@ -82,6 +82,7 @@ def shape_of(tensor: Tensor | None):
 
 
 def check_kind(path: Path, then: str, before: DataSpec, name: str, spec: DataSpec) -> None:
+    """Raises ConfigError for weights of another recipe, or for images of another shape."""
     if then != name:
         raise ConfigError(f"run.init_from: {path} is of recipe {then}, this run is of {name}")
     old = (before.channels, before.height, before.width)

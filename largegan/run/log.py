@@ -88,7 +88,7 @@ class Logger:
         self.last_nimg = nimg
         self.total_nimg = total_nimg
         self.bar = None
-        if self.speaks and watched():
+        if self.speaks and on_terminal():
             from tqdm import tqdm
 
             self.bar = tqdm(
@@ -171,6 +171,7 @@ class Logger:
             print(text, flush=True)
 
     def close(self) -> None:
+        """Ends the bar and the trackers."""
         if self.bar is not None:
             self.bar.close()
         self.trackers.close()
@@ -195,7 +196,7 @@ class Logger:
         )
 
 
-def watched() -> bool:
+def on_terminal() -> bool:
     """Whether a person sees standard error. A terminal of no height would hide the bar."""
     return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
 

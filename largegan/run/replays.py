@@ -190,6 +190,7 @@ class Part:
         return RecordedProgress(at, self.scheduled, self.params[0].device)
 
     def replay(self, recording: Recording, batch: Batch, at: Progress) -> Terms:
+        """Replays it, and says what the recorded loss said."""
         terms = recording(batch, at)
         forget_said(self.replays.recipe)
         self.replays.recipe.say(recording.said)

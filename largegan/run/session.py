@@ -138,6 +138,7 @@ class Session:
         self.trainer.events.clear()
 
     def loop(self, stop: StopRequest) -> None:
+        """Every iteration, and what is due after it: a line, pictures, scores, a checkpoint."""
         settings, trainer = self.config.train, self.trainer
         if trainer.at.nimg == 0:
             self.pictures.show(reals=True)

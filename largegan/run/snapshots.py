@@ -72,6 +72,7 @@ def carried_on(path: Path, content: checkpoint.Checkpoint, train: Namespace) -> 
 
 
 def exponent(width: float, setting: str) -> float:
+    """gamma of a power average of this width. Raises ConfigError where there is none."""
     try:
         return gamma_of_width(width)
     except ValueError as fault:

@@ -263,6 +263,7 @@ def size_of_micro_batches(config: Namespace, engine: Engine, saved: dict | None)
 
 
 def say(rank: int, *lines: str) -> None:
+    """Prints lines, on rank 0."""
     if rank == 0:
         for line in lines:
             print(line, flush=True)

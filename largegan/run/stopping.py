@@ -22,6 +22,7 @@ class Stall:
     gain: float  # that would have counted
 
     def sentence(self) -> str:
+        """For people."""
         return (
             f"stopped at {self.newest_nimg} images: {table.title(self.metric)} has not improved by "
             f"more than {self.gain:.3g} since {self.since_nimg} images; the best was "

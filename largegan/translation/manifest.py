@@ -33,6 +33,7 @@ class Manifest:
             self.records = read_records(self.path)
 
     def append(self, record: dict) -> None:
+        """Adds a line, whole, whoever else writes into the same file."""
         line = (json.dumps(record) + "\n").encode()
         with self.path.open("ab") as file:
             # Where the file system has no locks, one short write is still in one piece.

@@ -58,6 +58,7 @@ class Window:
     right: float = 1.0
 
     def of(self, x: Tensor) -> Tensor:
+        """The part of feature maps `[N, C, H, W]`, of any size, that it shows."""
         height, width = x.shape[2:]
         rows = slice(round(self.top * height), round(self.bottom * height))
         columns = slice(round(self.left * width), round(self.right * width))

@@ -62,6 +62,8 @@ class Box(NamedTuple):
 
 
 class Tile(NamedTuple):
+    """A part of an image that is translated by itself."""
+
     core: Box  # what the tile contributes
     read: Box  # what the network is given: the core and its halo, within the image
 

@@ -243,6 +243,7 @@ class Job:
 
     @torch.no_grad()
     def whole(self, batch: list[Loaded]) -> list[tuple[Loaded, Target, Done]]:
+        """Translates images of one size together, each as one piece."""
         frame = Box(0, 0, *batch[0].size)
         x = torch.cat([loaded.unit(frame) for loaded in batch]).to(self.device)
         y = self.tiler.forward(self.tiler.net, x).cpu()
@@ -252,6 +253,7 @@ class Job:
         return [(*both, Done("full", 1)) for both in zip(batch, targets, strict=True)]
 
     def tiled(self, loaded: Loaded, mode: str) -> tuple[Loaded, Target, Done]:
+        """Translates an image in parts; `mode` as `Tiler.run` has it."""
         target = self.target(loaded)
         try:
             done = self.tiler.run(
@@ -308,6 +310,7 @@ class Job:
 
 
 def cannot_write(place: Path, fault: OSError) -> EnvironmentFault:
+    """What to raise when the disk refuses."""
     return EnvironmentFault(
         f"cannot write below {place}: {reason(fault)}; make room, and start the same "
         "command again: it goes on where it stopped"

@@ -45,6 +45,7 @@ class FeatureDistance(nn.Module):
             self.wanted = self.features(target)
 
     def features(self, images: Tensor) -> list[Tensor]:
+        """Maps of several depths, normalized over channels, of images `[N, C, H, W]` in [-1, 1]."""
         x = (rgb(images) + 1) / 2
         size = (WORKING_SIZE, WORKING_SIZE)
         x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)

@@ -50,6 +50,7 @@ def write_video(path: Path, frames: Sequence[Tensor], *, fps: int = 24) -> None:
 
 
 def write_gif(path: Path, frames: Sequence[Tensor], fps: int) -> None:
+    """uint8 frames `[C, H, W]`, in a loop for ever."""
     first, *others = (as_image(frame).convert("RGB") for frame in frames)
     # GIF counts hundredths of a second, and players slow down what is below two of them.
     duration = max(20, round(1000 / fps, -1))

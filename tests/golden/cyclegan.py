@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from largegan import recipes
 from largegan.interop import cyclegan
-from largegan.interop.cyclegan import names_of
+from largegan.interop.cyclegan_names import names_of
 from largegan.nets.patchgan import PatchGAN
 from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.parallel.engine import Engine

@@ -47,6 +47,7 @@ def read(source: Path, request: Request) -> Originals:
 
 
 def tree_of(source: Path) -> Tree:
+    """The images below a folder; what is left out is on its account."""
     account = Account()
 
     def folders(prefix: str) -> list[str]:

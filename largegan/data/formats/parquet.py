@@ -142,6 +142,8 @@ class Feature(msgspec.Struct):
 
 
 class Info(msgspec.Struct):
+    """What `datasets` says of a file: its columns."""
+
     features: dict[str, Any] = {}
 
 
