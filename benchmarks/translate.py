@@ -28,7 +28,8 @@ from PIL import Image
 
 from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.translation.sources import find_items
-from largegan.translation.tiling import Box, Tiler
+from largegan.translation.tiles import Box
+from largegan.translation.tiling import Tiler
 from largegan.translation.translator import Translator
 from largegan.translation.work import How, Job, outputs_of
 

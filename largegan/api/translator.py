@@ -11,7 +11,8 @@ from largegan.errors import ConfigError
 from largegan.restore import Restored
 from largegan.restore.exported import Exported, channels_of, choose_direction
 from largegan.translation import memory
-from largegan.translation.tiling import Box, Tiler
+from largegan.translation.tiles import Box
+from largegan.translation.tiling import Tiler
 
 LEAST_SIDE = 8  # pixels
 

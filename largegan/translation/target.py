@@ -14,7 +14,7 @@ from largegan.files.digests import sha256_of
 from largegan.files.photos import HUGE, TIFF_ENDINGS, Photo, Scale
 from largegan.translation.images import encode, tiff_layout
 from largegan.translation.manifest import Manifest
-from largegan.translation.tiling import Box
+from largegan.translation.tiles import Box
 
 
 class Target:

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,39 +35,9 @@ from largegan.translation.shared_norm import (
     share_norms,
     shared_norms,
 )
+from largegan.translation.tiles import Box, Tile, fades, inside, plan
 
 MODES = ("auto", "full", "thumbnail", "exact", "tile")
-
-
-class Box(NamedTuple):
-    """A rectangle of pixels; `bottom` and `right` are exclusive."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    def times(self, scale: int) -> "Box":
-        """The same part of the image when it is `scale` times as large."""
-        return Box(*(scale * side for side in self))
-
-
-class Tile(NamedTuple):
-    """A part of an image that is translated by itself."""
-
-    core: Box  # what the tile contributes
-    read: Box  # what the network is given: the core and its halo, within the image
-
-    def times(self, scale: int) -> "Tile":
-        return Tile(self.core.times(scale), self.read.times(scale))
 
 
 Read = Callable[[Box], Tensor]  # float [1, C, h, w] in [-1, 1] on the network's device
@@ -82,25 +51,6 @@ class Done:
     mode: str
     tiles: int
     drift: float | None = None
-
-
-def plan(height: int, width: int, *, tile: int, halo: int) -> list[Tile]:
-    """Tiles whose cores cover the image once. `tile` and `halo` are multiples of the network's."""
-    tiles = []
-    for top, bottom in _cuts(height, tile):
-        for left, right in _cuts(width, tile):
-            read = Box(
-                max(0, top - halo),
-                max(0, left - halo),
-                min(height, bottom + halo),
-                min(width, right + halo),
-            )
-            tiles.append(Tile(Box(top, left, bottom, right), read))
-    return tiles
-
-
-def _cuts(length: int, tile: int) -> list[tuple[int, int]]:
-    return [(start, min(start + tile, length)) for start in range(0, length, tile)]
 
 
 class Tiler:
@@ -239,7 +189,7 @@ class Tiler:
             self.conductor.window = self.window(tile)
             out = self.forward(self.shared, read(tile.read))
             tile = tile.times(self.scale)
-            rows, columns = _inside(tile)
+            rows, columns = inside(tile)
             write(tile.core, out[:, :, rows, columns])
         self.conductor.watching = False
 
@@ -252,8 +202,8 @@ class Tiler:
         grown = [tile.times(self.scale) for tile in tiles]
         rows = [list(row) for _, row in groupby(grown, key=lambda tile: tile.core.top)]
         reads = iter(tile.read for tile in tiles)
-        across = _fades(width, [(t.read.left, t.read.right) for t in rows[0]])
-        down = _fades(height, [(row[0].read.top, row[0].read.bottom) for row in rows])
+        across = fades(width, [(t.read.left, t.read.right) for t in rows[0]])
+        down = fades(height, [(row[0].read.top, row[0].read.bottom) for row in rows])
         carried = torch.zeros(1, 1, 0, width)
         for i, row in enumerate(rows):
             top, bottom = row[0].read.top, row[0].read.bottom
@@ -286,27 +236,6 @@ def _further(factor: float) -> float:
     (`benchmarks/translate.py`).
     """
     return (1 - max(factor, 1.0) ** -1.5) / (2**1.5 - 1)
-
-
-def _inside(tile: Tile) -> tuple[slice, slice]:
-    """Rows and columns of the core within what was read."""
-    core, read = tile
-    rows = slice(core.top - read.top, core.bottom - read.top)
-    return rows, slice(core.left - read.left, core.right - read.left)
-
-
-def _fades(length: int, spans: list[tuple[int, int]]) -> list[Tensor]:
-    """A weight per pixel of each span; they fall linearly where spans overlap, and add up to 1."""
-    place = torch.arange(length, dtype=torch.float32)
-    weights = torch.zeros(len(spans), length)
-    for i, (start, end) in enumerate(spans):
-        from_start = place - start + 0.5 if start > 0 else torch.full_like(place, length)
-        to_end = end - place - 0.5 if end < length else torch.full_like(place, length)
-        before = spans[i - 1][1] - start if i > 0 else length
-        after = end - spans[i + 1][0] if i + 1 < len(spans) else length
-        weights[i] = torch.minimum(from_start / before, to_end / after).clamp(0, 1)
-    weights /= weights.sum(0)
-    return [weights[i, start:end] for i, (start, end) in enumerate(spans)]
 
 
 def reduced(size: tuple[int, int], read: Read, *, side: int, multiple: int) -> Tensor:

@@ -22,7 +22,8 @@ from largegan.translation import images, memory
 from largegan.translation.manifest import Manifest
 from largegan.translation.sources import Item
 from largegan.translation.target import Target
-from largegan.translation.tiling import Box, Done, Tiler
+from largegan.translation.tiles import Box
+from largegan.translation.tiling import Done, Tiler
 from largegan.translation.translator import Translator
 
 AHEAD = 3  # batches that are decoded, or wait for others of their size, at once

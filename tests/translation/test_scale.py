@@ -14,7 +14,8 @@ from largegan.nets.upscalers import Upscaler, upscaler
 from largegan.translation import images, target
 from largegan.translation.manifest import Manifest
 from largegan.translation.sources import find_items
-from largegan.translation.tiling import Box, Tiler
+from largegan.translation.tiles import Box
+from largegan.translation.tiling import Tiler
 from largegan.translation.translator import Translator
 from largegan.translation.work import How, Job, outputs_of
 from tests.nets.test_upscalers import KINDS

@@ -12,7 +12,8 @@ from largegan.nets.resnet_translation import ResnetGenerator
 from largegan.nets.unet_translation import UNetGenerator
 from largegan.translation import tiling
 from largegan.translation.shared_norm import Moments, share_norms
-from largegan.translation.tiling import Box, Tiler, plan
+from largegan.translation.tiles import Box, fades, plan
+from largegan.translation.tiling import Tiler
 
 SIZE = (122, 151)  # odd, and no multiple of 4
 
@@ -159,7 +160,7 @@ def test_fades_add_up_to_one():
     for length, tile, halo in ((211, 64, 8), (211, 64, 40), (65, 64, 64)):
         spans = [(t.read.left, t.read.right) for t in plan(1, length, tile=tile, halo=halo)]
         total = torch.zeros(length)
-        for (start, end), fade in zip(spans, tiling._fades(length, spans), strict=True):
+        for (start, end), fade in zip(spans, fades(length, spans), strict=True):
             total[start:end] += fade
         torch.testing.assert_close(total, torch.ones(length))
 
