@@ -10,7 +10,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from largegan.data.stream import ReadByNumber
 from largegan.data.transforms import Framing, to_device
 from largegan.errors import ConfigError, DataError, reason, shown
 from largegan.evaluation.scores import ImageSet
+from largegan.files import photos
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
 from largegan.restore import is_model
@@ -48,6 +49,7 @@ class Files:
     originals: Any
     about: dict[str, Any]
     scratch: tempfile.TemporaryDirectory
+    animated: set[int] = field(default_factory=set)  # numbers of those that were read
 
     @property
     def count(self) -> int:
@@ -71,7 +73,10 @@ class Files:
 
     def _load(self, number: int) -> bytes | np.ndarray:
         try:
-            return self.originals.load(number)
+            loaded = self.originals.load(number)
+            if isinstance(loaded, bytes) and photos.has_more(loaded):
+                self.animated.add(number)
+            return loaded
         except (BadImage, OSError) as error:
             raise self._fault(number, error) from error
 
@@ -79,6 +84,9 @@ class Files:
         name = shown(self.originals.names[number])
         why = reason(error) if isinstance(error, OSError) and error.errno else error
         return DataError(f"{name} in {self.path} {why}; replace or remove it")
+
+    def several(self, first: int, last: int) -> int:
+        return len(self.animated.intersection(self.numbers[first:last]))
 
     def without_bad(self) -> list[str]:
         """Leaves out the images that cannot be read; returns a sentence for each."""
@@ -132,6 +140,9 @@ class Shards:
         if self.framing != AS_STORED:
             return list(to_uint8(to_device({"image": image}, "cpu", self.framing)["image"]))
         return list(in_8_bits(image))
+
+    def several(self, first: int, last: int) -> int:
+        return 0
 
     def _batch(self, first: int, last: int) -> dict[str, Tensor]:
         return self.source.read(np.array(self.numbers[first:last]))
@@ -193,6 +204,9 @@ class Drawn:
             torch.manual_seed(seeds[0])
             labels = [sampler.label(seed) for seed in seeds]
             return list(sampler.images(latents, labels))
+
+    def several(self, first: int, last: int) -> int:
+        return 0
 
     def reconstructed(self, images: list[Tensor]) -> Tensor:
         """uint8 `[N, C, H, W]` of real images through an encoder and back."""
