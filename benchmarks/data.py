@@ -25,6 +25,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from largegan.data import Stream, open_data
+from largegan.data.micros import RankShare
 from largegan.data.pack import pack
 from largegan.data.prepare import Preparation
 from largegan.data.writing import Layout
@@ -73,7 +74,7 @@ def same_images_as_files(shards: Path, folder: Path) -> list[bytes]:
 def largegan_reader(shards: Path, count: int) -> Contender:
     def run() -> Iterator[int]:
         source = open_data(shards)
-        stream = Stream(source, batch_size=BATCH, micro_batch_size=BATCH, workers=0)
+        stream = Stream(source, RankShare(BATCH, BATCH), workers=0)
         for _ in range(count // BATCH):
             for micro in stream.next_batch():
                 yield len(micro["image"])

@@ -130,12 +130,15 @@ class Ear:
 
     def __init__(self, turns: Turns, trainer):
         self.turns, self.trainer, self.seen = turns, trainer, 0
+        # As peers count them: every batch that the discriminator learns from.
+        steps = [p.repeat / p.every for p in trainer.recipe.phases if p.player.startswith("D")]
+        self.reads = max(1.0, max(steps, default=1.0))
 
     @property
     def heard(self) -> bool:
         size = self.trainer.at.nimg - self.seen
         self.seen += size
-        self.turns.after_batch(size)
+        self.turns.after_batch(int(size * self.reads))
         return False
 
 

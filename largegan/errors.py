@@ -21,6 +21,7 @@ class UserError(Exception):
     """
 
     exit_code = 1
+    known_to_all = False  # every rank raises it: nobody needs to be told
 
     def __str__(self) -> str:
         return one_line(super().__str__())

@@ -15,8 +15,8 @@ from largegan.errors import ConfigError
 from largegan.health.observer import Observer
 from largegan.health.steps import BufferGuard, StepCounter
 from largegan.parallel import watch
-from largegan.parallel.engine import Engine, StepReport
-from largegan.recipe import Batch, Phase, Progress, Recipe, Terms
+from largegan.parallel.engine import Engine
+from largegan.recipe import Batch, Phase, Progress, Recipe, StepReport, Terms
 
 
 class MicroBatches(Protocol):

@@ -50,14 +50,13 @@ MAY_IMPORT = {
     "doctor": {
         "config",
         "data",
-        "ema",
         "parallel",
         "recipe",
         "run",
         "trainer",
     },
     "trainer": {"health", "parallel", "recipe"},
-    "health": {"parallel", "recipe"},
+    "health": {"recipe"},
     # What is done with a trained network.
     "api": {
         "metrics",
@@ -88,7 +87,7 @@ MAY_IMPORT = {
         "restore",
     },
     "viz": {"recipe", "sampler"},
-    "sampler": {"layers", "recipe", "restore"},
+    "sampler": {"recipe", "restore"},
     "restore": {"checkpoint", "ema", "recipe", "recipes"},
     # Settings.
     "config": {"metrics", "recipes"},

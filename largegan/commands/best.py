@@ -43,7 +43,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.errors import ConfigError, shown
-    from largegan.files.output import Outputs, write_text
+    from largegan.files.claims import Outputs
+    from largegan.files.output import write_text
 
     metric = arguments.metric
     if not table.is_score(metric):

@@ -51,7 +51,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.errors import ConfigError
-    from largegan.files.output import MARK, Outputs, as_json, write_text
+    from largegan.files.claims import Outputs
+    from largegan.files.output import MARK, as_json, write_text
     from largegan.viz.pictures import PICTURES
 
     if arguments.sheet and arguments.sheet.suffix.lower() not in PICTURES:

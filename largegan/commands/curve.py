@@ -62,7 +62,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix.lower() != ".png":
         raise ConfigError(f"{arguments.out} must end in .png; the numbers go into .json beside it")
     from largegan.checkpoint import parts_of_run
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
     reads = [arguments.real, *parts_of_run(arguments.generated)]
     claims = Outputs(reads, overwrite=arguments.overwrite)
@@ -118,8 +118,6 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
     )
     real = together(world, lambda: open_image_set(arguments.real, device=world.device))
     batch = arguments.batch
-    drawn = sum(options["count"] or 0 for _, _, options in points)
-    say_cost(f"{len(points)} points", drawn, world)
     reference = scores.reference_side(
         real,
         extractor,
@@ -134,6 +132,8 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         images = together(
             world, lambda p=path, o=options: open_image_set(p, device=world.device, **o)
         )
+        if not found:
+            say_cost(f"{len(points)} points", len(points) * images.count, world)
         side = scores.extract(
             images,
             extractor,

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.sampler import open_sampler, require_styles
     from largegan.viz.pictures import PICTURES, write_picture
 

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix.lower() != ".npz":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .npz")
     from largegan.checkpoint import parts_of_run
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
     reads = [*parts_of_run(arguments.checkpoint), arguments.images]
     Outputs(reads, overwrite=arguments.overwrite).file(arguments.out)
@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from largegan.evaluation.image_sets import Files, open_image_set
+    from largegan.evaluation.image_kinds import Files
+    from largegan.evaluation.image_sets import open_image_set
     from largegan.evaluation.reconstruction import encode_all
     from largegan.sampler import open_sampler
 

@@ -94,7 +94,7 @@ def check(arguments: argparse.Namespace) -> list[str]:
 def claim(arguments: argparse.Namespace) -> None:
     """Refuses files that are read, or are somebody else's."""
     from largegan.checkpoint import parts_of_run
-    from largegan.files.output import Outputs, place_of
+    from largegan.files.claims import Outputs, place_of
     from largegan.restore import is_model
 
     reads = [arguments.compare]

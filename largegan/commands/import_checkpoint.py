@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.run is None and not arguments.list:
         raise ConfigError("give RUN, the directory to write, or --list")
 
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.interop.importing import ImportOptions, find, write_run
 
     options = ImportOptions(arguments.epoch, arguments.resolution, arguments.statistics)

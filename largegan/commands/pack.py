@@ -154,7 +154,8 @@ def request(arguments: argparse.Namespace):
 
 def run(arguments: argparse.Namespace) -> None:
     from largegan.data.formats.pairs import trained_domains
-    from largegan.files.output import Outputs, claim_new_folder, new_folder
+    from largegan.files.claims import Outputs, claim_new_folder
+    from largegan.files.output import new_folder
 
     check(arguments)
     out = arguments.out / arguments.domain if arguments.domain else arguments.out

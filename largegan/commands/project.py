@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from largegan.api.inversion import distance_from
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.sampler import open_sampler, require_styles
     from largegan.viz.inversion import invert
 

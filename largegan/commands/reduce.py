@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
 def claimed(arguments: argparse.Namespace, account: "Account") -> "list[Item]":
     """What is to become smaller, once it is sure that it can be written. Raises UserError."""
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.translation.sources import find_items
 
     folders = list(filter(None, (arguments.out, arguments.truths)))

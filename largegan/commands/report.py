@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
     out = arguments.out or (arguments.runs[0] if len(arguments.runs) == 1 else Path()) / NAME
     if out.suffix.lower() not in (".html", ".htm"):

@@ -39,7 +39,8 @@ from largegan.cli import (
     what_to_draw,
     with_progress,
 )
-from largegan.files.output import MARK, Outputs, write_text
+from largegan.files.claims import Outputs
+from largegan.files.output import MARK, write_text
 from largegan.files.words import Number, Numbers, to_name, to_path, to_source, to_text
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def sheet_help() -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     check(arguments)
-    from largegan.sampler import open_sampler, seeded, use_standing_statistics
+    from largegan.sampler import open_sampler, seeded
+    from largegan.sampler.standing import use_standing_statistics
     from largegan.viz.pictures import write_picture
 
     device, what = choose_device(arguments.device), what_to_draw(arguments)
@@ -128,6 +130,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """uint8 `[C, H, W]`."""
+    from largegan.viz.arithmetic import Sum, arithmetic_sheet
     from largegan.viz.sheets import Request, draw_sheet
 
     name = sheet_name(arguments)
@@ -141,7 +144,8 @@ def make_sheet(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[in
         request = Request(tuple(seeds), arguments.steps, arguments.path, thresholds, layers, images)
         return draw_sheet(name, sampler, request)
     if arguments.arithmetic:
-        return arithmetic_sheet(sampler, arguments.arithmetic)
+        sums = [(text, *read_sum(text)) for text in arguments.arithmetic]
+        return arithmetic_sheet(sampler, [Sum(*one) for one in sums])
     return grid_sheet(sampler, seeds, arguments)
 
 
@@ -242,10 +246,10 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
 
 
 def default_count(arguments: argparse.Namespace) -> int:
-
-    name = sheet_name(arguments)
+    """As many as the sheet wants, or 64."""
     from largegan.viz.sheet_table import SHEETS
 
+    name = sheet_name(arguments)
     return SHEETS[name].seeds if name else 64
 
 
@@ -287,29 +291,6 @@ def grid_sheet(sampler: "Sampler", seeds: list[int], arguments: argparse.Namespa
     return sheet(fill((image for _, image in drawn), rows=rows, columns=columns))
 
 
-def arithmetic_sheet(sampler: "Sampler", sums: list[str]):
-    """Four columns: a, b, c, a - b + c; a row keeps the class of its first seed.
-
-    Means and sums of normal latents are scaled back to the variance of one, without which they
-    are not what the generator knows. Uniform ones are added plainly, as in DCGAN's paper.
-    """
-    import torch
-
-    from largegan.sampler import has_normal_latents
-    from largegan.viz.layout import sheet
-
-    keep = 0.5 if has_normal_latents(sampler.recipe) else 0.0
-    rows = []
-    for text in sums:
-        groups = read_sum(text)
-        a, b, c = (
-            torch.stack([sampler.latent(seed) for seed in group]).mean(0) * len(group) ** keep
-            for group in groups
-        )
-        rows.append((torch.stack([a, b, c, (a - b + c) / 3**keep]), sampler.label(groups[0][0])))
-    return sheet(sampler.rows(rows), row_names=sums, column_names=["a", "b", "c", "a-b+c"])
-
-
 def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], folder: Path):
     """seed0001.png, or seed0001-CLASS.png, in `folder`."""
     from largegan.viz.pictures import write_picture
@@ -327,7 +308,7 @@ def write_files(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[i
 
 def write_sweep(sampler: "Sampler", arguments: argparse.Namespace, seeds: list[int], thresholds):
     """OUT/T/seed0001.png for each threshold T, and OUT/manifest.json, which is written last."""
-    from largegan.sampler import use_standing_statistics
+    from largegan.sampler.standing import use_standing_statistics
 
     manifest = arguments.out / "manifest.json"
     outputs_of(arguments).inside(arguments.out, [manifest.name])

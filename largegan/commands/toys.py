@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
     if arguments.out.suffix.lower() != ".png":
         raise ConfigError(f"OUT is {arguments.out}; give a name that ends in .png")

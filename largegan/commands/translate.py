@@ -40,7 +40,7 @@ from largegan.cli import (
 from largegan.files.words import Number, to_name, to_path, to_source
 
 if TYPE_CHECKING:
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -105,7 +105,7 @@ def claim(arguments: argparse.Namespace) -> "Outputs":
     """Refuses what would be written over or into what is read."""
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.viz.pictures import PICTURES
 
     reads = [*parts_of_run(arguments.checkpoint), arguments.source]
@@ -144,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
 def translate(arguments: argparse.Namespace, world) -> int:
     """Translates this process's share of the images; the exit code."""
     from largegan.data.account import Account
-    from largegan.files.output import keep_inside
+    from largegan.files.claims import keep_inside
     from largegan.translation.sources import find_items
     from largegan.translation.translator import open_translator
     from largegan.translation.work import How, Job, cannot_write, outputs_of

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from largegan.checkpoint import parts_of_run
     from largegan.errors import ConfigError
-    from largegan.files.output import Outputs
+    from largegan.files.claims import Outputs
     from largegan.viz.video import check_video, write_video
 
     check_video(arguments.out)

@@ -93,7 +93,8 @@ def files_first(argv: list[str]) -> list[str]:
 
     The parser itself would take them as they come, and a file after an option would undo it.
     """
-    files, others = [], []
+    files: list[str] = []
+    others: list[str] = []
     for before, word in zip(["", *argv], argv, strict=False):
         is_value = before == "--config" and not word.startswith("--")
         named = word == "--config" or word.startswith("--config=")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from largegan.data.index import DataInfo
+from largegan.data.micros import RankShare
 from largegan.data.stream import Source, Stream
 from largegan.data.transforms import Framing
 from largegan.errors import ConfigError
@@ -27,16 +28,16 @@ def framed(source: "Source | Domains", framing: Framing) -> DataInfo:
 
 
 def open_stream(
-    source: "Source | Domains", framing: Framing, *, seed: int, **options
+    source: "Source | Domains", share: RankShare, framing: Framing, *, seed: int, **options
 ) -> "Stream | UnpairedStream":
     """The endless order of a source's batches; ``options`` are those of ``Stream``."""
     if isinstance(source, Domains):
         return UnpairedStream(
-            open_stream(source.a, framing, seed=seed, **options),
-            open_stream(source.b, framing, seed=seed ^ SECOND, **options),
+            open_stream(source.a, share, framing, seed=seed, **options),
+            open_stream(source.b, share, framing, seed=seed ^ SECOND, **options),
         )
     jitter = framing.jitter(source.info.height, source.info.width)
-    return Stream(source, seed=seed, jitter=jitter, **options)
+    return Stream(source, share, seed=seed, jitter=jitter, **options)
 
 
 class Domains:

@@ -3,7 +3,7 @@
 import copy
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import gcd
 from pathlib import Path
 
@@ -54,6 +54,10 @@ class IndexedSource:
         other = copy.copy(self)
         other.policy, other._maps = copy.deepcopy(self.policy), OrderedDict()
         return other
+
+    def labels_of(self, numbers: Sequence[int]) -> list[int]:
+        """The class of each sample, without reading any; -1 where it has none."""
+        return self._entries[np.array(numbers), LABEL].tolist()
 
     def read(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Images uint8 (or uint16) [n, C, H, W] in channels-last memory, labels and indices int64.

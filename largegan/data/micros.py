@@ -6,17 +6,35 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from largegan.errors import UserError
+from largegan.errors import ConfigError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class RankShare:
-    """The part of every global batch that one of ``world`` ranks computes."""
+    """The part of every global batch that one of ``world`` ranks computes.
 
-    rank: int
-    world: int
+    Raises ConfigError where the batch cannot be shared so.
+    """
+
     batch_size: int
     micro_batch_size: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        batch, micro, world = self.batch_size, self.micro_batch_size, self.world
+        if batch < 1 or micro < 1 or batch % micro:
+            raise ConfigError(
+                f"batch_size {batch} is not a multiple of micro_batch_size {micro}; choose a "
+                "multiple"
+            )
+        if batch // micro < world:
+            raise ConfigError(
+                f"batch_size {batch} makes {batch // micro} micro-batches of {micro}, fewer than "
+                f"the {world} processes; use a micro_batch_size of at most {max(1, batch // world)}"
+            )
+        if not 0 <= self.rank < world:
+            raise ConfigError(f"rank {self.rank} of {world} is not possible")
 
     def starts(self, position: int) -> range:
         """Positions at which this rank's micro-batches begin, in the batch that begins there."""

@@ -15,7 +15,8 @@ from largegan.data.latents import LatentPreparation
 from largegan.data.originals import DEFAULT, Request
 from largegan.data.prepare import Preparation
 from largegan.data.writing import Layout, Packed, fill
-from largegan.files.output import claim_new_folder, new_folder
+from largegan.files.claims import claim_new_folder
+from largegan.files.output import new_folder
 
 PLAIN = Layout()
 SCRATCH = ".scratch"  # within the unfinished folder, which nobody else sees

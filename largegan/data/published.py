@@ -18,7 +18,7 @@ from largegan.data.remote import (
     fetch_bytes,
     local_path,
     name_of,
-    open_stream,
+    open_url,
     scheme_of,
 )
 from largegan.data.samples import Sample
@@ -66,7 +66,7 @@ class CachedShards:
         return cached(
             url,
             self.cache_dir,
-            opener=lambda: open_stream(url, most=entry.bytes),
+            opener=lambda: open_url(url, most=entry.bytes),
             size=entry.bytes,
             sha256=entry.sha256,
         )
@@ -123,7 +123,7 @@ def cached_shards(
     for shard in published.index.shards:
         url = beside(published.url, entries_name(shard.name))
         most = LONGEST_HEADER + shard.count * LARGEST_ROW
-        with open_cached(url, cache_dir, opener=partial(open_stream, url, most=most)) as file:
+        with open_cached(url, cache_dir, opener=partial(open_url, url, most=most)) as file:
             size = os.fstat(file.fileno()).st_size
             entries.append(parse_entries(file, size, name=url, shard=shard))
     index = with_entries(_with_conditions(published, cache_dir), entries)
@@ -135,7 +135,7 @@ def _with_conditions(published: Published, cache_dir: str) -> Index:
     if published.index.conditions is None:
         return published.index
     url = beside(published.url, CONDITIONS)
-    with open_cached(url, cache_dir, opener=partial(open_stream, url)) as file:
+    with open_cached(url, cache_dir, opener=partial(open_url, url)) as file:
         size = os.fstat(file.fileno()).st_size
         return with_conditions(published.index, file, size, name=url)
 

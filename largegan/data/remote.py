@@ -53,11 +53,11 @@ def open_shard(url: str, *, cache_dir: str | None = None) -> Iterator[BinaryIO]:
     if scheme in ("", "file"):
         path = local_path(url)
     elif cache_dir is not None and scheme != "pipe":
-        with open_cached(url, cache_dir, opener=lambda: open_stream(url)) as file:
+        with open_cached(url, cache_dir, opener=lambda: open_url(url)) as file:
             yield file
         return
     else:
-        with open_stream(url) as file:
+        with open_url(url) as file:
             yield file
         return
     try:
@@ -89,7 +89,7 @@ def local_path(url: str) -> Path:
 
 
 @contextlib.contextmanager
-def open_stream(url: str, *, most: int | None = None) -> Iterator[BinaryIO]:
+def open_url(url: str, *, most: int | None = None) -> Iterator[BinaryIO]:
     """The bytes behind a URL, at most `most`.
 
     Raises DataError for what is wrong with them, EnvironmentFault where it may be right later.
@@ -149,7 +149,7 @@ def _drain(file: BinaryIO) -> None:
 
 def fetch_bytes(url: str, *, most: int) -> bytes:
     """A small file such as an index; raises DataError where it has more than `most` bytes."""
-    with open_stream(url, most=most) as file:
+    with open_url(url, most=most) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise DataError(f"{url} has more than {most} bytes; check the address")

@@ -39,7 +39,7 @@ class ReadByNumber(Protocol):
 
 
 class Stream:
-    """Draws global batches from a source, a rank's share at a time, for ever.
+    """Draws a rank's ``share`` of global batches from a source, for ever.
 
     ``workers`` are processes that read ahead; 0 reads in the caller. With ``mirror`` each batch
     has "flip" (bool [n]), and with ``jitter`` (rows, columns) "crop" (int64 [n, 2]), offsets from
@@ -49,11 +49,8 @@ class Stream:
     def __init__(
         self,
         source: Source,
+        share: RankShare,
         *,
-        batch_size: int,
-        micro_batch_size: int,
-        rank: int = 0,
-        world: int = 1,
         seed: int = 0,
         workers: int = 1,
         mirror: bool = False,
@@ -61,10 +58,9 @@ class Stream:
         pin_memory: bool = False,
         may_change: bool = False,
     ):
-        _check_sizes(batch_size, micro_batch_size, rank=rank, world=world, workers=workers)
-        self.source = source
-        self.share = RankShare(rank, world, batch_size, micro_batch_size)
-        self.workers = workers
+        if workers < 0:
+            raise ConfigError(f"{workers} workers are not possible; give 0 or more")
+        self.source, self.share, self.workers = source, share, workers
         self.seed, self.mirror, self.jitter, self.pin_memory = seed, mirror, jitter, pin_memory
         self.may_change = may_change
         self.notes: list[str] = []  # what a resumed run should know
@@ -187,20 +183,6 @@ def _outlive_signals(worker: int) -> None:
     for name in ("SIGUSR1", "SIGTERM", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def _check_sizes(batch: int, micro: int, *, rank: int, world: int, workers: int) -> None:
-    if batch < 1 or micro < 1 or batch % micro:
-        raise ConfigError(
-            f"batch_size {batch} is not a multiple of micro_batch_size {micro}; choose a multiple"
-        )
-    if batch // micro < world:
-        raise ConfigError(
-            f"batch_size {batch} makes {batch // micro} micro-batches of {micro}, fewer than the "
-            f"{world} processes; use a micro_batch_size of at most {max(1, batch // world)}"
-        )
-    if not 0 <= rank < world or workers < 0:
-        raise ConfigError(f"rank {rank} of {world} with {workers} workers is not possible")
 
 
 class _Order(Sampler):

@@ -17,8 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from largegan.ema import Ema
-from largegan.recipe import DataSpec, Phase, Player, Progress, Recipe
+from largegan.recipe import DataSpec, FollowsWeights, Phase, Player, Progress, Recipe
 
 # Besides views: operations that move no bytes.
 FREE = {"aten::_unsafe_view", "aten::empty", "aten::empty_like", "aten::new_empty"}
@@ -117,7 +116,7 @@ def count(
         batch = example(recipe, data, micro_batch_size)
         phases = [count_phase(recipe, phase, batch, means) for phase in recipe.phases]
     parameters = {n: size(player.parameters()) for n, player in recipe.players.items()}
-    averages = size(p for m in recipe.modules() if isinstance(m, Ema) for p in m.parameters())
+    averages = size(p for m in followers(recipe) for p in m.parameters())
     everything = size(recipe.parameters()) + size(recipe.buffers())
     return Count(
         micro_batch_size,
@@ -133,9 +132,13 @@ def count(
 def averages_of(recipe: Recipe, player: Player) -> int:
     """Parameters of the averages of a player's networks."""
     own = set(player.parameters())
-    followers = [m for m in recipe.modules() if isinstance(m, Ema)]
-    mine = [m for m in followers if set(m.follows[0].parameters()) <= own]
+    mine = [m for m in followers(recipe) if set(m.follows[0].parameters()) <= own]
     return size(p for m in mine for p in m.parameters())
+
+
+def followers(recipe: Recipe) -> list[nn.Module]:
+    """A recipe's averages."""
+    return [m for m in recipe.modules() if isinstance(m, FollowsWeights)]
 
 
 class RankMeans:

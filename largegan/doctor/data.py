@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from largegan.config.schema import DataConfig
 from largegan.data.domains import UnpairedStream, framed, open_stream
 from largegan.data.index import DataInfo
+from largegan.data.micros import RankShare
 from largegan.data.stream import Stream
 from largegan.doctor.finding import Finding, Visit
 from largegan.recipe import Recipe
@@ -81,15 +82,11 @@ def data_settings(visit: Visit) -> DataConfig | Namespace:
 def training_stream(visit: Visit) -> Stream | UnpairedStream:
     """As training reads, but in this process."""
     train, batch = visit.config.train if visit.config else None, batch_size(visit)
+    micro = micro_batch_size(batch, train.micro_batch_size if train else None, visit.size)
     return open_stream(
         visit.source,
+        RankShare(batch, micro, visit.rank, visit.size),
         framing_of(data_settings(visit)),
-        batch_size=batch,
-        micro_batch_size=micro_batch_size(
-            batch, train.micro_batch_size if train else None, visit.size
-        ),
-        rank=visit.rank,
-        world=visit.size,
         seed=train.seed if train else 0,
         workers=0,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from largegan.errors import ConfigError
 from largegan.evaluation import scores
-from largegan.evaluation.image_sets import Drawn, about_labels, open_image_set
+from largegan.evaluation.image_kinds import Drawn, about_labels
 from largegan.evaluation.progress import progress_bar
 from largegan.evaluation.scores import ImageSet
 from largegan.metrics import table
@@ -30,26 +30,26 @@ class TrainingScores:
         settings: the `evaluate` group of the configuration.
         world: all processes, which build and call this together.
         sampler: draws with the averaged weights of the recipe in training.
-        data: gives the training data as training sees them, the default reference.
+        images: opens the images to compare with, where evaluate.reference is no statistics.
 
     Raises:
         ConfigError, EnvironmentFault: the metrics, weights or reference cannot be had. Now, and
             not after a day of training.
     """
 
-    def __init__(self, settings: Any, world: World, sampler: Sampler, *, data: Opener):
+    def __init__(self, settings: Any, world: World, sampler: Sampler, *, images: Opener):
         self.settings, self.world, self.sampler = settings, world, sampler
         self.metrics = list(settings.metrics)
         refuse_numbers(sampler)
         self.extractor = open_training_extractor(settings, world)
-        self.reference = self._reference(data)
+        self.reference = self._reference(images)
 
-    def _reference(self, data: Opener) -> Side:
+    def _reference(self, opener: Opener) -> Side:
         """Statistics of a file, or of images; those are kept by content for the next start."""
         needs, path = table.needs(self.metrics), self.settings.reference
         if path is not None and is_statistics(Path(path)):
             return together(self.world, lambda: scores.side_of_file(Path(path), self.extractor))
-        images = together(self.world, opener_of(self.settings, data, labels="labels" in needs))
+        images = together(self.world, opener)
         return scores.reference_side(
             images,
             self.extractor,
@@ -123,15 +123,9 @@ def open_training_extractor(settings: Any, world: World) -> Extractor:
     )
 
 
-def opener_of(settings: Any, data: Opener, *, labels: bool) -> Opener:
-    """What opens the images to compare with: those of evaluate.reference, else the data."""
-    path, count = settings.reference, settings.reference_count
-    return data if path is None else lambda: open_image_set(path, count=count, labels=labels)
-
-
-def open_reference(settings: Any, world: World, data: Opener) -> str:
+def open_reference(settings: Any, world: World, opener: Opener) -> str:
     """Opens what scores will be compared with, and looks at none of it; says what it is."""
     if settings.reference is not None and is_statistics(Path(settings.reference)):
         return f"the statistics in {settings.reference}"
-    images = together(world, opener_of(settings, data, labels=False))
+    images = together(world, opener)
     return f"{images.count} images of {images.about['path']}"

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from largegan.health.scores import NAMES, statistics
 from largegan.health.signals import PREFIX
-from largegan.parallel.engine import StepReport
-from largegan.recipe import Phase, Progress, Recipe, Scored
+from largegan.recipe import NormalizesSpectrally, Phase, Progress, Recipe, Scored, StepReport
 
 EVERY = 8  # iterations: small networks would feel it otherwise
 
@@ -122,6 +121,6 @@ def spoken(by_phase: dict[str, list[float]]) -> dict[str, float]:
 def singular_max(recipe: Recipe) -> float | None:
     """The largest of the values that spectral norm divides by; None without it."""
     nets = [net for player in recipe.players.values() for net in player.nets]
-    layers = [m for net in nets for m in net.modules() if hasattr(m, "normalized_weight")]
+    layers = [m for net in nets for m in net.modules() if isinstance(m, NormalizesSpectrally)]
     values = [layer.sigma.max() for layer in layers]
     return float(torch.stack(values).max()) if values else None

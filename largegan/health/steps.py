@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from largegan.errors import HealthStop
-from largegan.parallel.engine import StepReport
-from largegan.recipe import Phase, Progress
+from largegan.recipe import Phase, Progress, StepReport
 
 
 class BufferGuard:

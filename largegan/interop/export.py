@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from largegan import checkpoint
 from largegan.errors import ConfigError, shown
+from largegan.files.claims import Outputs, claim_new_folder
 from largegan.files.digests import sha256_of
-from largegan.files.output import Outputs, claim_new_folder, new_folder
+from largegan.files.output import new_folder
 from largegan.files.version import VERSION
 from largegan.interop import graphs
 from largegan.interop.graphs import Traceable, compare

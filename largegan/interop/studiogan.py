@@ -66,14 +66,17 @@ ATTENTION = [
 TENSORS = [(r"\.weight_orig$", ".weight"), (r"\.weight_u$", ".u"), (r"\.weight_v$", ".v")]
 
 
-def family(module: str) -> str:
+def family(kind: str) -> str:
     """`deep_conv16` is deep_conv with every width divided by 16."""
-    return module.rstrip("0123456789")
+    return kind.rstrip("0123456789")
 
 
-def places(net: nn.Module) -> list[str]:
-    """What the peer's `blocks` list holds, under our names: blocks, and attention after some."""
-    depth, names = getattr(net, "depth", 1), []
+def places_of(net: nn.Module, depth: int) -> list[str]:
+    """What the peer's `blocks` list holds, under our names: blocks, and attention after some.
+
+    A stage has `depth` blocks.
+    """
+    names = []
     for i in range(len(net.blocks)):
         names.append(f"blocks.{i}")
         stage = i // depth
@@ -82,23 +85,24 @@ def places(net: nn.Module) -> list[str]:
     return names
 
 
-def rename(name: str, *, module: str, net: nn.Module, which: str) -> str:
-    """A peer's parameter or buffer name -> ours."""
+def rename(name: str, *, kind: str, places: list[str], which: str) -> str:
+    """A peer's parameter or buffer name -> ours; see `places_of`."""
     found = re.match(r"blocks\.(\d+)\.0\.(.*)", name)
     if found:
-        place = places(net)[int(found[1])]
+        place = places[int(found[1])]
         if place.startswith("attention"):
             return renamed(f"{place}.{found[2]}", ATTENTION + TENSORS)
         name = f"{place}.0.{found[2]}"
-    name = renamed(name, RULES[family(module)] + TENSORS)
+    name = renamed(name, RULES[family(kind)] + TENSORS)
     # In the standard CNN, `bn0` is the generator block's only norm and D's first of two.
     name = name.replace(".norm0.", ".norm." if which == "G" else ".norm1.")
     return re.sub(r"(norm\d?)\.bn\.", r"\1.norm.", name)  # inside a conditional norm
 
 
-def names(module: nn.Module, *, kind: str, which: str, state: State) -> Mapping[str, str]:
+def names(net: nn.Module, *, kind: str, depth: int, which: str, state: State) -> Mapping[str, str]:
     """Ours -> the peer's."""
-    return {rename(peer, module=kind, net=module, which=which): peer for peer in state}
+    places = places_of(net, depth)
+    return {rename(peer, kind=kind, places=places, which=which): peer for peer in state}
 
 
 def files_of(source: Path, epoch: str | None) -> dict[str, Path]:
@@ -134,8 +138,9 @@ def read(source: Path, *, epoch: str | None = None) -> Found | None:
     remarks = leave_other_judges(states, classes)
     recipe = recipe_of(kind, generator, judged="D" in states or classes > 0)
     options, spec = options_of(recipe, kind, states, str(source))
+    renaming = partial(names, kind=kind, depth=options.get("depth", 1))
     nets = {
-        NETS[name]: PeerNet(state, partial(names, kind=kind, which=name[0], state=state))
+        NETS[name]: PeerNet(state, partial(renaming, which=name[0], state=state))
         for name, state in states.items()
     }
     step = next(iter(contents.values())).get("step") or 0

@@ -1,11 +1,9 @@
-"""Batch normalization over the images of all ranks, and the statistics that sampling needs."""
+"""Batch normalization over the images of all ranks."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from largegan.ops import batch_norm_act
 from largegan.ops.runtime import backend
@@ -94,24 +92,3 @@ class BatchNorm2d(nn.BatchNorm2d):
 def wide(x: Tensor) -> Tensor:
     """At least 32 bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-@contextmanager
-def standing_statistics(net: nn.Module) -> Iterator[None]:
-    """Within it, forwards measure batch statistics; afterwards their mean is the running average.
-
-    Everything but batch norm stays in its mode. Norms that no forward reached are left alone.
-    """
-    norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    before = [(m.training, m.momentum, m.num_batches_tracked.clone()) for m in norms]
-    for norm in norms:
-        norm.num_batches_tracked.zero_()
-        norm.momentum = None  # a plain mean, in which the first batch replaces what was there
-        norm.train()
-    try:
-        yield
-    finally:
-        for norm, (training, momentum, count) in zip(norms, before, strict=True):
-            norm.momentum = momentum
-            norm.train(training)
-            norm.num_batches_tracked.copy_(count)

@@ -12,7 +12,7 @@ from largegan.metrics.resize import as_rgb, device_resize
 
 
 class Images(Protocol):
-    """Images by number; `evaluation.image_sets` has several kinds."""
+    """Images by number; see `evaluation.image_kinds`."""
 
     @property
     def count(self) -> int:

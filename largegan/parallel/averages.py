@@ -16,7 +16,7 @@ from largegan.parallel.launch import World
 from largegan.parallel.pieces import Form, Window, cut, gather
 from largegan.parallel.reduce import in_buckets
 from largegan.parallel.share import Share
-from largegan.recipe import Recipe
+from largegan.recipe import FollowsWeights, Recipe
 
 
 class CutAverage:
@@ -97,7 +97,9 @@ def cut_averages(
     forms = {window.parameter: window.form for share in splitting for window in share.windows}
     found, whole = [], set()
     for module in recipe.modules():
-        followed = set(module.follows[0].parameters()) if hasattr(module, "follows") else set()
+        if not isinstance(module, FollowsWeights):
+            continue
+        followed = set(module.follows[0].parameters())
         if followed and followed <= forms.keys():
             pieces = partial(pieces_of, [s for s in splitting if followed & set(s.params)])
             found.append(CutAverage(module, forms, pieces, world.rank, world.size))

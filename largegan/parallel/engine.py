@@ -6,7 +6,6 @@ its `Share`: `replicated.py`, `fsdp2.py` or `zero.py`, chosen per player by `cho
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -18,16 +17,7 @@ from largegan.parallel.launch import World, contact
 from largegan.parallel.reduce import all_reduce_sum, in_buckets
 from largegan.parallel.replicated import Replicated
 from largegan.parallel.share import MakeShare, Share
-from largegan.recipe import Progress, Recipe
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one optimizer step looked like; identical on every rank."""
-
-    finite: bool  # False: the step was skipped on all ranks alike
-    grad_norm: float  # global gradient norm of the player, before clipping
-    culprit: str | None = None  # the first gradient or loss term that was not finite
+from largegan.recipe import Progress, Recipe, StepReport, reads_averages_alone
 
 
 class Engine:
@@ -113,8 +103,7 @@ class Engine:
         # The verdict travels with the gradients, so that all ranks skip or step alike; so does
         # what layers added up over this rank's part of the batch.
         verdict = torch.stack([t.float() for t in terms.values()]).sum().reshape(1)
-        pending = [m.pending for m in self.recipe.modules() if hasattr(m, "pending")]
-        norm = share.reduce([verdict, *pending])
+        norm = share.reduce([verdict, *self.recipe.pending()])
         if self.world > 1:
             self._average_batch_statistics()
         with contact():  # on a GPU, this is where the ranks wait for each other
@@ -148,7 +137,7 @@ class Engine:
     @contextmanager
     def after_iteration(self) -> Iterator[None]:
         """Within it the recipe's `after_iteration` can read the weights that it needs."""
-        alone = getattr(self.recipe.after_iteration, "by_averages_alone", False)
+        alone = reads_averages_alone(self.recipe.after_iteration)
         with ExitStack() as stack:
             for share in self.shares.values():
                 if not alone or self._followed_whole & set(share.params):
@@ -225,10 +214,10 @@ class Engine:
         state: dict[str, Tensor] = {}
         for player, share in self.shares.items():
             for name, field, value in share.moments():
-                if share.name == "replicated":
-                    state[f"{player}/{name}/{field}"] = value
-                else:
+                if share.splits_moments:
                     self._keep(state, f"{player}/{name}/{field}", value)
+                else:
+                    state[f"{player}/{name}/{field}"] = value
         return state
 
     def _keep(self, state: dict[str, Tensor], name: str, gathered: Tensor) -> None:

@@ -49,7 +49,8 @@ class FSDP2:
     """See `Share`."""
 
     name = "fsdp2"
-    splits_weights, recordable = True, False
+    splits_weights = splits_moments = True
+    recordable = False
 
     def __init__(self, recipe: Recipe, player: str, names: list[str], world: World):
         self.rank, self.world, self.device = world.rank, world.size, world.device

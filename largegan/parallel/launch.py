@@ -170,7 +170,7 @@ def reporting() -> Iterator[None]:
         yield
     except UserError as fault:
         tried_again = (EnvironmentFault.exit_code, Requeue.exit_code)
-        if fault.exit_code not in tried_again and not getattr(fault, "known_to_all", False):
+        if fault.exit_code not in tried_again and not fault.known_to_all:
             watch.report(fault.exit_code, str(fault))
         raise
 

@@ -19,7 +19,7 @@ class Replicated:
     """See `Share`."""
 
     name = "replicated"
-    splits_weights = False
+    splits_weights = splits_moments = False
 
     def __init__(
         self,

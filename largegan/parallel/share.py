@@ -21,6 +21,7 @@ class Share(Protocol):
     params: list[nn.Parameter]
     optimizer: optim.Optimizer
     splits_weights: bool  # between phases no rank holds a whole weight
+    splits_moments: bool  # no rank holds the whole state of the optimizer
     recordable: bool  # whether `backward` can be part of a CUDA graph: it talks to no other rank
     windows: list[Window]  # empty where the parameters are the engine's own
 

@@ -35,7 +35,7 @@ SETTINGS = {
 class Zero:
     """See `Share`. `settings` is what a DeepSpeed JSON says; `stage` wins over its stage."""
 
-    recordable = False
+    splits_moments, recordable = True, False
 
     def __init__(
         self,

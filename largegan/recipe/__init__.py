@@ -10,12 +10,16 @@ from largegan.recipe.capabilities import (
     AveragesOverRanks,
     CountsMicroBatches,
     EmbedsClasses,
+    FollowsWeights,
     HasEncoder,
+    HasEntrances,
     HasPyramid,
     HasStyles,
     KeepsBatches,
     MakesSources,
     MovesInput,
+    NormalizesSpectrally,
+    SeesOneImage,
     SumsOverBatch,
     TakesImages,
     TruncatesStyles,
@@ -40,9 +44,11 @@ from largegan.recipe.vocabulary import (
     Reading,
     Said,
     Scored,
+    StepReport,
     Terms,
     by_averages_alone,
     name_of,
+    reads_averages_alone,
 )
 
 __all__ = [
@@ -52,12 +58,15 @@ __all__ = [
     "CountsMicroBatches",
     "DataSpec",
     "EmbedsClasses",
+    "FollowsWeights",
     "HasEncoder",
+    "HasEntrances",
     "HasPyramid",
     "HasStyles",
     "KeepsBatches",
     "MakesSources",
     "MovesInput",
+    "NormalizesSpectrally",
     "Phase",
     "Player",
     "Progress",
@@ -65,6 +74,8 @@ __all__ = [
     "Recipe",
     "Said",
     "Scored",
+    "SeesOneImage",
+    "StepReport",
     "SumsOverBatch",
     "TakesImages",
     "Terms",
@@ -78,6 +89,7 @@ __all__ = [
     "laid_out_as",
     "linear_decay",
     "name_of",
+    "reads_averages_alone",
     "title_of",
 ]
 
@@ -242,11 +254,15 @@ class Recipe(nn.Module):
             if module is not self and isinstance(module, KeepsBatches):
                 module.set_batch_size(batch_size)
 
-    def absorb_pending(self) -> None:
-        """Once per good optimizer step: averages move towards what the phase's batch added up.
+    def pending(self) -> list[Tensor]:
+        """What layers added up over this rank's part of the batch; the engine sums it in place.
 
-        For layers that are `SumsOverBatch`: `layers.running_mean`, adaptive augmentation.
+        Of layers that are `SumsOverBatch`: `layers.running_mean`, adaptive augmentation.
         """
+        return [module.pending for module in self._summing_layers]  # type: ignore[misc]
+
+    def absorb_pending(self) -> None:
+        """Once per good optimizer step: averages move towards what is `pending`."""
         for module in self._summing_layers:
             module.absorb_pending()  # type: ignore[operator]  # is SumsOverBatch
 

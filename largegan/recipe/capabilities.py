@@ -151,6 +151,41 @@ class SumsOverBatch(Protocol):
 
 
 @runtime_checkable
+class FollowsWeights(Protocol):
+    """a layer that holds a moving average of other weights: `ema.Ema`.
+
+    An engine that cuts weights over ranks cuts such averages of them, too.
+    """
+
+    follows: tuple[nn.Module, ...]  # one network, which is no part of this layer
+
+
+@runtime_checkable
+class NormalizesSpectrally(Protocol):
+    """a layer that divides its weight by its largest singular value: `layers.spectral_norm`.
+
+    Its buffer `sigma` `[values]` is what the last training forward divided by. (It is no member of
+    this protocol, for the reason that `SumsOverBatch` gives.)
+    """
+
+    def normalized_weight(self) -> Tensor: ...
+
+
+@runtime_checkable
+class SeesOneImage(Protocol):
+    """a layer that, with `own_statistics`, normalizes each image by itself when not training."""
+
+    own_statistics: bool
+
+
+@runtime_checkable
+class HasEntrances(Protocol):
+    """a network that losses use by some of its modules, whose names these are, not as a whole."""
+
+    entrances: tuple[str, ...]
+
+
+@runtime_checkable
 class AveragesOverRanks(Protocol):
     """a layer that looks at the images of all ranks: see `Recipe.join_ranks`."""
 

@@ -101,6 +101,11 @@ def by_averages_alone(after_iteration: Callable) -> Callable:
     return after_iteration
 
 
+def reads_averages_alone(after_iteration: Callable) -> bool:
+    """Whether it was marked as `by_averages_alone`."""
+    return getattr(after_iteration, "by_averages_alone", False)
+
+
 def name_of(function: Callable) -> str:
     """What a function is called; a partial one as the function in it, an object as its class."""
     while isinstance(function, partial):
@@ -128,3 +133,12 @@ class Said:
 
     watched: dict[str, Tensor] = field(default_factory=dict)
     scored: dict[str, Scored] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimizer step looked like; identical on every rank."""
+
+    finite: bool  # False: the step was skipped on all ranks alike
+    grad_norm: float  # global gradient norm of the player, before clipping
+    culprit: str | None = None  # the first gradient or loss term that was not finite

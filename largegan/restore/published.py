@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from largegan import checkpoint
+from largegan.checkpoint.state import Spec
 from largegan.ema import Ema
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.digests import sha256_of
@@ -37,7 +37,7 @@ class PublishedConfig(Format):
 
     recipe: str
     options: dict[str, Any]
-    spec: checkpoint.Spec
+    spec: Spec
     sha256: Sha256
     class_names: tuple[str, ...] = ()
     nimg: Count = 0

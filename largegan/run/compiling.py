@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from largegan.errors import EnvironmentFault
-from largegan.recipe import Recipe
+from largegan.recipe import HasEntrances, Recipe
 
 BACKEND = "inductor"
 
@@ -52,7 +52,8 @@ class CompiledNetworks:
 
 def entrances(net: nn.Module) -> list[nn.Module]:
     """The modules through which losses use a network: itself, unless it says others."""
-    return [net.get_submodule(name) for name in getattr(net, "entrances", ("",))]
+    names = net.entrances if isinstance(net, HasEntrances) else ("",)
+    return [net.get_submodule(name) for name in names]
 
 
 def check_compiler(device: torch.device) -> None:

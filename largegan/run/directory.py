@@ -17,7 +17,8 @@ from jsonargparse import Namespace
 from largegan import checkpoint
 from largegan.config.parse import as_dict, resolved_yaml
 from largegan.errors import ConfigError, DataError, EnvironmentFault, reason, without_secrets
-from largegan.files.output import Outputs, check_folder, write_text
+from largegan.files.claims import Outputs, check_folder
+from largegan.files.output import write_text
 from largegan.files.version import VERSION
 from largegan.run import branches
 from largegan.run.branches import LOGS

@@ -43,8 +43,9 @@ class RunScores:
         self.folder, self.trainer, self.world = start.folder, start.trainer, world
         self.settings, self.stop = config.evaluate, config.train.stop
         sampler = sampler_of_training(start.trainer, start.spec, start.source, world)
-        real = opener_of_data(config, start.source, start.framing)
-        self.measure = TrainingScores(config.evaluate, world, sampler, data=real)
+        labels = "labels" in table.needs(config.evaluate.metrics)
+        real = opener_of_reference(config, start.source, start.framing, labels=labels)
+        self.measure = TrainingScores(config.evaluate, world, sampler, images=real)
         if world.rank == 0:
             write_text(self.folder / "scores.json", json.dumps(self.measure.protocol(), indent=1))
 
@@ -87,12 +88,19 @@ def sampler_of_training(
     return Sampler(recipe, spec, names, world.device, classes, label_counts=counts)
 
 
-def opener_of_data(config: Namespace, source: "Source | Domains", framing: Framing) -> "Opener":
-    """Opens the training data as training sees them: the reference, where no other is named."""
-    from largegan.evaluation.image_sets import images_of_source
+def opener_of_reference(
+    config: Namespace, source: "Source | Domains", framing: Framing, *, labels: bool
+) -> "Opener":
+    """What opens the images to compare with: those of evaluate.reference, else the training data.
 
-    count, path = config.evaluate.reference_count, config.data.path
-    return partial(images_of_source, source, framing, count=count, path=path)
+    These as training sees them. `labels` says that a metric needs classes.
+    """
+    from largegan.evaluation.image_sets import images_of_source, open_image_set
+
+    path, count = config.evaluate.reference, config.evaluate.reference_count
+    if path is not None:
+        return partial(open_image_set, path, count=count, labels=labels)
+    return partial(images_of_source, source, framing, count=count, path=config.data.path)
 
 
 class Rehearsal(NamedTuple):
@@ -114,12 +122,12 @@ def rehearse(
     """Draws and looks at a few images, and opens the reference; raises as `RunScores` does."""
     from largegan.evaluation import during_training as training
     from largegan.evaluation import scores
-    from largegan.evaluation.image_sets import Drawn
+    from largegan.evaluation.image_kinds import Drawn
 
     sampler = sampler_of_training(trainer, spec, source, world)
     training.refuse_numbers(sampler)
     extractor = training.open_training_extractor(config.evaluate, world)
-    real = opener_of_data(config, source, framing)
+    real = opener_of_reference(config, source, framing, labels=False)
     reference = training.open_reference(config.evaluate, world, real)
     start = time.perf_counter()
     with trainer.engine.whole():

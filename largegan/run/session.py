@@ -4,11 +4,9 @@ import copy
 import time
 
 from jsonargparse import Namespace
-from torch import Tensor
 
 from largegan import checkpoint
 from largegan.config.parse import as_dict
-from largegan.data.transforms import to_device
 from largegan.errors import Requeue
 from largegan.health.diagnosis import sentence
 from largegan.health.records import Notice
@@ -18,10 +16,11 @@ from largegan.parallel.signals import StopRequest
 from largegan.run import directory, snapshots
 from largegan.run.checkups import Checkups
 from largegan.run.clock import Clock, end_of_job
-from largegan.run.data import share_counts, some_images
+from largegan.run.data import share_counts
 from largegan.run.history import PREFIX
 from largegan.run.lock import RunLock
 from largegan.run.log import Logger, tally_state
+from largegan.run.pictures import Pictures
 from largegan.run.reactions import react
 from largegan.run.reporter import Reporter
 from largegan.run.rollback import RolledBack
@@ -29,9 +28,6 @@ from largegan.run.saver import Saver
 from largegan.run.scoring import RunScores
 from largegan.run.start import build_run
 from largegan.run.trackers import Trackers
-from largegan.sampler import seeded
-from largegan.viz import training_grid
-from largegan.viz.pictures import write_picture
 
 
 class Session:
@@ -44,7 +40,7 @@ class Session:
         self.start = start = build_run(config, world, lock)
         self.scores: RunScores | None = None
         self.folder, self.trainer, self.engine = start.folder, start.trainer, start.trainer.engine
-        self.source, self.framing, self.spec = start.source, start.framing, start.spec
+        self.source, self.spec = start.source, start.spec
         self.checkups = Checkups(config, start, world)
         train = config.train
         self.clock = Clock(
@@ -101,6 +97,7 @@ class Session:
             nimg=at.nimg,
             trackers=self.trackers,
         )
+        self.pictures = Pictures(self.config.train, self.start, self.logger, self.trackers)
         self.reporter = Reporter(self.folder, self.logger.say) if self.world.rank == 0 else None
         # Of a future that this run, which may begin at an older checkpoint, will not have.
         agree(self.world, lambda: snapshots.forget_after(self.folder, at.nimg))
@@ -143,7 +140,7 @@ class Session:
     def loop(self, stop: StopRequest) -> None:
         settings, trainer = self.config.train, self.trainer
         if trainer.at.nimg == 0:
-            self.show(reals=True)
+            self.pictures.show(reals=True)
         elif self.stalled():
             return  # a run that had ended by its score, started again
         react(self, self.checkups.still_there())
@@ -163,7 +160,7 @@ class Session:
                 line |= self.look()
             drawn = done or trainer.crossed(settings.sample_every_nimg)
             if drawn or "picture" in by_clock or ends:
-                self.show(measure=drawn)
+                self.pictures.show(measure=drawn)
                 self.clock.happened("picture")
             if self.snapshot_due(done):
                 self.snapshot()
@@ -279,58 +276,6 @@ class Session:
             self.logger.say(self.scores.sentence(found))
             self.scores.draw()
         return values
-
-    def show(self, *, reals: bool = False, measure: bool = True) -> None:
-        """Writes the picture people watch, on rank 0; others lend their parts of the weights.
-
-        `measure` also logs what the recipe measures of itself, which is due by images alone.
-        """
-        with self.engine.whole():
-            if self.world.rank == 0:
-                self.draw_samples(reals)
-                if measure:
-                    self.log_measures()
-
-    def draw_samples(self, reals: bool) -> None:
-        """Fixed latents, averaged weights."""
-        watch.at("drawing samples")
-        recipe, at = self.trainer.recipe, self.trainer.at
-        rows = self.config.train.sample_rows
-        seed = self.config.train.seed
-        images = self.real_images() if recipe.directions or reals else None
-        picture = training_grid.training_picture(
-            recipe, self.spec, rows, seed, self.world.device, images=images
-        )
-        if picture is not None:
-            self.write(f"fakes-{at.nimg:09d}.png", picture)
-            self.trackers.picture("samples", picture, at.nimg)
-        if reals and images:
-            self.write("reals.png", training_grid.real_picture(images, rows))
-
-    def log_measures(self) -> None:
-        """What the recipe measures of itself, with noise of its own."""
-        recipe, at = self.trainer.recipe, self.trainer.at
-        measured = recipe.measure(seeded(self.config.train.seed, self.world.device))
-        if measured:
-            self.logger.append("metrics.jsonl", {"nimg": at.nimg, **measured})
-            self.trackers.log(measured, at.nimg)
-            shown = [
-                f"{name} {value:.3f}"
-                + (f" (target {recipe.targets[name]:g})" if name in recipe.targets else "")
-                for name, value in measured.items()
-                if "/" not in name
-            ]
-            if shown:
-                self.logger.say("  ".join(shown))
-
-    def real_images(self) -> dict[str, Tensor] | None:
-        """The same training images every time, as networks get them; None for other data."""
-        images = some_images(self.source, self.config.train.sample_rows**2)
-        return images and to_device(images, self.world.device, self.framing)
-
-    def write(self, name: str, picture: Tensor) -> None:
-        remedy = "make room and continue with --run.resume auto"
-        write_picture(self.folder / "samples" / name, picture, remedy=remedy)
 
     def introduce(self) -> None:
         """What is about to happen, in two lines."""

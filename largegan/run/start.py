@@ -15,6 +15,7 @@ from largegan.config.changes import STATE, after_rollback
 from largegan.config.checks import actions_of
 from largegan.config.parse import recipe_options
 from largegan.data.domains import Domains, open_stream
+from largegan.data.micros import RankShare
 from largegan.data.stream import Source
 from largegan.data.transforms import to_device
 from largegan.errors import ConfigError, shown
@@ -207,11 +208,8 @@ def build_trainer(
     size = size_of_micro_batches(config, engine, saved)
     stream = open_stream(
         source,
+        RankShare(settings.batch_size, size, engine.rank, engine.world),
         framing,
-        batch_size=settings.batch_size,
-        micro_batch_size=size,
-        rank=engine.rank,
-        world=engine.world,
         seed=settings.seed,
         workers=config.data.workers,
         mirror=config.data.mirror,

@@ -143,4 +143,6 @@ def words_of(advice: Advice, seen: Seen, path: str, world: int) -> list[str]:
         half = advice.epochs * seen.count // 2
         words |= {"recipe.constant_nimg": half, "recipe.decay_nimg": half}
         words["train.total_nimg"] = 2 * half
+    if advice.gpu and world == 1:
+        words["train.cuda_graphs"] = "true"
     return [part for name, value in words.items() for part in (f"--{name}", str(value))]

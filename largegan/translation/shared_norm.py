@@ -14,6 +14,8 @@ from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from largegan.recipe import SeesOneImage
+
 
 class Reached(Exception):
     """The norm whose statistics were wanted has them: the rest of the network need not run."""
@@ -129,8 +131,8 @@ class SharedNorm(nn.Module):
 
 def needs_sharing(module: nn.Module) -> bool:
     """Whether a norm takes its statistics from the image it is given."""
-    if isinstance(module, _BatchNorm) and getattr(module, "own_statistics", False):
-        return True  # layers/plain_norm.py
+    if isinstance(module, SeesOneImage) and module.own_statistics:
+        return True
     if isinstance(module, _InstanceNorm | _BatchNorm):
         return module.training or not module.track_running_stats
     return False

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from largegan.data.cache import cache_name, cached, open_cached
-from largegan.data.remote import open_stream
+from largegan.data.remote import open_url
 from largegan.errors import ConfigError, DataError, EnvironmentFault
 
 
 def fetch(url: str, folder: Path, **settings: object) -> Path:
-    return cached(url, folder, opener=lambda: open_stream(url), **settings)
+    return cached(url, folder, opener=lambda: open_url(url), **settings)
 
 
 def test_urls_with_the_same_base_name_do_not_mix(web, tmp_path: Path) -> None:

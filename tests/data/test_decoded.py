@@ -13,6 +13,7 @@ from largegan.data import Stream, indexed, open_data
 from largegan.data import decoded as decoded_module
 from largegan.data.decoded import DecodedCache
 from largegan.data.latents import LatentPreparation
+from largegan.data.micros import RankShare
 from largegan.data.pack import pack
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
@@ -58,8 +59,8 @@ def test_batches_are_the_same_and_decoded_once(shards, tmp_path, decodings, plac
 def test_workers_share_it(shards, tmp_path, decodings, place: str) -> None:
     """Two epochs read by workers fill what the parent then reads without decoding."""
     source = open_data(shards, reading(place, tmp_path))
-    stream = Stream(source, batch_size=16, micro_batch_size=16, workers=1)
-    reference = Stream(open_data(shards), batch_size=16, micro_batch_size=16, workers=0)
+    stream = Stream(source, RankShare(16, 16), workers=1)
+    reference = Stream(open_data(shards), RankShare(16, 16), workers=0)
     for _ in range(13):
         (mine,), (theirs,) = stream.next_batch(), reference.next_batch()
         assert torch.equal(mine["image"], theirs["image"])

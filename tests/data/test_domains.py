@@ -12,6 +12,7 @@ from PIL import Image
 
 from largegan.data import framed, open_data, open_for, open_stream
 from largegan.data.cache import cache_name
+from largegan.data.micros import RankShare
 from largegan.data.reading import Reading
 from largegan.data.transforms import Framing, to_device
 from largegan.data.verify import verify
@@ -67,12 +68,9 @@ def drawn(source, batches: int, *, world: int = 1, state: dict | None = None, **
     streams = [
         open_stream(
             source,
+            RankShare(4, 2, rank, world),
             Framing(**framing),
             seed=3,
-            batch_size=4,
-            micro_batch_size=2,
-            rank=rank,
-            world=world,
             workers=0,
             mirror=True,
         )
@@ -152,8 +150,7 @@ def test_domains_have_their_own_epochs(unpaired):
 
 
 def test_skipped_samples_of_both_domains_count(unpaired):
-    settings = {"seed": 3, "batch_size": 4, "micro_batch_size": 2, "rank": 0, "world": 1}
-    stream = open_stream(opened(unpaired), Framing(), **settings, workers=0, mirror=False)
+    stream = open_stream(opened(unpaired), RankShare(4, 2), Framing(), seed=3, workers=0)
     stream.a.source.policy.bad |= {1, 2}
     stream.b.source.policy.bad |= {5}
     stream.b.source.policy.bad_shards = 1

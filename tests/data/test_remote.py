@@ -52,7 +52,7 @@ def server(monkeypatch):
 
 
 def fetch(address: str, name: str = "a.tar") -> bytes:
-    with remote.open_stream(f"{address}/{name}") as file:
+    with remote.open_url(f"{address}/{name}") as file:
         return file.read()
 
 
@@ -66,7 +66,7 @@ def test_also_from_a_server_that_always_begins_at_the_beginning(server):
     handler, address, _ = server
     handler.ranges = False
     handler.most = 2_000_000
-    with remote.open_stream(f"{address}/a.tar") as file:
+    with remote.open_url(f"{address}/a.tar") as file:
         first = file.read(1000)
         file.raw._hang_up()
         assert first + file.read() == CONTENT
@@ -87,7 +87,7 @@ def test_a_network_that_stays_away_asks_to_be_requeued(server):
         fetch(address)
     assert len(waits) == web.FIRST_TRIES - 1  # of a host that was never heard of
     handler.broken = 0
-    with remote.open_stream(f"{address}/a.tar") as file, pytest.raises(EnvironmentFault) as fault:
+    with remote.open_url(f"{address}/a.tar") as file, pytest.raises(EnvironmentFault) as fault:
         file.read(1000)
         handler.broken = 1000
         file.read()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from largegan.data import Stream, open_data
+from largegan.data.micros import RankShare
 from largegan.data.reading import Reading
 from largegan.errors import DataError
 from tests.data.conftest import members, write_tar
@@ -23,9 +24,9 @@ def damaged(tmp_path: Path) -> Path:
     return tmp_path / "d"
 
 
-def draw(path: Path, steps: int, **settings: object) -> tuple[torch.Tensor, dict]:
+def draw(path: Path, steps: int, *, workers: int, **ranks: int) -> tuple[torch.Tensor, dict]:
     source = open_data(path, Reading(on_error="skip", max_skip_fraction=0.1))
-    stream = Stream(source, batch_size=8, micro_batch_size=2, **settings)
+    stream = Stream(source, RankShare(8, 2, **ranks), workers=workers)
     micros = [m for _ in range(steps) for m in stream.next_batch()]
     skipped = stream.skipped
     stream.close()
@@ -49,7 +50,7 @@ def test_all_ranks_and_workers_replace_alike(damaged: Path) -> None:
 def test_too_many_bad_samples_stop_the_run(damaged: Path) -> None:
     source = open_data(damaged, Reading(on_error="skip", max_skip_fraction=0.05))  # two of forty
     for workers in (0, 1):
-        stream = Stream(source, batch_size=8, micro_batch_size=8, workers=workers)
+        stream = Stream(source, RankShare(8, 8), workers=workers)
         with pytest.raises(DataError, match="3 of 40 samples cannot be used"):
             for _ in range(6):
                 stream.next_batch()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from largegan.data import Stream, open_data
-from largegan.data.micros import answer
+from largegan.data.micros import RankShare, answer
 from largegan.data.reading import Reading
 from largegan.errors import ConfigError, DataError
 
@@ -26,10 +26,7 @@ def batches(
     for rank in range(world):
         stream = Stream(
             source,
-            batch_size=settings.get("batch", BATCH),
-            micro_batch_size=settings.get("micro", MICRO),
-            rank=rank,
-            world=world,
+            RankShare(settings.get("batch", BATCH), settings.get("micro", MICRO), rank, world),
             seed=settings.get("seed", 1),
             workers=workers,
             mirror=True,
@@ -78,9 +75,7 @@ def test_resume_at_any_step_in_another_world(
     shards: Path, reference: list[list[dict]], before: int, after: int, step: int
 ) -> None:
     source = open_data(shards)
-    stream = Stream(
-        source, batch_size=BATCH, micro_batch_size=MICRO, rank=before - 1, world=before, seed=1
-    )
+    stream = Stream(source, RankShare(BATCH, MICRO, before - 1, before), seed=1)
     for _ in range(step):
         stream.next_batch()
     state = json.loads(json.dumps(stream.state_dict()))
@@ -135,21 +130,26 @@ def test_unlabelled_reading(shards: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings,sentence",
+    "sizes,sentence",
     [
-        ({"batch_size": 10, "micro_batch_size": 4}, "not a multiple of micro_batch_size 4"),
-        ({"batch_size": 8, "micro_batch_size": 4, "world": 4}, "of at most 2"),
-        ({"batch_size": 8, "micro_batch_size": 4, "rank": 3, "world": 2}, "not possible"),
+        ((10, 4), "not a multiple of micro_batch_size 4"),
+        ((8, 4, 0, 4), "of at most 2"),
+        ((8, 4, 3, 2), "rank 3 of 2 is not possible"),
     ],
 )
-def test_impossible_sizes(shards: Path, settings: dict, sentence: str) -> None:
+def test_impossible_sizes(sizes: tuple[int, ...], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        Stream(open_data(shards), **settings)
+        RankShare(*sizes)
+
+
+def test_impossible_workers(shards: Path) -> None:
+    with pytest.raises(ConfigError, match="-1 workers"):
+        Stream(open_data(shards), RankShare(4, 4), workers=-1)
 
 
 def test_another_dataset_is_refused_on_resume(shards: Path) -> None:
-    stream = Stream(open_data(shards), batch_size=4, micro_batch_size=4)
-    other = Stream(open_data("bundled:noto32"), batch_size=4, micro_batch_size=4)
+    stream = Stream(open_data(shards), RankShare(4, 4))
+    other = Stream(open_data("bundled:noto32"), RankShare(4, 4))
     with pytest.raises(DataError, match="not the one of the checkpoint"):
         stream.load_state_dict(other.state_dict())
 
@@ -181,7 +181,7 @@ def test_synthetic_gaussian() -> None:
     assert abs(x.mean() - 4) < 5 * 1.25 / 100_000**0.5
     assert abs(x.std() - 1.25) < 5 * 1.25 / 200_000**0.5
     assert torch.equal(source.read(np.array([77, 5]))["x"], x[[77, 5]])
-    (micro,) = Stream(source, batch_size=8, micro_batch_size=8, workers=0).next_batch()
+    (micro,) = Stream(source, RankShare(8, 8), workers=0).next_batch()
     assert set(micro) == {"x", "index"}
     with pytest.raises(ConfigError, match="choose one of gaussian"):
         open_data("synthetic:uniform")
@@ -200,7 +200,7 @@ def test_errors_arrive_from_workers_as_they_are(tmp_path: Path) -> None:
 
     content = [(n, b"x" if n == "00003.png" else d) for n, d in members(8)]
     source = open_data(write_tar(tmp_path / "0.tar", content))
-    stream = Stream(source, batch_size=8, micro_batch_size=8, workers=1)
+    stream = Stream(source, RankShare(8, 8), workers=1)
     with pytest.raises(DataError, match=r"^member 00003\.png in shard 0\.tar .*on_error to skip$"):
         stream.next_batch()
     stream.close()
@@ -209,7 +209,7 @@ def test_errors_arrive_from_workers_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_running_stream_can_be_set_back(shards: Path, workers: int) -> None:
     """What was read ahead before belongs to the old position."""
-    stream = Stream(open_data(shards), batch_size=8, micro_batch_size=8, workers=workers)
+    stream = Stream(open_data(shards), RankShare(8, 8), workers=workers)
     state = stream.state_dict()
     first = [stream.next_batch()[0]["index"] for _ in range(3)]
     stream.load_state_dict(state)
@@ -219,10 +219,10 @@ def test_a_running_stream_can_be_set_back(shards: Path, workers: int) -> None:
 
 def test_a_set_that_has_changed_goes_on_when_that_is_said(shards: Path) -> None:
     """The position stays, the order is the new set's, and the person hears of it."""
-    stream = Stream(open_data(shards), batch_size=4, micro_batch_size=4, workers=0)
+    stream = Stream(open_data(shards), RankShare(4, 4), workers=0)
     for _ in range(3):
         stream.next_batch()
-    settings = {"batch_size": 4, "micro_batch_size": 4, "workers": 0}
+    settings = {"share": RankShare(4, 4), "workers": 0}
     other = Stream(open_data("bundled:noto32"), **settings)
     with pytest.raises(DataError, match=r"data.may_change true to go on with images that were"):
         other.load_state_dict(stream.state_dict())

@@ -29,9 +29,11 @@ def pixels(micro: dict[str, torch.Tensor]) -> list[bytes]:
     return [image.contiguous().numpy().tobytes() for image in micro["image"]]
 
 
-def draw(path: object, steps: int, *, state: dict | None = None, source=None, **settings) -> list:
+def draw(
+    path: object, steps: int, *, state: dict | None = None, source=None, rank=0, world=1, workers
+) -> list:
     source = source or open_data(path, Reading(mode="stream"))
-    stream = Stream(source, batch_size=8, micro_batch_size=4, seed=2, mirror=True, **settings)
+    stream = Stream(source, RankShare(8, 4, rank, world), seed=2, mirror=True, workers=workers)
     if state:
         stream.load_state_dict(state)
     micros = [micro for _ in range(steps) for micro in stream.next_batch()]
@@ -88,7 +90,7 @@ def test_resume_is_exact_for_the_same_world(
 
 def test_epochs_visit_the_shards_in_different_orders(shards: Path) -> None:
     source = open_data(shards, Reading(mode="stream"))
-    micros = streaming_module.StreamedMicros(source, RankShare(0, 1, 8, 4), 0, seed=2)
+    micros = streaming_module.StreamedMicros(source, RankShare(8, 4), 0, seed=2)
     visited = [shard for shard, _ in itertools.islice(micros._sequence(0), 202)]
     assert sorted(visited[:101]) == sorted(visited[101:]) and visited[:101] != visited[101:]
 
@@ -235,7 +237,7 @@ def test_indexed_over_http_through_the_cache(shards: Path, web, tmp_path: Path) 
         remote = open_data(path, Reading(cache_dir=cache))
         assert remote.info == local.info
         micros = [
-            Stream(source, batch_size=50, micro_batch_size=50, workers=0).next_batch()[0]
+            Stream(source, RankShare(50, 50), workers=0).next_batch()[0]
             for source in (local, remote)
         ]
         assert all(torch.equal(micros[0][k], micros[1][k]) for k in micros[0])

@@ -1,5 +1,6 @@
 """What a path means, and images that are not as one would like: right, or refused in a sentence."""
 
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_the_data_as_training_sees_them_are_the_reference(tmp_path):
     assert plain.identity() == open_image_set("bundled:noto32[:7]").identity()
     assert images.identity() != plain.identity()
     assert images.source is not source and images.source.policy is not source.policy
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [({"channels_b": 3}, "holds pairs"), ({"latent_scale": 0.2}, "holds latents")]
+)
+def test_shards_of_other_samples_are_refused(monkeypatch, kind, says):
+    """Pairs have two images, and latents none."""
+    from largegan.data import open_data
+    from largegan.data.transforms import Framing
+    from largegan.evaluation import image_sets
+
+    source = open_data("bundled:noto32")
+    source.info = dataclasses.replace(source.info, **kind)
+    monkeypatch.setattr(image_sets, "open_data", lambda *_: source)
+    with pytest.raises(ConfigError, match=says):
+        open_image_set("bundled:noto32")
+    with pytest.raises(ConfigError, match=says):
+        image_sets.images_of_source(source, Framing(), count=None, path="x")
 
 
 def labels_of(counts: tuple[int, ...], seeds: range) -> list[int]:

@@ -13,7 +13,8 @@ import pytest
 from largegan.cli import exit_code
 from largegan.errors import ConfigError, EnvironmentFault
 from largegan.files import output
-from largegan.files.output import Outputs, made_here, new_folder, write_text, writing
+from largegan.files.claims import Outputs
+from largegan.files.output import made_here, new_folder, write_text, writing
 
 
 def listing(folder: Path) -> list[str]:

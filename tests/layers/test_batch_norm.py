@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from largegan.layers.batch_norm import BatchNorm2d, standing_statistics
+from largegan.layers.batch_norm import BatchNorm2d
+from largegan.sampler.standing import standing_statistics
 
 
 def identity_mean(x):

@@ -12,42 +12,11 @@ import torch
 from largegan.errors import ConfigError
 from largegan.recipe import Progress
 from largegan.run import replays
-from largegan.run.replays import PROOFS, WARM, RecordedProgress, Replays, make_replays
+from largegan.run.recording import RecordedProgress
+from largegan.run.replays import PROOFS, WARM, Replays, make_replays
+from tests.parallel.forking import run_forked
 from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
-
-ENOUGH = WARM + PROOFS + 3  # runs of a phase until it is replayed, and one more
-
-
-class Again:
-    """Stands in for a CUDA graph: the step once more, its results where the first ones were."""
-
-    def __init__(self, recipe):
-        self.recipe, self.repeated = recipe, 0
-
-    def __call__(self, run):
-        gradients, said = {}, None
-
-        def repeat():
-            self.repeated += 1
-            moving = [p for p in self.recipe.parameters() if p.requires_grad]
-            for p in moving:
-                if gradients.get(p) is not None and p.grad is not gradients[p]:
-                    p.grad = None
-            run()
-            for p, first in gradients.items():
-                if first is not None and p.grad is not first:
-                    first.copy_(p.grad)
-            now = self.recipe.said()
-            for name, first in said.watched.items():
-                first.copy_(now.watched[name])
-            for by, first in said.scored.items():
-                first.real.copy_(now.scored[by].real)
-                first.fake.copy_(now.scored[by].fake)
-
-        run()
-        gradients |= {p: p.grad for p in self.recipe.parameters() if p.requires_grad}
-        said = self.recipe.said()
-        return repeat
+from tests.run.again import ENOUGH, Again
 
 
 def with_replays(trainer, record=None):
@@ -182,3 +151,8 @@ def test_where_nothing_can_be_recorded():
     trainer.engine.shares["D"].reduction = SimpleNamespace(overlap=True)
     with pytest.raises(ConfigError, match=r"of player D .engine replicated.*overlap false"):
         make_replays(trainer.engine, print)
+
+
+def test_two_ranks_without_overlap():
+    """Reductions come after what is recorded; SN, pools and path lengths are summed over ranks."""
+    run_forked("tests.run.again", ["sngan", "cyclegan", "stylegan2"], world=2)

@@ -51,6 +51,9 @@ def test_every_row_makes_a_start(tmp_path: Path, monkeypatch, row, side: int) ->
     assert spec.height == max((s for s in row.sides if s <= side), default=min(row.sides))
     if row.epochs:
         assert config.train.total_nimg == 3 * row.epochs
+    assert config.train.cuda_graphs is row.gpu
+    several = advice.suggest([str(source)], {"WORLD_SIZE": "2"})
+    assert not parse(several.words).train.cuda_graphs  # where gradients leave during backward
 
 
 def test_words_that_were_said_stay(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from largegan import checkpoint, train
 from largegan import sampler as drawing
+from largegan.sampler.standing import use_standing_statistics
 from largegan.viz import paths
 from tests.ending import code_of
 
@@ -181,7 +182,7 @@ def test_standing_statistics_are_those_of_samples(runs, draw, tmp_path):
     learning = sampler.recipe.G.norm.running_mean.clone()
     seen = []
     norm.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
-    drawing.use_standing_statistics(sampler, batches=3, batch=5)
+    use_standing_statistics(sampler, batches=3, batch=5)
     # The second norm of a block sees what the first one made: compare where batches are known.
     assert len(seen) == 3 and len(seen[0]) == 5
     wanted = torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)

@@ -4,54 +4,50 @@ Image number s is a function of the checkpoint, of s and of its class: its laten
 generator of its own. Batch, count and device only move the last bits of floating point.
 """
 
-import bisect
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from largegan.errors import ConfigError, DataError
-from largegan.layers.batch_norm import standing_statistics
-from largegan.recipe import (
-    DataSpec,
-    HasEncoder,
-    HasStyles,
-    MovesInput,
-    Recipe,
-    TruncatesStyles,
-    title_of,
-)
+from largegan.errors import ConfigError
+from largegan.recipe import DataSpec, HasEncoder, Recipe, TruncatesStyles, title_of
 from largegan.restore import Restored, restore, use_raw_weights
+from largegan.sampler.choices import (
+    Toward,
+    check_movable,
+    check_toward,
+    check_truncation,
+    choose_classes,
+    has_images,
+    has_normal_latents,
+    one_class,
+    require_styles,
+)
+from largegan.sampler.pixels import fitted, from_uint8, to_uint8
+from largegan.sampler.seeds import class_in_proportion, seeded
 
-LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
+__all__ = [
+    "Sampler",
+    "Toward",
+    "check_movable",
+    "check_toward",
+    "fitted",
+    "from_uint8",
+    "has_images",
+    "has_normal_latents",
+    "one_class",
+    "open_sampler",
+    "require_styles",
+    "sampler_of",
+    "seeded",
+    "to_uint8",
+]
 
-MOST_TRUNCATION = 1e3
-Toward = Literal["mean", "class"]
 CENTER_LATENTS = 1000  # whose mean w is the center of a class
-
-
-def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Random numbers for looking: never those of training."""
-    return torch.Generator(device).manual_seed(seed)
-
-
-GOLDEN = 0x9E3779B97F4A7C15  # 2^64 times 0.618...
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """float `[N, C, H, W]` in [-1, 1] -> uint8, rounded and clamped."""
-    return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def from_uint8(images: Tensor) -> Tensor:
-    """uint8 `[N, C, H, W]` -> float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
 
 
 @dataclass(frozen=True)
@@ -96,22 +92,21 @@ class Sampler:
 
     def label(self, seed: int) -> int | None:
         """The class of a seed: in turn, or see `as_in_data`."""
-        if self.in_turn or not self.ends:
+        if self.in_turn or not self.class_ends:
             return self.classes[seed % len(self.classes)] if self.classes else None
-        place = (seed * GOLDEN % (1 << 64)) * self.ends[-1] >> 64
-        return self.classes[bisect.bisect_right(self.ends, place)]
+        return self.classes[class_in_proportion(seed, self.class_ends)]
 
     def as_in_data(self) -> "Sampler":
         """For samples that are compared with real ones: classes come as often as in the data.
 
-        Seeds walk through the classes in equal steps of the golden ratio, so that any stretch of
-        them has every class in its proportion. In turn where all classes have the same size.
+        Any stretch of seeds has every class in its proportion; see `class_in_proportion`. In turn
+        where all classes have the same size.
         """
         return replace(self, in_turn=False)
 
     @cached_property
-    def ends(self) -> list[int]:
-        """Where each class ends in the training data, sorted by class; empty: all are as large."""
+    def class_ends(self) -> list[int]:
+        """Where each class ends in the training data, sorted by class; empty: all of one size."""
         counts = self.label_counts
         return list(itertools.accumulate(counts)) if len(set(counts)) > 1 else []
 
@@ -211,45 +206,6 @@ class ClassCenters(dict):
         return self[label]
 
 
-def fitted(image: Tensor, spec: DataSpec) -> Tensor:
-    """uint8 `[C, H, W]` with the channels of `spec`; raises `DataError` for another size."""
-    if tuple(image.shape[1:]) != (spec.height, spec.width):
-        raise DataError(
-            f"an image of {image.shape[1]}x{image.shape[2]} cannot be encoded by a network of "
-            f"{spec.height}x{spec.width} pixels; bring it to that size (largegan pack does)"
-        )
-    if image.shape[0] == spec.channels:
-        return image
-    if spec.channels == 1:
-        return (image[:3] * LUMA).sum(0, keepdim=True).round().to(torch.uint8)
-    if image.shape[0] == 1:
-        return image.expand(spec.channels, -1, -1)
-    raise DataError(f"an image has {image.shape[0]} channels, the network {spec.channels}")
-
-
-def use_standing_statistics(sampler: Sampler, *, batches: int, batch: int, seed: int = 0) -> None:
-    """Standing statistics (Brock et al., 2019, section 4): batch norm as sampling itself sees it.
-
-    Replaces the running averages of training by the mean over `batches` batches of generated
-    images, at the sampler's truncation and over its classes evenly. Nets without batch norm, and
-    those that do not draw, stay as they are.
-    """
-    random = seeded(seed)
-    with standing_statistics(sampler.recipe):
-        for _ in range(batches):
-            labels = None
-            if sampler.classes:
-                picks = torch.randint(len(sampler.classes), (batch,), generator=random)
-                labels = torch.tensor(sampler.classes)[picks].to(sampler.device)
-            sampler.decode(sampler.latents(batch, random).to(sampler.device), labels)
-
-
-def require_styles(recipe: Recipe, purpose: str = "") -> None:
-    """Raises ConfigError for a recipe without w; `purpose` is what it is wanted for."""
-    if not isinstance(recipe, HasStyles):
-        raise ConfigError(f"recipe {type(recipe).__name__} has no w{purpose}; take a StyleGAN")
-
-
 def open_sampler(
     path: Path,
     device: torch.device | str,
@@ -313,72 +269,3 @@ def sampler_of(
         model=found.model,
         path=found.path,
     )
-
-
-def check_movable(recipe: Recipe) -> None:
-    if not isinstance(recipe, MovesInput):
-        raise ConfigError(
-            f"recipe {type(recipe).__name__} has no {title_of(MovesInput)}; StyleGAN3's can be "
-            "shifted and turned"
-        )
-
-
-def check_toward(recipe: Recipe, toward: Toward) -> None:
-    """Refuses centers of classes where there are none."""
-    if toward == "mean":
-        return
-    if not (isinstance(recipe, HasStyles) and recipe.num_classes):
-        raise ConfigError(
-            f"truncation toward the class is for recipes with {title_of(HasStyles)} that were "
-            "trained with classes; leave it out"
-        )
-
-
-def check_truncation(recipe: Recipe, amount: float) -> None:
-    if not math.isfinite(amount) or abs(amount) > MOST_TRUNCATION:
-        raise ConfigError(f"truncation is {amount:g}; it must be at most {MOST_TRUNCATION:g}")
-    if amount <= 0 and not isinstance(recipe, TruncatesStyles):
-        raise ConfigError(
-            f"truncation is {amount:g}; it must be above 0 for recipes that truncate latents"
-        )
-    if not has_normal_latents(recipe):
-        raise ConfigError(
-            f"recipe {type(recipe).__name__} draws uniform latents; truncation is for normal ones, "
-            "so leave it out"
-        )
-
-
-def choose_classes(text: str | None, available: int, names: Sequence[str]) -> tuple[int, ...]:
-    """Labels from "0,3,cat"; all of them for None, none when the recipe has no classes."""
-    if text is None:
-        return tuple(range(available))
-    if not available:
-        raise ConfigError(
-            "this checkpoint was trained without classes; leave out the choice of them"
-        )
-    return tuple(one_class(word.strip(), available, names) for word in text.split(","))
-
-
-def one_class(word: str, available: int, names: Sequence[str]) -> int:
-    if word in names:
-        return names.index(word)
-    if not word.isdecimal():
-        known = f"one of {', '.join(names)}" if names else f"a number from 0 to {available - 1}"
-        raise ConfigError(f"there is no class {word!r}; give {known}")
-    if int(word) >= available:
-        raise ConfigError(f"there is no class {word}; classes are 0 to {available - 1}")
-    return int(word)
-
-
-def has_images(recipe: Recipe) -> bool:
-    """Recipes that show numbers have a picture of their own; translators have no latents."""
-    return not recipe.directions and recipe.picture(seeded(0)) is None
-
-
-def has_normal_latents(recipe: Recipe) -> bool:
-    """Whether latents are normal. Recipes draw them either so or uniformly from [-1, 1].
-
-    Measured, not declared: of a thousand normal numbers some are beyond 1, of uniform ones none.
-    """
-    probe = recipe.latent(1000, seeded(0))
-    return bool(probe.abs().max() > 1)

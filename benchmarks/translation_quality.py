@@ -1,0 +1,277 @@
+#!/usr/bin/env python
+"""Translation after equal processor time: ours beside the code of the papers, on the same pairs.
+
+    python tools/datasets/emoji_translation.py PAIRS --resolution 64 --pairs
+    python benchmarks/translation_quality.py train OUT --pairs PAIRS --peer FOLDER
+    python benchmarks/translation_quality.py score OUT --pairs PAIRS
+    python benchmarks/translation_quality.py table OUT --machine "NAME OF THE CPU"
+
+FOLDER is a checkout of the peer as in translation_training.py; its own data set, model class and
+`optimize_parameters` are used, nothing of it is copied. Both sides have the same networks (a ResNet
+of six blocks, 32 wide, a PatchGAN 32 wide), the papers' losses, rates and batch of 1, images that
+are not moved (pix2pix) or are mirrored (CycleGAN, which is not told what belongs together). `ours
+pix2pix preset` has the settings of configs/pix2pix_emoji64.yaml instead, without its cropping. Each
+trains in a process of its own until it has used `--seconds` of processor time, from the first line
+of its program on; drawing and scoring do not count. At quarters of it each side translates the test
+images, ours by averaged weights, the peer by its last ones, and `largegan compare` scores them
+against the truth. `table` writes results/translation-quality-MACHINE.json and .md.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from quality import POINTS, Ear, Ended, Turns, as_uint8, slug
+
+RESULTS = Path(__file__).parent / "results"
+# Row: who trains, and by what.
+ROWS = {
+    "peer pix2pix": ("peer", "pix2pix"),
+    "ours pix2pix": ("ours", "pix2pix"),
+    "ours pix2pix preset": ("ours", "pix2pix_emoji64"),
+    "peer cyclegan": ("peer", "cyclegan"),
+    "ours cyclegan": ("ours", "cyclegan"),
+}
+SAME = {"architecture": "resnet", "depth": 6, "g_channels": 32, "d_channels": 32}
+OURS = {
+    "pix2pix": {"recipe.name": "pix2pix", "recipe.norm": "instance", "recipe.dropout": False},
+    "cyclegan": {"recipe.name": "cyclegan", "data.mirror": True},
+}
+PEERS = {
+    "pix2pix": ["--model", "pix2pix", "--no_flip"],
+    "cyclegan": ["--model", "cycle_gan"],
+}
+
+
+def ours(what: str, turns: Turns, arguments: argparse.Namespace, tests: list) -> None:
+    import torch
+
+    from largegan.config.parse import parse
+    from largegan.parallel.launch import World
+    from largegan.run.lock import RunLock
+    from largegan.run.session import Session
+
+    settings = {
+        "run.dir": turns.out / "run",
+        "data.path": arguments.shards,
+        "data.workers": 0,
+        "train.total_nimg": 10**9,
+        "train.seed": arguments.seed,
+        "train.cpu_threads": arguments.threads,
+    }
+    if what in OURS:
+        settings |= OURS[what] | {f"recipe.{name}": value for name, value in SAME.items()}
+        settings |= {"train.batch_size": 1, "recipe.ema_halflife_nimg": 200}
+        words = []
+    else:
+        settings["data.crop"] = "null"
+        words = ["--config", what]
+    words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    config, lock = parse(words), RunLock()
+    torch.set_num_threads(arguments.threads)
+    session = Session(config, World(0, 1, torch.device("cpu")), lock)
+    turns.draw = lambda folder: translate(session.trainer.recipe.translate, tests, folder)
+    with contextlib.suppress(Ended):
+        session.run(Ear(turns, session.trainer))
+
+
+def peer(what: str, turns: Turns, arguments: argparse.Namespace, tests: list) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    sys.path.insert(0, str(arguments.peer))
+    sys.argv = ["train.py", "--gpu_ids", "-1", "--dataroot", str(arguments.out / "peer")]
+    sys.argv += ["--netG", "resnet_6blocks", "--ngf", "32", "--ndf", "32", "--crop_size", "64"]
+    sys.argv += ["--load_size", "64", "--dataset_mode", "unaligned", "--no_dropout", "true"]
+    sys.argv += ["--no_antialias", "--no_antialias_up", "--preprocess", "none"]
+    sys.argv += ["--init_type", "normal", "--checkpoints_dir", str(turns.out), "--name", "own"]
+    sys.argv += PEERS[what]
+    from data.unaligned_dataset import UnalignedDataset
+    from models import create_model
+    from options.train_options import TrainOptions
+
+    options = TrainOptions().parse()
+    options.amp = False  # its CycleGAN reads this, and no option sets it
+    options.serial_batches = what == "pix2pix"  # its name for "these belong together"
+    data = UnalignedDataset(options)
+    data.current_epoch = 0
+    model = create_model(options)
+    model.setup(options)
+    network = model.netG if what == "pix2pix" else model.netG_A
+    turns.draw = lambda folder: translate(network, tests, folder)
+    with contextlib.suppress(Ended):
+        while True:
+            for batch in DataLoader(data, batch_size=1, shuffle=True):
+                model.set_input(batch)
+                model.optimize_parameters()
+                turns.after_batch(1)
+
+
+def translate(network, tests: list, folder: Path) -> None:
+    """PNG files of the test images' names."""
+    import torch
+    from PIL import Image
+
+    with torch.no_grad():
+        for name, image in tests:
+            (pixels,) = as_uint8(network(image[None]))
+            Image.fromarray(pixels).save(folder / name)
+
+
+def test_images(pairs: Path) -> list:
+    """(file name, float32 `[3, H, W]` in [-1, 1])."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    found = []
+    for path in sorted((pairs / "test_a").iterdir()):
+        pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32)
+        found.append((path.name, torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)))
+    return found
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Every row that is wanted and not there yet, for every seed; rows take turns."""
+    prepare(arguments)
+    for seed in arguments.seeds:
+        for row in ROWS:
+            done = arguments.out / slug(row, seed) / f"{POINTS[-1]:g}.json"
+            if done.exists() or arguments.rows not in row:
+                continue
+            words = [sys.executable, __file__, "serve", str(arguments.out), "--rows", row]
+            words += [f"--{name}={getattr(arguments, name)}" for name in PASSED]
+            words += [f"--seed={seed}"]
+            threads = {"OMP_NUM_THREADS": str(arguments.threads)}
+            with open(arguments.out / f"{slug(row, seed)}.log", "w") as log:
+                subprocess.run(words, check=True, stdout=log, stderr=log, env=os.environ | threads)
+            print(row, seed, json.loads(done.read_text()), flush=True)
+
+
+PASSED = ("pairs", "peer", "seconds", "threads")
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """The pairs as shards for us, and under the peer's names for folders."""
+    inner = arguments.out / "peer"
+    inner.mkdir(parents=True, exist_ok=True)
+    for ours_, theirs in (("a", "trainA"), ("b", "trainB")):
+        link = inner / theirs
+        if not link.exists():
+            link.symlink_to(arguments.pairs.resolve() / "pairs" / ours_)
+    if not (arguments.out / "shards").exists():
+        words = [sys.executable, "-m", "largegan", "pack", str(arguments.pairs / "pairs")]
+        words += [str(arguments.out / "shards"), "--paired", "--format", "png"]
+        subprocess.run(words, check=True)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    who, what = ROWS[arguments.rows]
+    out = arguments.out / slug(arguments.rows, arguments.seed)
+    out.mkdir(exist_ok=True)
+    arguments.shards = arguments.out / "shards"
+    tests = test_images(arguments.pairs)
+    turns = Turns(arguments.seconds, lambda folder: None, out)
+    {"ours": ours, "peer": peer}[who](what, turns, arguments, tests)
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """By `largegan compare`, of everything that was translated, and of the inputs."""
+    for about in sorted(arguments.out.glob("*-[0-9]/*.json")):
+        result = about.with_suffix(".score")
+        if result.exists() or not about.with_suffix("").is_dir():
+            continue
+        words = [sys.executable, "-m", "largegan", "compare", str(about.with_suffix(""))]
+        words += [str(arguments.pairs / "test_b"), "--inputs", str(arguments.pairs / "test_a")]
+        subprocess.run([*words, "--json", str(result)], check=True, stdout=subprocess.DEVNULL)
+
+
+def table(arguments: argparse.Namespace) -> None:
+    import torch
+
+    name = re.sub(r"[^a-z0-9]+", "-", arguments.machine.lower()).strip("-")
+    about = {"machine": arguments.machine, "torch": torch.__version__}
+    about |= {"seconds": arguments.seconds, "threads": arguments.threads}
+    found = [point for row in ROWS for point in points(arguments.out, row)]
+    path = RESULTS / f"translation-quality-{name}.json"
+    path.write_text(json.dumps(about | {"rows": found}, indent=1) + "\n")
+    path.with_suffix(".md").write_text(markdown(about, found))
+    print(markdown(about, found))
+
+
+def points(out: Path, row: str) -> list[dict]:
+    """At each point: lowest, median and highest of each score over the seeds."""
+    found = []
+    for point in POINTS:
+        files = list(out.glob(f"{row.replace(' ', '-')}-[0-9]/{point:g}.score"))
+        if not files:
+            continue
+        abouts = [json.loads(f.with_suffix(".json").read_text()) for f in files]
+        each = [json.loads(f.read_text()) for f in files]
+        one = {"row": row, "point": point, "seeds": len(files)}
+        for key in ("cpu_s", "images"):
+            one[key] = statistics.median(a[key] for a in abouts)
+        for key in ("l1", "psnr", "ssim"):
+            values = sorted(scores["outputs"]["mean"][key]["mean"] for scores in each)
+            one[key] = [values[0], statistics.median(values), values[-1]]
+            one[f"copy_{key}"] = each[0]["inputs"]["mean"][key]["mean"]
+        found.append(one)
+    return found
+
+
+def markdown(about: dict, found: list[dict]) -> str:
+    lines = [
+        "# Translation after equal processor time",
+        "",
+        f"{about['machine']}, torch {about['torch']}; {about['threads']} thread(s) a side, "
+        f"{about['seconds']:g} seconds of processor time, start included. Flat emoji into 3-D "
+        "ones, 64 pixels, 256 test pairs. Median over seeds, and the range. By "
+        "`python benchmarks/translation_quality.py`.",
+        "",
+        "| row | seconds | images | L1 | PSNR | SSIM | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for p in found:
+        cells = [f"{p[k][1]:.{d}f} ({p[k][0]:.{d}f} to {p[k][2]:.{d}f})" for k, d in DIGITS.items()]
+        lines.append(
+            f"| {p['row']} | {p['cpu_s']:.0f} | {p['images']:.0f} | {' | '.join(cells)} | "
+            f"{p['seeds']} |"
+        )
+    if found:
+        copied = [f"{found[0][f'copy_{key}']:.{d}f}" for key, d in DIGITS.items()]
+        lines.append(f"| copying the input | | | {' | '.join(copied)} | |")
+    return "\n".join(lines) + "\n"
+
+
+DIGITS = {"l1": 4, "psnr": 2, "ssim": 3}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("what", choices=["train", "score", "table", "serve"])
+    add("out", type=Path, help="folder of this comparison")
+    add("--pairs", type=Path, help="what tools/datasets/emoji_translation.py drew")
+    add("--peer", type=Path, help="folder of the peer's checkout")
+    add("--rows", default="", help="rows whose name contains this (default: all)")
+    add("--seconds", type=float, default=300.0, help="of processor time (default: 300)")
+    add("--threads", type=int, default=1, help="of each side (default: 1)")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    add("--machine", default="", help="what it ran on, such as 'AMD EPYC, 2 cores'")
+    arguments = parser.parse_args()
+    {"train": train, "score": score, "table": table, "serve": serve}[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()
