@@ -16,6 +16,7 @@ from largegan import checkpoint, train
 from largegan.ema import powers as power_ema
 from largegan.ema.powers import PowerEma, gamma_of_width, width_of_gamma
 from largegan.errors import ConfigError, DataError
+from largegan.evaluation import progress
 from largegan.metrics import features
 from largegan.restore import restore
 from largegan.run import snapshots
@@ -151,12 +152,15 @@ def test_a_kept_width_is_found_again(run_folder):
 def test_the_tool_scores_widths_and_writes_the_best(run_folder, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(features, "open_extractor", lambda *a, **o: tiny_extractor())
     monkeypatch.setenv("LARGEGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(progress, "WORTH_SAYING", 20.0)
     words = [str(run_folder), "--widths", "0.05,0.2", "--count", "40"]
     assert tool.main(words) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(progress.cost("2 widths", 80))
     answer = json.loads((run_folder / "posthoc" / "ema.json").read_text())
     scores = {p["width"]: p["scores"]["fid"] for p in answer["points"]}
     assert answer["chosen"] == min(scores, key=scores.get)
-    assert f"width {answer['chosen']:g} is the best" in capsys.readouterr().out
+    assert f"width {answer['chosen']:g} is the best" in said.out
     assert (run_folder / "posthoc" / "ema.png").stat().st_size > 5000
     chosen = restore(run_folder / "posthoc")
     assert chosen.state["posthoc_width"] == answer["chosen"]

@@ -8,6 +8,7 @@ import difflib
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import NoReturn
 
@@ -56,6 +57,7 @@ Exit codes: 2 arguments or configuration, 3 data, 4 the machine, 5 stopped by it
 75 start me again.
 """
 BAD_WORDS = 2
+STOPPED = 130  # by Ctrl-C, as shells count it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,12 +97,36 @@ def run(name: str, argv: list[str]) -> int:
 
 def program() -> NoReturn:
     """The installed program `largegan`."""
-    finish(main())
+    finish(to_the_end(main))
 
 
 def door(name: str) -> NoReturn:
     """What `tools/NAME.py` does: the command with the words that this process was started with."""
-    finish(run(name, sys.argv[1:]))
+    finish(to_the_end(lambda: run(name, sys.argv[1:])))
+
+
+def to_the_end(work: Callable[[], int]) -> int:
+    """The exit code of `work`, once all that it says has been taken.
+
+    What happens before a command can answer for itself (Ctrl-C while it is being loaded), and after
+    it (a reader that has gone, a full disk behind what it says), ends in a sentence, too.
+    """
+    try:
+        code = work()
+        if sys.stdout is not None:  # which is closed where it is None
+            sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("error: stopped by SIGINT before anything was begun", file=sys.stderr)
+        return STOPPED
+    except OSError as fault:
+        from largegan.errors import EnvironmentFault, of_the_machine
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be said goes nowhere
+        if isinstance(fault, BrokenPipeError):  # as of `| head`
+            return 0
+        print(f"error: {of_the_machine(fault)}", file=sys.stderr)
+        return EnvironmentFault.exit_code
 
 
 def finish(code: int) -> NoReturn:

@@ -1,5 +1,7 @@
 """List what the cache keeps of images that were trained on as they are, or remove some of it.
 
+Features that a killed score has left, for the next one to go on, are listed with them.
+
   largegan cache                                  size, images, when it was last used, and of what
   largegan cache --clear                          removes what no run has opened for 30 days
   largegan cache --clear --unused-days 0          removes all of it

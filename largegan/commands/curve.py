@@ -104,7 +104,7 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
     """Scores of every point, on all processes together."""
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
-    from largegan.evaluation.progress import progress_bar
+    from largegan.evaluation.progress import progress_bar, say_cost
     from largegan.metrics.features import open_extractor
     from largegan.metrics.side import Settings
     from largegan.parallel.launch import agree, together
@@ -132,6 +132,8 @@ def measure(arguments: argparse.Namespace, world) -> dict[str, Any]:
         images = together(
             world, lambda p=path, o=options: open_image_set(p, device=world.device, **o)
         )
+        if not found:
+            say_cost(f"{len(points)} points", len(points) * images.count, world)
         side = scores.extract(
             images,
             extractor,
@@ -161,7 +163,7 @@ def report(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     from largegan.files.output import MARK, as_json, write_text
     from largegan.viz.pictures import write_picture
 
-    for line in lines(answer):
+    for line in [*lines(answer), *notes(answer)]:
         print(line)
     write_picture(arguments.out, chart(answer))
     numbers = arguments.out.with_suffix(".json")
@@ -188,6 +190,17 @@ def lines(answer: dict[str, Any]) -> list[str]:
             f"{point['truncation']:10g} {count:7d} " + " ".join(f"{cell:>20s}" for cell in cells)
         )
     return rows
+
+
+def notes(answer: dict[str, Any]) -> list[str]:
+    """What was not looked at of the files of either side."""
+    from largegan.evaluation.scores import said_of_frames
+
+    sides = {"reference": answer["protocol"]["reference"]}
+    sides |= {f"truncation {p['truncation']:g}": p["generated"] for p in answer["points"]}
+    return [
+        f"note: {said}" for name, about in sides.items() for said in said_of_frames(name, about)
+    ]
 
 
 def with_error(values: dict[str, float], name: str) -> str:

@@ -94,7 +94,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
     from largegan.api.device import choose_device
     from largegan.evaluation import scores
     from largegan.evaluation.image_sets import open_image_set
-    from largegan.evaluation.progress import progress_bar
+    from largegan.evaluation.progress import progress_bar, say_cost
     from largegan.metrics import table
     from largegan.metrics.features import open_extractor
     from largegan.metrics.side import Settings
@@ -104,6 +104,7 @@ def measure(arguments: argparse.Namespace, base: Path, snapshots, widths: list[f
     world = World(0, 1, device)
     extractor = open_extractor(arguments.backbone, folder=arguments.weights_dir, device=device)
     real = open_image_set(arguments.real or own_data(base), device=device)
+    say_cost(f"{len(widths)} widths", len(widths) * arguments.count, world)
     common = {"batch": arguments.batch, "features": True}
     reference = scores.reference_side(
         real,

@@ -148,6 +148,7 @@ def request(arguments: argparse.Namespace):
         side_by_side=arguments.side_by_side,
         vectors=arguments.label_vectors,
         inside=arguments.inside,
+        lone=arguments.on_error == "skip",
     )
 
 

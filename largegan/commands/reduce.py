@@ -10,10 +10,17 @@ below; with --truths those cut originals are written as well, to score against. 
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from largegan.cli import add_options, exit_code, new_parser
 from largegan.files.words import Number, to_path, to_source
+
+if TYPE_CHECKING:
+    from largegan.data.account import Account
+    from largegan.translation.sources import Item
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -26,6 +33,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--scale", type=Number("Reduction"), default=4, help="how much smaller (default: 4)"
     )
     parser.add_argument("--truths", type=to_path, help="folder for the originals, cut to fit")
+    parser.add_argument("--on-error", choices=("raise", "skip"), default="raise",
+        help="skip: leave out images that cannot be read, and say so (default: raise)")  # fmt: skip
     add_options(parser, "--overwrite")
     return parser.parse_args(argv)
 
@@ -35,40 +44,68 @@ def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from largegan.data.account import Account
+    from largegan.errors import DataError, shown
+
+    account = Account()
+    items = claimed(arguments, account)
+    for sentence in account.sentences():
+        print(f"note: {sentence}", file=sys.stderr)
+    faults = reduce_all(tqdm(items, unit="img", desc="reducing", disable=None), arguments)
+    for fault in faults:
+        print(f"skipped: {fault}", file=sys.stderr)
+    taken = len(items) - len(faults)
+    if not taken:
+        raise DataError(f"no image of {shown(arguments.source)} could be made smaller; see above")
+    skipped = f", {len(faults)} skipped" if faults else ""
+    print(f"{arguments.out}: {taken} images, {arguments.scale} times smaller{skipped}")
+
+
+def claimed(arguments: argparse.Namespace, account: "Account") -> "list[Item]":
+    """What is to become smaller, once it is sure that it can be written. Raises UserError."""
     from largegan.errors import ConfigError
     from largegan.files.claims import Outputs
     from largegan.translation.sources import find_items
 
-    if arguments.truths and arguments.truths.resolve() == arguments.out.resolve():
+    folders = list(filter(None, (arguments.out, arguments.truths)))
+    if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError(f"OUT and --truths are both {arguments.out}; they hold the same names")
     claims = Outputs([arguments.source], overwrite=arguments.overwrite)
-    folders = list(filter(None, (arguments.out, arguments.truths)))
     for folder in folders:
         claims.folder(folder, apart=True)
-    account = Account()
     items = find_items(arguments.source, account=account)
-    names = [PurePosixPath(item.name).with_suffix(".png").as_posix() for item in items]
-    twice = (
-        next((name for name in names if names.count(name) > 1), None)
-        if len(set(names)) < len(names)
-        else None
-    )
+    names = [name_of(item) for item in items]
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice:
         raise ConfigError(f"two images of {arguments.source} would both become {twice}; rename one")
     for folder in folders:
         claims.inside(folder, names)
-    if len({(folder / name).resolve() for folder in folders for name in names}) < len(
-        folders
-    ) * len(names):
+    claims.protect(item.path for item in items if item.path)
+    if len({(f / n).resolve() for f in folders for n in names}) < len(folders) * len(names):
         raise ConfigError("OUT and --truths would hold the same files; give one of them elsewhere")
-    for sentence in account.sentences():
-        print(f"note: {sentence}", file=sys.stderr)
-    for item in tqdm(items, unit="img", desc="reducing", disable=None):
-        reduce(item, arguments)
-    print(f"{arguments.out}: {len(items)} images, {arguments.scale} times smaller")
+    return items
 
 
-def reduce(item, arguments: argparse.Namespace) -> None:
+def name_of(item: "Item") -> str:
+    """What a small image is called, below OUT."""
+    return PurePosixPath(item.name).with_suffix(".png").as_posix()
+
+
+def reduce_all(items: "Iterable[Item]", arguments: argparse.Namespace) -> list[str]:
+    """A sentence for each image that was left out. Raises DataError where none may be."""
+    from largegan.errors import DataError
+
+    faults = []
+    for item in items:
+        try:
+            reduce(item, arguments)
+        except DataError as fault:
+            if arguments.on_error == "raise":
+                raise
+            faults.append(str(fault))
+    return faults
+
+
+def reduce(item: "Item", arguments: argparse.Namespace) -> None:
     """One image and, where asked for, its truth."""
     import torch
 
@@ -82,13 +119,13 @@ def reduce(item, arguments: argparse.Namespace) -> None:
     pixels = pixels[: height * scale, : width * scale]
     planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].double()
     small = imresize(planes, (height, width)).round().clamp(0, 255).to(torch.uint8)
-    name = PurePosixPath(item.name).with_suffix(".png")
+    name = name_of(item)
     save(arguments.out / name, small[0].permute(1, 2, 0))
     if arguments.truths:
         save(arguments.truths / name, torch.from_numpy(pixels.copy()))
 
 
-def load(item):
+def load(item: "Item"):
     """uint8 `[H, W, 3]`, over white where it is transparent."""
     import numpy as np
 

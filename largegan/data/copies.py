@@ -1,4 +1,4 @@
-"""What the cache keeps of people's images: packed copies and decoded ones, listed and removed."""
+"""What the cache keeps of people's images: packed and decoded copies, features of killed scores."""
 
 import contextlib
 import json
@@ -16,6 +16,7 @@ from largegan.errors import DataError
 from largegan.files.output import MARK, faults
 
 PACKED = "packed"  # a folder of the cache
+STATISTICS, UNFINISHED = "statistics", ".unfinished"  # another, and folders in it
 DAY_S = 86400
 
 
@@ -40,6 +41,7 @@ def copies_in(folder: Path) -> list[Copy]:
     found = [_packed(path.parent, sources) for path in (folder / PACKED).glob(f"*/{INDEX_NAME}")]
     found += [_alone(path) for path in (folder / DECODED).glob("*.bin")]
     found += [_alone(path) for path in (folder / PACKED).glob(f".{MARK}-*")]  # of a killed process
+    found += [_score(path) for path in (folder / STATISTICS).glob(f"*{UNFINISHED}")]
     return sorted(found, key=lambda copy: copy.used)
 
 
@@ -50,6 +52,14 @@ def _packed(path: Path, sources: dict[str, set[str]]) -> Copy:
         images = sum(shard.count for shard in index.shards)
     known = tuple(sorted(sources[path.name]))
     return Copy(path, _size(path), images, _days_since(path / INDEX_NAME), known)
+
+
+def _score(path: Path) -> Copy:
+    """Features of the images that a score had seen when it was killed; the next one goes on."""
+    spans = [file.stem.split("-") for file in path.glob("*.safetensors")]
+    images = sum(int(b) - int(a) for a, b in (s for s in spans if all(map(str.isdecimal, s))))
+    used = min(map(_days_since, (path, *path.glob("*"))))
+    return Copy(path, _size(path), images, used, ("a score that is not finished",))
 
 
 def _alone(path: Path) -> Copy:

@@ -33,6 +33,7 @@ class Request:
         side_by_side: pictures hold a pair; "left" or "right" is the half that is image a.
         vectors: labels are numbers, or lists of as many of them, and no classes.
         inside: a folder in a zip, which alone is meant.
+        lone: images of pairs whose other half is missing are left out, and no error.
         windowed: it is known which values are black and white, so arrays may hold floats.
         scratch: a folder for what has to be unpacked first; it goes when the work is done.
     """
@@ -45,6 +46,7 @@ class Request:
     side_by_side: str | None = None
     vectors: bool = False
     inside: str = ""
+    lone: bool = False
     windowed: bool = False
     scratch: Path = Path()
 

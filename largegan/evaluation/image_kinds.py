@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from largegan.data.originals import Originals
 from largegan.data.prepare import upright_rgb
 from largegan.data.transforms import Framing, to_device
 from largegan.errors import DataError, reason, shown
+from largegan.files import photos
 from largegan.files.photos import BadImage
 from largegan.files.reading import reading
 from largegan.sampler import Sampler, to_uint8
@@ -36,6 +37,7 @@ class Files:
     originals: Originals
     about: dict[str, Any]
     scratch: tempfile.TemporaryDirectory
+    animated: set[int] = field(default_factory=set)  # numbers of those that were read
 
     @property
     def count(self) -> int:
@@ -60,6 +62,8 @@ class Files:
     def _load(self, number: int) -> bytes | np.ndarray:
         try:
             loaded = self.originals.load(number)
+            if isinstance(loaded, bytes) and photos.has_more(loaded):
+                self.animated.add(number)
         except (BadImage, OSError) as error:
             raise self._fault(number, error) from error
         assert not isinstance(loaded, tuple), "pairs are opened on request alone"
@@ -69,6 +73,9 @@ class Files:
         name = shown(self.originals.names[number])
         why = reason(error) if isinstance(error, OSError) and error.errno else error
         return DataError(f"{name} in {self.path} {why}; replace or remove it")
+
+    def several(self, first: int, last: int) -> int:
+        return len(self.animated.intersection(self.numbers[first:last]))
 
     def without_bad(self) -> list[str]:
         """Leaves out the images that cannot be read; returns a sentence for each."""
@@ -122,6 +129,9 @@ class Shards:
         if self.framing != AS_STORED:
             return list(to_uint8(to_device({"image": image}, "cpu", self.framing)["image"]))
         return list(in_8_bits(image))
+
+    def several(self, first: int, last: int) -> int:
+        return 0
 
     def _batch(self, first: int, last: int) -> dict[str, Tensor]:
         return self.source.read(np.array(self.numbers[first:last]))
@@ -182,6 +192,9 @@ class Drawn:
             torch.manual_seed(seeds[0])
             labels = [sampler.label(seed) for seed in seeds]
             return list(sampler.images(latents, labels))
+
+    def several(self, first: int, last: int) -> int:
+        return 0
 
     def reconstructed(self, images: list[Tensor]) -> Tensor:
         """uint8 `[N, C, H, W]` of real images through an encoder and back."""

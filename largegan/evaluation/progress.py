@@ -21,8 +21,7 @@ def progress_bar(name: str, world: World) -> Bar:
         if world.rank:
             yield from spans
             return
-        if world.device.type == "cpu" and total * DEAREST > WORTH_SAYING:
-            say(cost(name, total))
+        say_cost(name, total, world)
         with tqdm(total=total, unit="img", desc=name, disable=None, delay=1) as shown:
             lines = Lines(name, total) if shown.disable else None
             for span in spans:
@@ -32,6 +31,12 @@ def progress_bar(name: str, world: World) -> Bar:
                     lines.update(span[1] - span[0])
 
     return show
+
+
+def say_cost(name: str, images: int, world: World) -> None:
+    """What so many images cost, where it is worth saying; by the first process."""
+    if not world.rank and world.device.type == "cpu" and images * DEAREST > WORTH_SAYING:
+        say(cost(name, images))
 
 
 def cost(name: str, images: int) -> str:

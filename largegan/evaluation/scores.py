@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from largegan.data.copies import STATISTICS, UNFINISHED
 from largegan.errors import ConfigError, DataError
 from largegan.evaluation.progress import Bar
 from largegan.evaluation.unfinished import Unfinished
@@ -48,6 +49,9 @@ class ImageSet(Protocol):
     def read(self, first: int, last: int) -> list[Tensor]:
         """Images `first` to `last` - 1, uint8 `[C, H, W]`, of any sizes."""
 
+    def several(self, first: int, last: int) -> int:
+        """How many of those that were read have more frames or pages than the first, the image."""
+
     def labels(self) -> list[int] | None:
         """The class of every image, or None."""
 
@@ -76,6 +80,7 @@ def extract(
     sums = Moments(dim, images.count, chunks=chunks, device=moments_device(extractor))
     kept = torch.zeros(images.count, dim) if features else None
     judged: Tensor | None = None
+    animated = torch.zeros(1)
 
     def work() -> None:
         nonlocal judged
@@ -83,6 +88,7 @@ def extract(
         spans = [(first, min(first + batch, images.count)) for first in mine]
         for (first, last), found in features_of(images, extractor, spans, bar, unfinished):
             sums.add(found, first)
+            animated.add_(images.several(first, last))
             if kept is not None:
                 kept[first:last] = found.cpu()
             if logits:
@@ -93,11 +99,12 @@ def extract(
     parts = sums.finish(total)
     if total is not None:
         kept = None if kept is None else total(kept)
+        animated = total(animated)
         if logits:  # a process without a batch has no logits, but all of them add up
             probe = together(world, lambda: extractor.logits(torch.zeros(1, dim)))
             classes = int(probe.shape[1])  # type: ignore[union-attr]  # refused before without
             judged = total(torch.zeros(images.count, classes) if judged is None else judged)
-    about = {**images.about, "count": images.count}
+    about = {**images.about, "count": images.count, **about_frames(int(animated))}
     return Side(
         parts.whole().gaussian() if images.count > 1 else single(images),
         about,
@@ -107,6 +114,17 @@ def extract(
         images.labels(),
         images,
     )
+
+
+def about_frames(count: int) -> dict[str, int]:
+    """What the protocol says of animations, and TIFFs of several pages."""
+    return {"first_frames": count} if count else {}
+
+
+def said_of_frames(name: str, about: dict[str, Any]) -> list[str]:
+    """A sentence on a side of which some files hold more than was looked at."""
+    frames = about.get("first_frames", 0)
+    return [f"{name}: {frames} files hold several frames or pages; the first counts"] * (frames > 0)
 
 
 def features_of(
@@ -195,6 +213,7 @@ def reference_side(
 
     identity, name, known = agree(world, key)
     about = {**images.about, "count": images.count, "identity": identity}
+    about |= about_frames(images.several(0, images.count))  # all were read for their identity
     if known and cache is not None:
         kept = together(world, lambda: read_statistics(cache / f"{name}.safetensors"))
         about["cached"] = True
@@ -202,7 +221,7 @@ def reference_side(
         return Side(kept.gaussian, about, features=kept.features, labels=labels, images=images)
     left = None
     if cache is not None and extractor.device.type == "cpu":  # where it takes hours
-        left = Unfinished(cache / f"{name}.unfinished", extractor.backbone.dim)
+        left = Unfinished(cache / f"{name}{UNFINISHED}", extractor.backbone.dim)
     side = extract(
         images,
         extractor,
@@ -249,6 +268,7 @@ def warnings_of(reference: Side, generated: Side, backbone: dict) -> list[str]:
         count, dim = side.gaussian.count, backbone["dim"]
         if side.about.get("made"):
             said.append(f"{name}: how it was made is {side.about['made']}")
+        said += said_of_frames(name, side.about)
         if count is not None and count <= dim:
             said.append(
                 f"{name}: {count} images for {dim} features: the covariance is singular and the "
@@ -275,4 +295,4 @@ def environment(world: World) -> dict[str, Any]:
 def default_cache() -> Path:
     """Where statistics of reference sets are kept."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(os.environ.get("LARGEGAN_CACHE") or cache / "largegan") / "statistics"
+    return Path(os.environ.get("LARGEGAN_CACHE") or cache / "largegan") / STATISTICS

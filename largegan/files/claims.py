@@ -98,6 +98,7 @@ class Outputs:
                     f"{path} was not made by largegan, so it is not replaced; move it away or "
                     "choose another OUT"
                 )
+            self.claimed[path.parent.resolve() / path.name] = "a file of OUT"
 
     def _refuse_input(self, path: Path, what: str) -> None:
         for source in self.inputs:

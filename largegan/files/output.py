@@ -5,6 +5,7 @@ nobody could have chosen, and goes away when the work fails or is stopped.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -107,10 +108,22 @@ def new_folder(path: Path, *, over: bool = False) -> Iterator[Path]:
             if over:
                 _exchange(partial, target)
             else:
-                os.replace(partial, target)
+                _into_place(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             _UNFINISHED.discard(partial)
+
+
+def _into_place(new: Path, target: Path) -> None:
+    """`new` gets its name, unless a folder of that name has been filled since it was claimed."""
+    try:
+        os.replace(new, target)
+    except OSError as fault:
+        if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise EnvironmentFault(
+            f"{shown(target)} was filled by another program meanwhile; choose another OUT"
+        ) from fault
 
 
 def _exchange(new: Path, old: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from largegan import checkpoint
 from largegan.config.parse import as_dict, build_parser, resolved_yaml
 from largegan.config.schema import GROUPS
-from largegan.errors import ConfigError, DataError
+from largegan.errors import ConfigError, DataError, shown
 from largegan.files.claims import claim_new_folder
 from largegan.files.output import new_folder, write_text
 from largegan.files.pickle_records import Record
@@ -58,6 +58,7 @@ class Importer(NamedTuple):
     read: Callable[[Path, Any, ImportOptions], Found | None]
 
 
+MOST_NAMED = 3  # of what lies in a folder
 IMPORTERS = (
     Importer(
         "StyleGAN2 snapshots (.pkl of stylegan2-ada-pytorch and of stylegan3)",
@@ -113,7 +114,18 @@ def find(source: Path, options: ImportOptions | None = None) -> Found:
         if found is not None:
             return found
     kinds = "; ".join(importer.what for importer in IMPORTERS)
-    raise DataError(f"{source} is none of what can be imported{held(content)}: {kinds}")
+    raise DataError(
+        f"{source} is none of what can be imported{held(content) or below(source)}: {kinds}"
+    )
+
+
+def below(source: Path) -> str:
+    """What lies in a folder and may be meant, for the end of a sentence."""
+    inside = sorted(source.iterdir()) if source.is_dir() else []
+    meant = [p.name for p in inside if p.is_dir() or p.suffix in (".pkl", ".pth", ".pt", ".bin")]
+    more = ", ..." if len(meant) > MOST_NAMED else ""
+    names = ", ".join(shown(name, 60) for name in meant[:MOST_NAMED])
+    return f" (give one of what lies in it: {names}{more})" if meant else ""
 
 
 def held(content: Any) -> str:

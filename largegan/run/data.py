@@ -118,6 +118,7 @@ def wanted_of(data: "DataConfig | Namespace") -> Wanted:
             field=data.label_field,
             side_by_side=data.side_by_side,
             vectors=data.label_vectors,
+            lone=data.on_error == "skip",
         ),
         resolution=data.resolution,
         resize=data.resize,

@@ -1,6 +1,7 @@
 """The command `largegan`: its table, its help, and the doors in tools/ to the same programs."""
 
 import importlib
+import os
 import runpy
 import subprocess
 import sys
@@ -55,6 +56,31 @@ def test_door_and_command_answer_alike(name, words, capsys, tmp_path, monkeypatc
     command = answer_of(lambda: commands.main([name, *words]), capsys)
     assert answer_of(lambda: through_door(name, *words), capsys) == command
     assert command[0] == 0 if words == ["--help"] else command[0] in (2, 3, 4)
+
+
+@pytest.mark.parametrize("start", [commands.program, lambda: commands.door("pack")])
+def test_ctrl_c_while_a_command_is_loaded_is_a_sentence(start, monkeypatch, capsys):
+    def pressed(*words: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", pressed)
+    monkeypatch.setattr(sys, "argv", ["largegan", "pack"])
+    code, _, error = answer_of(start, capsys)
+    assert code == 130 and error.startswith("error: stopped by SIGINT") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("stream", ["full", "gone"])
+def test_where_nobody_takes_what_is_said(stream):
+    """A full disk is a sentence; a reader that has heard enough is none."""
+    ours, theirs = os.pipe()
+    if stream == "full":
+        os.dup2(os.open("/dev/full", os.O_WRONLY), theirs)
+    os.close(ours)
+    words = [sys.executable, "-m", "largegan", "--help"]
+    done = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(theirs)
+    full = (4, "error: the disk is full; check the path and the disk\n")
+    assert (done.returncode, done.stderr) == (full if stream == "full" else (0, ""))
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -86,6 +86,24 @@ def drawn(source, batches: int, *, world: int = 1, state: dict | None = None, **
     return out, streams[0].state_dict()
 
 
+def test_images_without_their_other_half_are_asked_about_or_left_out(tool, tmp_path):
+    write_pairs(tmp_path / "images", 6, size=8)
+    next((tmp_path / "images" / "a").glob("*2.*")).unlink()
+    next((tmp_path / "images" / "b").glob("*4.*")).unlink()
+    words = ("pack", tmp_path / "images", tmp_path / "out", "--paired")
+    code, _, error = tool(*words)
+    assert code == 3 and "2 without its other half" in error and not (tmp_path / "out").exists()
+    code, said, error = tool(*words, "--on-error", "skip")
+    assert code == 0 and "4 pairs" in said and "2 left out" in said
+    assert "2 images whose other half is missing" in error
+    for path in (tmp_path / "images" / "b").iterdir():
+        path.rename(path.with_stem(f"other {path.stem}"))
+    code, _, error = tool(
+        "pack", tmp_path / "images", tmp_path / "no", *words[3:], *("--on-error", "skip")
+    )
+    assert code == 3 and "hold no pair" in error
+
+
 def test_the_tool_packs_domains_and_pairs(tool, tmp_path):
     write_pairs(tmp_path / "images", 6, size=8)
     out = tmp_path / "out"

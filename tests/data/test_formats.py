@@ -52,6 +52,48 @@ def test_a_format_is_recognized_and_packed(tool, tmp_path: Path, case: str) -> N
     assert list(info.class_names) == (classes or [])
 
 
+@pytest.mark.parametrize("open_it", ["pack", "verify", "train"])
+def test_shards_in_sub_folders_are_named(tool, tmp_path: Path, open_it: str) -> None:
+    """Their indexes are .npy files, which must not be taken for images."""
+    for name in ("day", "night"):
+        assert tool("pack", writers.folder(tmp_path / "images"), tmp_path / "set" / name)[0] == 0
+    if open_it == "train":
+        with pytest.raises(DataError, match=r"sub-folders \(day, night\)"):
+            open_data(tmp_path / "set")
+        assert open_data(f"{tmp_path}/set/*/*.tar").info.count == 2 * COUNT
+        return
+    words = [tmp_path / "out"] if open_it == "pack" else []
+    code, _, error = tool(open_it, tmp_path / "set", *words)
+    assert code == 3 and "holds its shards in sub-folders (day, night); give one" in error
+
+
+NO_SETS = {  # an array as .npy: what is said of it
+    "one image": (IMAGES[0], "an array of one image"),
+    "one image CHW": (IMAGES[0].transpose(2, 0, 1), "an array of one image"),
+    "numbers": (np.arange(9), "is int64"),
+    "bytes": (np.arange(9, dtype=np.uint8), "has shape (9,)"),
+    "floats": (IMAGES / 255, "is float64; save it as uint8"),
+    "deeper": (IMAGES[None], "images are [N, H, W, C]"),
+    "objects": (np.array([{}]), "save it again"),
+}
+
+
+@pytest.mark.parametrize("case", NO_SETS)
+def test_an_array_that_is_no_set_of_images(tool, tmp_path: Path, case: str) -> None:
+    content, sentence = NO_SETS[case]
+    np.save(tmp_path / "x.npy", content)
+    code, _, error = tool("pack", tmp_path / "x.npy", tmp_path / "out")
+    assert code == 3 and sentence in error and not (tmp_path / "out").exists()
+
+
+def test_an_array_of_gray_images_and_a_damaged_one(tool, tmp_path: Path) -> None:
+    path = writers.npy(tmp_path / "x.npy", GRAY)
+    code, said, error = tool("pack", path, tmp_path / "out", "--channels", 1)
+    assert code == 0 and f"{COUNT} images of 8x8x1" in said, error
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "does not fit its" in tool("pack", path, tmp_path / "no")[2]
+
+
 SPLITS = {  # (writer, split): how many images, and a word of what is left out
     ("cifar", "test"): (lambda p: writers.cifar10(p), 2),
     ("cifar", "all"): (lambda p: writers.cifar10(p), COUNT + 2),
@@ -164,7 +206,8 @@ def test_arrays_in_files_are_images_where_there_are_no_others(tmp_path: Path, ca
     "array", [IMAGES[0] / 255, np.zeros((2, 3, 4, 5)), np.array(["a"])], ids=str
 )
 def test_arrays_that_are_no_images(tmp_path: Path, array: np.ndarray) -> None:
-    np.save(tmp_path / "0.npy", array)
+    for i in range(2):  # one alone would be an array of images
+        np.save(tmp_path / f"{i}.npy", array)
     with pytest.raises(BadImage, match=r"is an \.npy that is no image: it"):
         open_originals(tmp_path, Request()).load(0)
 

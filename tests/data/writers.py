@@ -76,6 +76,11 @@ def npz(path: Path) -> Path:
     return path
 
 
+def npy(path: Path, images: np.ndarray = IMAGES) -> Path:
+    np.save(path, images)
+    return path
+
+
 def keras_npz(path: Path) -> Path:
     """As mnist.npz, and with other names medmnist's, has it."""
     test = {"x_test": IMAGES[:3], "y_test": np.zeros(3, np.uint8)}
@@ -306,6 +311,13 @@ SOURCES = {
         for style in ("plain", "dots", "backslashes", "ids", "numbers", "stems")
     },
     "npz": ("npz", lambda p: npz(p.with_suffix(".npz")), [], []),
+    "npy nhwc": ("npy", lambda p: npy(p.with_suffix(".npy")), [], None),
+    "npy nchw": (
+        "npy",
+        lambda p: npy(p.with_suffix(".npy"), np.asfortranarray(IMAGES.transpose(0, 3, 1, 2))),
+        [],
+        None,
+    ),
     "npz keras": ("npz", lambda p: keras_npz(p.with_suffix(".npz")), [], []),
     "lsun": ("lmdb", lsun, [], None),
     "lmdb file": ("lmdb", lambda p: lsun(p) / "data.mdb", [], None),

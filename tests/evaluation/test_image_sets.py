@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 
 from largegan.errors import ConfigError, DataError
+from largegan.evaluation import scores
 from largegan.evaluation.image_sets import open_image_set, split_path
+from largegan.parallel.launch import World
 from tests.data.writers import GRAY, IMAGES, LABELS, SOURCES
-from tests.evaluation.images import picture, save
+from tests.evaluation.images import picture, save, tiny_extractor
 
 
 @pytest.fixture
@@ -214,3 +216,31 @@ def test_every_format_is_scored_as_it_is(tmp_path, case):
     assert {x.tobytes() for x in pixels(images)} == {x.tobytes() for x in wanted}
     if case != "lsun":
         assert sorted(images.labels()) == sorted(LABELS)
+
+
+ANIMATED = {"a.gif": "GIF", "a.webp": "WEBP", "a.png": "PNG", "a.tiff": "TIFF"}
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_files_of_several_frames_are_counted(tmp_path, batch):
+    """Of the reference, which is read for its identity, and of what is only extracted."""
+    frames = [Image.fromarray(picture(16, i)) for i in range(3)]
+    for name, kind in ANIMATED.items():
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(exist_ok=True)
+        first, *others = (frame.copy() for frame in frames)  # saving leaves marks on an image
+        first.save(path, kind, save_all=True, append_images=others)
+        others[0].save(path.with_stem("still"), kind)
+    world = World(0, 1, torch.device("cpu"))
+    images = open_image_set(str(tmp_path / "photos"))
+    generated = scores.extract(images, tiny_extractor(), world, batch=batch)
+    for _ in range(2):  # the second time it is cached
+        fresh = open_image_set(str(tmp_path / "photos"))
+        options = {"cache": tmp_path / "cache", "batch": batch}
+        reference = scores.reference_side(fresh, tiny_extractor(), world, **options)
+        for name, side in (("reference", reference), ("generated", generated)):
+            assert side.about["first_frames"] == len(ANIMATED)
+            said = scores.warnings_of(reference, generated, {"dim": 12})
+            assert any(s.startswith(f"{name}: 4 files hold several") for s in said)
+    half = open_image_set(f"{tmp_path / 'photos'}[4:]")
+    assert "first_frames" not in scores.extract(half, tiny_extractor(), world).about

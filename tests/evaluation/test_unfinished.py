@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from largegan.commands import cache
 from largegan.evaluation import scores
 from largegan.evaluation.image_sets import open_image_set
 from largegan.evaluation.unfinished import Unfinished
@@ -50,6 +51,18 @@ def test_finished_batches_are_not_computed_again(photos, tmp_path):
     assert torch.equal(again.gaussian.covariance, whole.gaussian.covariance)
     assert [path.suffix for path in (tmp_path / "b").iterdir()] == [".safetensors"], "none is left"
     assert reference(photos, tmp_path / "b")[1] == 0
+
+
+def test_what_a_killed_score_left_is_listed_and_cleared(photos, tmp_path, capsys):
+    with pytest.raises(Killed):
+        reference(photos, tmp_path / "cache" / "statistics", killed_after=3)
+    words = ["--dir", str(tmp_path / "cache")]
+    assert cache.main(words) == 0
+    said = capsys.readouterr().out
+    assert ".unfinished" in said and "12 images, used 0 days ago, of a score that is not" in said
+    assert cache.main([*words, "--clear"]) == 0 and "1 copies kept" in capsys.readouterr().out
+    assert cache.main([*words, "--clear", "--unused-days", "0"]) == 0
+    assert not list((tmp_path / "cache" / "statistics").iterdir())
 
 
 @pytest.mark.parametrize("spoil", ["cut", "other", "nan"])

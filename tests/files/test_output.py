@@ -172,3 +172,17 @@ def test_words_of_any_kind_are_shown_on_one_line():
     assert output.shown("a\nb\x1b") == r"a\nb\x1b"
     assert output.shown(Path(os.fsdecode(b"caf\xe9.png"))) == r"caf\xe9.png"
     assert len(output.shown("x" * 1000)) < 200
+
+
+def test_a_folder_that_was_filled_meanwhile_stays_as_it_is(tmp_path):
+    """Of two starts with the same OUT the second says what happened."""
+
+    def both() -> None:
+        with new_folder(tmp_path / "out") as first:
+            (first / "ours").write_text("1")
+            with new_folder(tmp_path / "out") as second:
+                (second / "theirs").write_text("2")
+
+    with pytest.raises(EnvironmentFault, match="filled by another program meanwhile"):
+        both()
+    assert listing(tmp_path) == ["out", "out/theirs"]

@@ -182,6 +182,21 @@ def test_a_generator_of_biggan_alone_in_a_file(tmp_path):
         importing.find(folder / "D.pth")
 
 
+def test_a_folder_above_checkpoints_names_them(tmp_path):
+    """BigGAN's `weights`, or a run of StyleGAN with many snapshots."""
+    for name in ("run 1", "run 2"):
+        (tmp_path / name).mkdir()
+    for i in range(3):
+        (tmp_path / f"network-{i}.pkl").touch()
+    with pytest.raises(
+        DataError, match=r"give one of what lies in it: network-0.pkl, network-1.pk"
+    ):
+        importing.find(tmp_path)
+    (tmp_path / "run 1" / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"none of what can be imported: "):
+        importing.find(tmp_path / "run 1")
+
+
 def test_another_judge_is_left_behind_with_a_note(tmp_path):
     other = {"discriminator.main.0.weight": torch.ones(2, 3)}
     (tmp_path / "a").mkdir()

@@ -139,3 +139,23 @@ def test_reduce_makes_what_is_scored(enlargements, capsys):
     assert code_of(reduce.main, [*words[:3], "1"]) == 2
     Image.new("RGB", (3, 3)).save(source / "b.png")
     assert reduce.main([*words, "--overwrite"]) == 3
+    (source / "c.png").write_bytes(b"no image")
+    assert reduce.main([*words, "--overwrite", "--on-error", "skip"]) == 0
+    said = capsys.readouterr()
+    assert "1 images, 4 times smaller, 2 skipped" in said.out and "skipped: c.png" in said.err
+    (source / "a.jpg").unlink()
+    assert reduce.main([*words, "--overwrite", "--on-error", "skip"]) == 3
+
+
+def test_reduce_writes_over_nothing_that_a_list_names(enlargements, capsys):
+    """Not even over what it made itself before."""
+    reduce = load_tool(Path(__file__).parents[2] / "tools" / "reduce.py")
+    (enlargements / "large").mkdir()
+    Image.new("RGB", (16, 16)).save(enlargements / "large" / "a.png")
+    small = enlargements / "small"
+    assert reduce.main([str(enlargements / "large"), str(small), "--scale", "2"]) == 0
+    (small / "list.txt").write_text("a.png\n")
+    before = (small / "a.png").read_bytes()
+    words = [str(small / "list.txt"), str(small), "--scale", "2", "--overwrite"]
+    assert reduce.main(words) == 2 and "which is read" in capsys.readouterr().err
+    assert (small / "a.png").read_bytes() == before

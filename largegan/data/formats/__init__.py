@@ -19,6 +19,7 @@ from largegan.data.formats import (
     listing,
     lmdb,
     mnist,
+    npy,
     npz,
     parquet,
     shards,
@@ -46,6 +47,7 @@ class Format:
 
 FORMATS = {
     "npz": Format("an .npz of arrays", npz.recognizes, npz.read),
+    "npy": Format("an .npy of many images", npy.recognizes, npy.read),
     "zip": Format("a .zip of images", zips.recognizes, zips.read),
     "hdf5": Format("an HDF5 file", hdf5.recognizes, hdf5.read),
     "lmdb": Format("an LMDB (LSUN)", lmdb.recognizes, lmdb.read),
@@ -72,6 +74,11 @@ def format_of(source: Path) -> str:
         return format_of(only)
     if found is None and source.name.lower().endswith(PACKED):
         raise DataError(f"{shown(source)} is a packed archive; unpack it and give the folder")
+    if found is None and source.suffix.lower() == npy.ENDING:
+        raise DataError(
+            f"{shown(source)} is an array of one image; give a folder of such files, or an array "
+            "[N, H, W, C]"
+        )
     if found is None:
         raise DataError(f"{shown(source)} is no set of images that is known; give {known()}")
     return found

@@ -14,6 +14,7 @@ from largegan.data.label_files import LABEL_FILES, labels_of_file, labels_of_fol
 from largegan.data.labels import Labels
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import part_of
+from largegan.data.resolve import refuse_shards_below
 from largegan.data.tree import files_below, images_among, is_hidden, is_image
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, DamagedMember
@@ -43,7 +44,10 @@ def recognizes(path: Path) -> bool:
 
 def read(source: Path, request: Request) -> Originals:
     """Images of a folder and the folders in it. Raises DataError, ConfigError."""
-    return originals_of_tree(tree_of(source), request)
+    tree = tree_of(source)
+    if not any(map(is_image, tree.files)):
+        refuse_shards_below(source)
+    return originals_of_tree(tree, request)
 
 
 def tree_of(source: Path) -> Tree:

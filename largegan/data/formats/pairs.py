@@ -144,13 +144,17 @@ def _of_folders(source: Path, request: Request) -> Originals:
     a, b = (sides_of(tree, str(domain)) for tree, domain in zip(trees, domains, strict=True))
     for tree, domain in zip(trees, domains, strict=True):
         account.join(tree.account, f"{domain.inside or domain.source.name}/")
-    lone = next(iter(sorted(a.keys() ^ b.keys())), None)
-    if lone is not None:
-        here, there = domains if lone in a else domains[::-1]
-        raise DataError(f"{shown(lone)} is in {here}, but not in {there}; add or remove it")
-    if not a:
-        raise DataError(f"{domains[0]} and {domains[1]} hold no image")
-    names = list(a)
+    lone = sorted(a.keys() ^ b.keys())
+    if lone and not request.lone:
+        here, there = domains if lone[0] in a else domains[::-1]
+        raise DataError(
+            f"{shown(lone[0])} is in {here}, but not in {there} ({len(lone)} without its other "
+            "half); add or remove it, or use --on-error skip"
+        )
+    account.leave("images whose other half is missing", *lone)
+    names = [name for name in a if name in b]
+    if not names:
+        raise DataError(f"{domains[0]} and {domains[1]} hold no pair")
     return Originals(
         names,
         lambda i: (trees[0].read(a[names[i]]), trees[1].read(b[names[i]])),
