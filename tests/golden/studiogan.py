@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
 from largegan import losses
-from largegan.interop.studiogan import family, rename
+from largegan.interop.studiogan import family, places_of, rename
 from largegan.layers.cond_norm import frozen_statistics
 from largegan.layers.spectral_norm import AS_PUBLISHED
 from largegan.nets import biggan, biggan_deep, deep_conv, resnet_sn
@@ -205,7 +205,9 @@ class Run:
             net.train().requires_grad_(True).zero_grad()
 
     def ours(self, net: str, name: str) -> str:
-        return rename(name, module=self.args["module"], net=self.nets[net], which=net)
+        depth = self.cfg[f"{net.lower()}_depth"]
+        places = places_of(self.nets[net], 1 if depth == "N/A" else depth)
+        return rename(name, kind=self.args["module"], places=places, which=net)
 
     def tensors(self, net: str, names: str) -> dict[str, Tensor]:
         """Parameters and buffers by the peer's names, as they are now (copies)."""
