@@ -68,7 +68,7 @@ def _hue(draws: Draws, p: Tensor) -> Tensor:
     """A rotation around the luma axis (Rodrigues' formula)."""
     theta = draws.happens((draws.uniform(1, 1) * 2 - 1) * math.pi, 0, p)
     eye, gray = torch.eye(3, device=draws.device), _gray(draws.device)
-    cross = constant(CROSS, draws.device) / 3**0.5
+    cross = constant(CROSS, device=draws.device) / 3**0.5
     return gray + torch.cos(theta) * (eye - gray) + torch.sin(theta) * cross
 
 

@@ -21,12 +21,12 @@ POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # of natural images in these bands (1
 def image_filter(images: Tensor, draws: Draws, multiplier: float) -> Tensor:
     """Amplifies each octave by a random factor, keeping the power of a natural image."""
     gains = torch.ones(draws.n, len(BANDS), device=draws.device)
-    power = constant(POWER, draws.device)
+    power = constant(POWER, device=draws.device)
     for band in range(len(BANDS)):
         t = torch.ones_like(gains)
         t[:, band] = draws.happens(torch.exp2(draws.normal()), 1, multiplier * draws.p)
         gains = gains * t / (power * t.square()).sum(1, keepdim=True).sqrt()
-    taps = gains @ constant(BANDS, draws.device)  # [N, taps]
+    taps = gains @ constant(BANDS, device=draws.device)  # [N, taps]
     return _filter(images, taps.to(images.dtype))
 
 

@@ -43,7 +43,7 @@ def placement(draws: Draws, multipliers: Mapping[str, float], h: int, w: int) ->
     their inverses are multiplied from the right.
     """
     m = torch.eye(3, device=draws.device).expand(draws.n, 3, 3)
-    size = constant((w, h), draws.device)
+    size = constant((w, h), device=draws.device)
     for name, inverse in STEPS:
         if multipliers.get(name):
             m = m @ inverse(draws, multipliers[name] * draws.p, size)
@@ -138,8 +138,9 @@ def warp(images: Tensor, m: Tensor, *, waits: bool = True) -> Tensor:
     x, y = (torch.arange(2 * (n + 2 * MARGIN), device=m.device) / 2 - MARGIN for n in (w, h))
     y, x = torch.meshgrid(y - (h - 1) / 2, x - (w - 1) / 2, indexing="ij")
     places = torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1) @ m[:, :2].mT
-    origin = constant(((w - 1) / 2 + left, (h - 1) / 2 + top), m.device)
-    size = constant((images.shape[3], images.shape[2]), m.device)
+    numbers = torch.tensor if waits else constant  # margins of a batch are those of no other
+    origin = numbers(((w - 1) / 2 + left, (h - 1) / 2 + top), device=m.device)
+    size = numbers((images.shape[3], images.shape[2]), device=m.device)
     grid = (4 * (places + origin) + 1) / size - 1  # [N, pixels, 2], in [-1, 1]
     images = ops.grid_sample(images, grid.reshape(len(m), *x.shape, 2).to(images.dtype))
     return ops.downsample2d(images, WAVELET, padding=-REACH, flip=True)
@@ -151,12 +152,12 @@ def margins(m: Tensor, h: int, w: int) -> list[int]:
     A reflection shows an image once more, so the margins end at its size less one; what lies
     farther out is zero.
     """
-    corner = constant(((w - 1) / 2, (h - 1) / 2), m.device)
-    signs = constant(CORNERS, m.device)
+    corner = constant(((w - 1) / 2, (h - 1) / 2), device=m.device)
+    signs = constant(CORNERS, device=m.device)
     corners = torch.cat([signs * corner, torch.ones_like(signs[:, :1])], 1)  # [4, 3]
     reached = (corners @ m[:, :2].mT).flatten(0, 1)  # [4 N, 2]
     beyond = torch.cat([-reached.amin(0), reached.amax(0)]) - corner.repeat(2) + REACH
-    most = constant((w - 1, h - 1), m.device).repeat(2)
+    most = constant((w - 1, h - 1), device=m.device).repeat(2)
     return beyond.clamp(min=0).minimum(most).ceil().int().tolist()
 
 

@@ -10,6 +10,10 @@ from functools import lru_cache, wraps
 import torch
 from torch import Tensor
 
+from largegan.ops.constants import kept_on_gpu
+
+Rule = Callable[[int, int], Tensor]  # weights of a side, from its length and the one wanted
+
 
 def imresize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic (a = -1/2), anti-aliased when it reduces, mirrored at the border: MATLAB's imresize.
@@ -29,25 +33,25 @@ def pyramid_scale(images: Tensor, size: tuple[int, int]) -> Tensor:
     return _resized(images, size, pyramid_weights)
 
 
-def _resized(images: Tensor, size: tuple[int, int], weights) -> Tensor:
+def _resized(images: Tensor, size: tuple[int, int], weights: Rule) -> Tensor:
     h, w = images.shape[-2:]
     kind = {"dtype": torch.promote_types(images.dtype, torch.float32), "device": images.device}
-    of = _kept if images.device.type == "cuda" else _made
     # Sixteen bits are too few for weights: this part ignores autocast.
     with torch.autocast(images.device.type, enabled=False):
         x = images.to(kind["dtype"])
         if size[1] != w:
-            x = x @ of(weights, w, size[1], **kind).mT  # [N, C, H, w']
+            x = x @ matrix(weights, w, size[1], **kind).mT  # [N, C, H, w']
         if size[0] != h:
-            x = of(weights, h, size[0], **kind) @ x  # [N, C, h', w']
+            x = matrix(weights, h, size[0], **kind) @ x  # [N, C, h', w']
     return x.to(images.dtype)
 
 
-def _made(weights, source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+@kept_on_gpu
+def matrix(
+    weights: Rule, source: int, target: int, *, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """`[target, source]` of a rule."""
     return weights(source, target).to(device, dtype)
-
-
-_kept = lru_cache(maxsize=64)(_made)  # a copy to a GPU waits for all before it
 
 
 def cubic(x: Tensor) -> Tensor:
@@ -58,7 +62,7 @@ def cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, near, torch.where(x <= 2, far, torch.zeros_like(x)))
 
 
-def on_cpu(weights: Callable[[int, int], Tensor]) -> Callable[[int, int], Tensor]:
+def on_cpu(weights: Rule) -> Rule:
     """Kept weights serve everybody, also when a network on `meta` asks for them first."""
 
     @wraps(weights)

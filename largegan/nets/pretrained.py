@@ -57,7 +57,7 @@ class Frozen:
         x = images.expand(-1, 3, -1, -1)
         if any(s != 1 for s in self.scale) or any(self.shift):
             scale, shift = (
-                constant(tuple(t), x.device, x.dtype).view(3, 1, 1)
+                constant(tuple(t), device=x.device, dtype=x.dtype).view(3, 1, 1)
                 for t in (self.scale, self.shift)
             )
             x = x * scale + shift

@@ -32,7 +32,13 @@ class Recording:
     slots: list[Slot] = field(default_factory=list)
 
     def fits(self, batch: Batch) -> bool:
-        """Whether a batch has the names, shapes and types of the one that was recorded."""
+        """Whether a batch has the names, shapes and types of the one that was recorded.
+
+        And whether gradients that are there lie where the recording adds to them.
+        """
+        pairs = zip(self.params, self.gradients, strict=True)
+        if any(p.grad is not None and p.grad is not gradient for p, gradient in pairs):
+            return False
         return batch.keys() == self.inputs.keys() and all(
             value.shape == self.inputs[name].shape and value.dtype == self.inputs[name].dtype
             for name, value in batch.items()

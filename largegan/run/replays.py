@@ -53,9 +53,10 @@ class Replays:
         part = self.parts.get((index, number))
         if part is None:
             part = self.parts[index, number] = Part(self, phase, number)
-        before = self.parts[index, number - 1] if number else None
-        if before and before.reason:
-            part.reason = before.reason  # it adds to gradients that lie elsewhere each time
+        if number:  # it adds to gradients, which lie in one place only once that part is replayed
+            before = self.parts[index, number - 1]
+            part.reason = part.reason or before.reason
+            part.runs = min(part.runs, before.runs - 1)
         return part(batch, at, step)
 
 

@@ -63,6 +63,8 @@ def suggest(argv: list[str], env: Mapping[str, str] = os.environ) -> Suggestion:
         )
     world = int(env.get("WORLD_SIZE", "1"))
     chosen = words_of(advice, seen, path, world)
+    if advice.gpu and world == 1 and not names_engine(words, env):
+        chosen += ["--train.cuda_graphs", "true"]
     notes = (
         f"{shown(path)}: {seen.count} {seen.reads} of {seen.side} pixels",
         f"preset {advice.preset}, which {advice.why}",
@@ -73,6 +75,14 @@ def suggest(argv: list[str], env: Mapping[str, str] = os.environ) -> Suggestion:
 
 def has_gpu() -> bool:
     return torch.cuda.is_available()
+
+
+def names_engine(words: list[str], env: Mapping[str, str]) -> bool:
+    """Whether somebody asks for an engine, which may not be one whose phases can be recorded."""
+    by_accelerate = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP")
+    return any(word.startswith("--parallel.") for word in words) or any(
+        env.get(name, "false").lower() == "true" for name in by_accelerate
+    )
 
 
 def given(words: list[str], option: str) -> str | None:
@@ -143,6 +153,4 @@ def words_of(advice: Advice, seen: Seen, path: str, world: int) -> list[str]:
         half = advice.epochs * seen.count // 2
         words |= {"recipe.constant_nimg": half, "recipe.decay_nimg": half}
         words["train.total_nimg"] = 2 * half
-    if advice.gpu and world == 1:
-        words["train.cuda_graphs"] = "true"
     return [part for name, value in words.items() for part in (f"--{name}", str(value))]

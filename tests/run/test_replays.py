@@ -4,6 +4,7 @@ There is no GPU here: recordings are stood in for by running the step again into
 `tests/recipes/test_on_gpu.py` takes real ones.
 """
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from largegan.run import replays
 from largegan.run.recording import RecordedProgress
 from largegan.run.replays import PROOFS, WARM, Replays, make_replays
 from tests.parallel.forking import run_forked
-from tests.recipes.common import NAMES, iterate, make_recipe, make_trainer, weights
+from tests.recipes.common import NAMES, iterate, keep_gradients, make_recipe, make_trainer, weights
 from tests.run.again import ENOUGH, Again
 
 
@@ -51,6 +52,37 @@ def test_micro_batches_have_recordings_of_their_own():
     assert len(again.replays.parts) > 2 and again.replays.record.repeated > 0
     for key, value in weights(plain.recipe).items():
         assert torch.equal(value, weights(again.recipe)[key]), (key, lines)
+
+
+def test_a_micro_batch_waits_for_the_one_before_it(monkeypatch):
+    """The first is watched twice; what the second adds to has to lie still first."""
+    plain, _ = trained("dcgan", replayed=False, iterations=ENOUGH + 1, micro_batch_size=4)
+    asked = []
+
+    @contextmanager
+    def waits_once():
+        asked.append(len(asked))
+        yield ["constants.py, line 1"] if len(asked) == 1 else []
+
+    monkeypatch.setattr(replays, "synchronizations", waits_once)
+    again, lines = trained("dcgan", replayed=True, iterations=ENOUGH + 1, micro_batch_size=4)
+    assert [part.reason for part in again.replays.parts.values()] == [None] * 4, lines
+    for key, value in weights(plain.recipe).items():
+        assert torch.equal(value, weights(again.recipe)[key]), key
+
+
+def test_a_micro_batch_after_one_that_does_not_fit_is_not_replayed():
+    """The gradients that its recording would add to are not where they were."""
+    found = []
+    for replayed in (False, True):
+        trainer, _ = trained("dcgan", replayed=replayed, iterations=ENOUGH, micro_batch_size=4)
+        first, second = trainer.next_micro_batches()
+        short = [{name: value[:2] for name, value in first.items()}, second]
+        keep_gradients(trainer.engine)
+        trainer.run_phase(trainer.recipe.phases[0], short, (0, 0))
+        found.append([p.grad.clone() for p in trainer.recipe.D.parameters()])
+    for plain, again in zip(*found, strict=True):
+        assert torch.equal(plain, again)
 
 
 def spoiled(name, change):

@@ -54,6 +54,9 @@ def test_every_row_makes_a_start(tmp_path: Path, monkeypatch, row, side: int) ->
     assert config.train.cuda_graphs is row.gpu
     several = advice.suggest([str(source)], {"WORLD_SIZE": "2"})
     assert not parse(several.words).train.cuda_graphs  # where gradients leave during backward
+    cut = advice.suggest([str(source), "--parallel.engine", "zero2"])
+    told = advice.suggest([str(source)], {"ACCELERATE_USE_FSDP": "true"})
+    assert not parse(cut.words).train.cuda_graphs and not parse(told.words).train.cuda_graphs
 
 
 def test_words_that_were_said_stay(tmp_path: Path) -> None:

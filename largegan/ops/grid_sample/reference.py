@@ -40,11 +40,11 @@ def corners(grid: Tensor, h: int, w: int) -> Iterator[tuple[Tensor, Tensor]]:
 
     Both `[N, *, *]`; the weight is 0 outside of the image.
     """
-    size = constant((w, h), grid.device, grid.dtype)
+    size = constant((w, h), device=grid.device, dtype=grid.dtype)
     place = ((grid.detach() + 1) * size - 1) / 2  # in pixels, whose centers are whole numbers
     low = place.floor()
     for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        corner = low + constant(step, grid.device, grid.dtype)
+        corner = low + constant(step, device=grid.device, dtype=grid.dtype)
         weight = (1 - (place - corner).abs()).prod(3)
         weight = weight * ((corner >= 0) & (corner < size)).all(3)
         column, row = corner[..., 0].clamp(0, w - 1), corner[..., 1].clamp(0, h - 1)
