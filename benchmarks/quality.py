@@ -19,20 +19,30 @@ results/quality-MACHINE.json, .md and .png.
 import argparse
 import contextlib
 import json
-import os
 import re
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-CLOCK = time.process_time  # of the whole process, its imports too
-POINTS = (0.25, 0.5, 0.75, 1.0)
+from equal_time import (
+    POINTS,
+    Ended,
+    Turns,
+    as_uint8,
+    parser_of,
+    run_sides,
+    scored,
+    slug,
+    to_be_scored,
+    train_ours,
+)
+
 RESULTS = Path(__file__).parent / "results"
 BATCH = 64
+TOLD = ("seconds", "threads", "count", "images", "reference")  # with the results
 # Row: who trains it, and what of.
 ROWS: dict[str, tuple[str, str]] = {
     "pytorch dcgan": ("pytorch", "dcgan"),
@@ -44,39 +54,6 @@ ROWS: dict[str, tuple[str, str]] = {
 }
 
 
-class Ended(Exception):
-    """The side has used its time."""
-
-
-class Turns:
-    """Asks a side to draw when a point in time has come, and to end when its time is up.
-
-    Args:
-        seconds: of processor time.
-        draw: writes images into a folder.
-        out: of the side; each point has a folder of its own.
-    """
-
-    def __init__(self, seconds: float, draw: Callable[[Path], None], out: Path):
-        self.seconds, self.draw, self.out = seconds, draw, out
-        self.aside, self.left, self.images = 0.0, list(POINTS), 0
-
-    def after_batch(self, size: int) -> None:
-        """Raises `Ended` after the last point."""
-        self.images += size
-        spent = CLOCK() - self.aside
-        while self.left and spent >= self.left[0] * self.seconds:
-            begun, point = CLOCK(), self.left.pop(0)
-            folder = self.out / f"{point:g}"
-            folder.mkdir(parents=True)
-            self.draw(folder)
-            about = {"cpu_s": spent, "images": self.images}
-            (self.out / f"{point:g}.json").write_text(json.dumps(about))
-            self.aside += CLOCK() - begun
-        if not self.left:
-            raise Ended
-
-
 def save(images, folder: Path) -> None:
     """PNG files of uint8 `[N, H, W, C]`."""
     from PIL import Image
@@ -85,61 +62,24 @@ def save(images, folder: Path) -> None:
         Image.fromarray(image).save(folder / f"{number:05d}.png")
 
 
-def as_uint8(images):
-    """`[N, C, H, W]` in [-1, 1] -> uint8 `[N, H, W, C]`."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-
-
 def ours(what: str, out: Path, arguments: argparse.Namespace) -> None:
     """Trains by the settings of a recipe, or of a configuration that comes with the package."""
     import torch
 
-    from largegan.config.parse import parse
-    from largegan.parallel.launch import World
-    from largegan.run.lock import RunLock
-    from largegan.run.session import Session
-
     words = ["--config", what] if what == "quickstart" else ["--recipe.name", what]
-    settings = {
-        "run.dir": out / "run",
-        "data.path": arguments.images,
-        "data.workers": 0,
-        "train.total_nimg": 10**9,
-        "train.seed": arguments.seed,
-        "train.cpu_threads": arguments.threads,
-    }
+    settings = {"data.path": arguments.images, "train.seed": arguments.seed}
     settings |= {} if what == "quickstart" else {"train.batch_size": BATCH}
-    words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    config, lock = parse(words), RunLock()
-    torch.set_num_threads(arguments.threads)
-    session = Session(config, World(0, 1, torch.device("cpu")), lock)
-    recipe = session.trainer.recipe
 
-    @torch.no_grad()
-    def draw(folder: Path) -> None:
-        z = recipe.latent(arguments.count, torch.Generator().manual_seed(1)).split(BATCH)
-        save(as_uint8(torch.cat([recipe.decode(part) for part in z])), folder)
+    def draw_by(recipe) -> Callable[[Path], None]:
+        @torch.no_grad()
+        def draw(folder: Path) -> None:
+            z = recipe.latent(arguments.count, torch.Generator().manual_seed(1)).split(BATCH)
+            save(as_uint8(torch.cat([recipe.decode(part) for part in z])), folder)
 
-    turns = Turns(arguments.seconds, draw, out)
-    with contextlib.suppress(Ended):
-        session.run(Ear(turns, session.trainer))
+        return draw
 
-
-class Ear:
-    """What a run asks after each iteration: whether it should stop."""
-
-    def __init__(self, turns: Turns, trainer):
-        self.turns, self.trainer, self.seen = turns, trainer, 0
-        # As peers count them: every batch that the discriminator learns from.
-        steps = [p.repeat / p.every for p in trainer.recipe.phases if p.player.startswith("D")]
-        self.reads = max(1.0, max(steps, default=1.0))
-
-    @property
-    def heard(self) -> bool:
-        size = self.trainer.at.nimg - self.seen
-        self.seen += size
-        self.turns.after_batch(int(size * self.reads))
-        return False
+    turns = Turns(arguments.seconds, out)
+    train_ours(words, settings, turns, arguments.threads, draw_by)
 
 
 def count_batches(turns: Turns) -> None:
@@ -168,7 +108,7 @@ def pytorch(what: str, out: Path, arguments: argparse.Namespace) -> None:
         z = torch.randn(arguments.count, space["nz"], 1, 1).split(BATCH)
         save(as_uint8(torch.cat([space["netG"](part) for part in z])), folder)
 
-    count_batches(Turns(arguments.seconds, draw, out))
+    count_batches(Turns(arguments.seconds, out, draw))
     torch.set_num_threads(arguments.threads)
     sys.argv = [str(script), "--dataset", "folder", "--dataroot", arguments.images]
     sys.argv += ["--outf", str(out / "own"), "--niter", "1000000", "--workers", "0"]
@@ -200,7 +140,7 @@ def mimicry(what: str, out: Path, arguments: argparse.Namespace) -> None:
         parts = [netG.generate_images(BATCH) for _ in range(-(-arguments.count // BATCH))]
         save(as_uint8(torch.cat(parts)[: arguments.count]), folder)
 
-    count_batches(Turns(arguments.seconds, draw, out))
+    count_batches(Turns(arguments.seconds, out, draw))
     steps = [transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
     data = datasets.ImageFolder(arguments.images, transforms.Compose(steps))
     betas, rate = {"dcgan": ((0.5, 0.999), 2e-4), "sngan": ((0.0, 0.9), 2e-4)}[what]
@@ -227,30 +167,12 @@ SIDES = {"ours": ours, "pytorch": pytorch, "mimicry": mimicry}
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Every row that is wanted and not there yet, for every seed; rows take turns."""
+    """Every side whose checkout is there."""
     images = written(arguments.images, arguments.out / "images")
-    for seed in arguments.seeds:
-        for row, (who, _) in ROWS.items():
-            done = arguments.out / slug(row, seed) / f"{POINTS[-1]:g}.json"
-            if done.exists() or arguments.rows not in row:
-                continue
-            if who != "ours" and who not in arguments.folders:
-                continue
-            words = [sys.executable, __file__, "serve", str(arguments.out), "--rows", row]
-            words += ["--images", str(images), "--seed", str(seed)]
-            words += [f"--{key}={getattr(arguments, key)}" for key in PASSED]
-            words += [f"--peer={name}={path}" for name, path in arguments.folders.items()]
-            threads = {"OMP_NUM_THREADS": str(arguments.threads)}
-            with open(arguments.out / f"{slug(row, seed)}.log", "w") as log:
-                subprocess.run(words, check=True, stdout=log, env=os.environ | threads)
-            print(row, seed, json.loads(done.read_text()), flush=True)
-
-
-PASSED = ("seconds", "threads", "count")
-
-
-def slug(row: str, seed: int) -> str:
-    return f"{row.replace(' ', '-')}-{seed}"
+    words = [f"--images={images}", f"--count={arguments.count}"]
+    words += [f"--peer={name}={path}" for name, path in arguments.folders.items()]
+    rows = [row for row, (who, _) in ROWS.items() if who in ("ours", *arguments.folders)]
+    run_sides(__file__, arguments, rows, words)
 
 
 def written(path: str, folder: Path) -> Path:
@@ -277,38 +199,20 @@ def serve(arguments: argparse.Namespace) -> None:
 
 def score(arguments: argparse.Namespace) -> None:
     """By `largegan fid`, of everything that was drawn."""
-    for about in sorted(arguments.out.glob("*/*.json")):
-        result = about.with_suffix(".score")
-        if result.exists() or not about.with_suffix("").is_dir():
-            continue
-        words = [sys.executable, "-m", "largegan", "fid", arguments.reference]
-        words += [str(about.with_suffix("")), "--metrics", "fid,kid", "--json", str(result)]
+    for folder, result in to_be_scored(arguments.out):
+        words = [sys.executable, "-m", "largegan", "fid", arguments.reference, str(folder)]
+        words += ["--metrics", "fid,kid", "--json", str(result)]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        print(about.parent.name, about.stem, scores(result), flush=True)
-
-
-def scores(path: Path) -> dict[str, float]:
-    """fid, fid_error, kid, ..."""
-    return json.loads(path.read_text())["scores"]
+        print(folder, json.loads(result.read_text())["scores"], flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
-    add("what", choices=["train", "score", "table", "serve"])
-    add("out", type=Path, help="folder of this comparison")
     add("--peer", action="append", default=[], help="NAME=FOLDER of a checkout")
-    add("--rows", default="", help="rows whose name contains this (default: all)")
     add("--images", default="bundled:noto32[::2]", help="what is learned")
     add("--reference", default="bundled:noto32[1::2]", help="what is compared with")
-    add("--seconds", type=float, default=300.0, help="of processor time (default: 300)")
-    add("--threads", type=int, default=1, help="of each side (default: 1)")
     add("--count", type=int, default=816, help="images that are drawn (default: 816)")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    add("--machine", default="", help="what it ran on, such as 'AMD EPYC, 2 cores'")
     arguments = parser.parse_args()
     pairs = [one.partition("=") for one in arguments.peer]
     arguments.folders = {name: Path(path).resolve() for name, _, path in pairs}
@@ -323,7 +227,7 @@ def table(arguments: argparse.Namespace) -> None:
     found = {row: curve(arguments.out, row) for row in ROWS}
     found = {row: points for row, points in found.items() if points}
     about = {"machine": arguments.machine, "torch": torch.__version__}
-    about |= {key: getattr(arguments, key) for key in (*PASSED, "images", "reference")}
+    about |= {key: getattr(arguments, key) for key in TOLD}
     text = json.dumps(about | {"rows": found}, indent=1)
     (RESULTS / f"quality-{name}.json").write_text(text + "\n")
     (RESULTS / f"quality-{name}.md").write_text(markdown(about, found))
@@ -334,11 +238,10 @@ def curve(out: Path, row: str) -> list[dict]:
     """At each point: median and range of scores over the seeds, images, seconds."""
     points = []
     for point in POINTS:
-        folders = [p.parent for p in out.glob(f"{row.replace(' ', '-')}-[0-9]/{point:g}.score")]
-        if not folders:
+        found = scored(out, row, point)
+        if not found:
             continue
-        abouts = [json.loads((f / f"{point:g}.json").read_text()) for f in folders]
-        each = [scores(f / f"{point:g}.score") for f in folders]
+        abouts, each = [about for about, _ in found], [one["scores"] for _, one in found]
         fids, kids = ([one[name] for one in each] for name in ("fid", "kid"))
         points.append(
             {
@@ -347,7 +250,7 @@ def curve(out: Path, row: str) -> list[dict]:
                 "fid": [min(fids), statistics.median(fids), max(fids)],
                 "kid": [min(kids), statistics.median(kids), max(kids)],
                 "error": max(one["fid_error"] for one in each),
-                "seeds": len(folders),
+                "seeds": len(found),
             }
         )
     return points

@@ -20,14 +20,24 @@ against the truth. `table` writes results/translation-quality-MACHINE.json and .
 import argparse
 import contextlib
 import json
-import os
 import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-from quality import POINTS, Ear, Ended, Turns, as_uint8, slug
+from equal_time import (
+    POINTS,
+    Ended,
+    Turns,
+    as_uint8,
+    parser_of,
+    run_sides,
+    scored,
+    slug,
+    to_be_scored,
+    train_ours,
+)
 
 RESULTS = Path(__file__).parent / "results"
 # Row: who trains, and by what.
@@ -50,21 +60,7 @@ PEERS = {
 
 
 def ours(what: str, turns: Turns, arguments: argparse.Namespace, tests: list) -> None:
-    import torch
-
-    from largegan.config.parse import parse
-    from largegan.parallel.launch import World
-    from largegan.run.lock import RunLock
-    from largegan.run.session import Session
-
-    settings = {
-        "run.dir": turns.out / "run",
-        "data.path": arguments.shards,
-        "data.workers": 0,
-        "train.total_nimg": 10**9,
-        "train.seed": arguments.seed,
-        "train.cpu_threads": arguments.threads,
-    }
+    settings = {"data.path": arguments.out / "shards", "train.seed": arguments.seed}
     if what in OURS:
         settings |= OURS[what] | {f"recipe.{name}": value for name, value in SAME.items()}
         settings |= {"train.batch_size": 1, "recipe.ema_halflife_nimg": 200}
@@ -72,13 +68,11 @@ def ours(what: str, turns: Turns, arguments: argparse.Namespace, tests: list) ->
     else:
         settings["data.crop"] = "null"
         words = ["--config", what]
-    words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    config, lock = parse(words), RunLock()
-    torch.set_num_threads(arguments.threads)
-    session = Session(config, World(0, 1, torch.device("cpu")), lock)
-    turns.draw = lambda folder: translate(session.trainer.recipe.translate, tests, folder)
-    with contextlib.suppress(Ended):
-        session.run(Ear(turns, session.trainer))
+
+    def draw_by(recipe):
+        return lambda folder: translate(recipe.translate, tests, folder)
+
+    train_ours(words, settings, turns, arguments.threads, draw_by)
 
 
 def peer(what: str, turns: Turns, arguments: argparse.Namespace, tests: list) -> None:
@@ -140,23 +134,9 @@ def test_images(pairs: Path) -> list:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Every row that is wanted and not there yet, for every seed; rows take turns."""
     prepare(arguments)
-    for seed in arguments.seeds:
-        for row in ROWS:
-            done = arguments.out / slug(row, seed) / f"{POINTS[-1]:g}.json"
-            if done.exists() or arguments.rows not in row:
-                continue
-            words = [sys.executable, __file__, "serve", str(arguments.out), "--rows", row]
-            words += [f"--{name}={getattr(arguments, name)}" for name in PASSED]
-            words += [f"--seed={seed}"]
-            threads = {"OMP_NUM_THREADS": str(arguments.threads)}
-            with open(arguments.out / f"{slug(row, seed)}.log", "w") as log:
-                subprocess.run(words, check=True, stdout=log, stderr=log, env=os.environ | threads)
-            print(row, seed, json.loads(done.read_text()), flush=True)
-
-
-PASSED = ("pairs", "peer", "seconds", "threads")
+    words = [f"--pairs={arguments.pairs}", f"--peer={arguments.peer}"]
+    run_sides(__file__, arguments, list(ROWS), words)
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -177,19 +157,15 @@ def serve(arguments: argparse.Namespace) -> None:
     who, what = ROWS[arguments.rows]
     out = arguments.out / slug(arguments.rows, arguments.seed)
     out.mkdir(exist_ok=True)
-    arguments.shards = arguments.out / "shards"
     tests = test_images(arguments.pairs)
-    turns = Turns(arguments.seconds, lambda folder: None, out)
+    turns = Turns(arguments.seconds, out)
     {"ours": ours, "peer": peer}[who](what, turns, arguments, tests)
 
 
 def score(arguments: argparse.Namespace) -> None:
     """By `largegan compare`, of everything that was translated, and of the inputs."""
-    for about in sorted(arguments.out.glob("*-[0-9]/*.json")):
-        result = about.with_suffix(".score")
-        if result.exists() or not about.with_suffix("").is_dir():
-            continue
-        words = [sys.executable, "-m", "largegan", "compare", str(about.with_suffix(""))]
+    for folder, result in to_be_scored(arguments.out):
+        words = [sys.executable, "-m", "largegan", "compare", str(folder)]
         words += [str(arguments.pairs / "test_b"), "--inputs", str(arguments.pairs / "test_a")]
         subprocess.run([*words, "--json", str(result)], check=True, stdout=subprocess.DEVNULL)
 
@@ -211,12 +187,11 @@ def points(out: Path, row: str) -> list[dict]:
     """At each point: lowest, median and highest of each score over the seeds."""
     found = []
     for point in POINTS:
-        files = list(out.glob(f"{row.replace(' ', '-')}-[0-9]/{point:g}.score"))
-        if not files:
+        both = scored(out, row, point)
+        if not both:
             continue
-        abouts = [json.loads(f.with_suffix(".json").read_text()) for f in files]
-        each = [json.loads(f.read_text()) for f in files]
-        one = {"row": row, "point": point, "seeds": len(files)}
+        abouts, each = [about for about, _ in both], [score for _, score in both]
+        one = {"row": row, "point": point, "seeds": len(both)}
         for key in ("cpu_s", "images"):
             one[key] = statistics.median(a[key] for a in abouts)
         for key in ("l1", "psnr", "ssim"):
@@ -255,20 +230,9 @@ DIGITS = {"l1": 4, "psnr": 2, "ssim": 3}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("what", choices=["train", "score", "table", "serve"])
-    add("out", type=Path, help="folder of this comparison")
-    add("--pairs", type=Path, help="what tools/datasets/emoji_translation.py drew")
-    add("--peer", type=Path, help="folder of the peer's checkout")
-    add("--rows", default="", help="rows whose name contains this (default: all)")
-    add("--seconds", type=float, default=300.0, help="of processor time (default: 300)")
-    add("--threads", type=int, default=1, help="of each side (default: 1)")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    add("--machine", default="", help="what it ran on, such as 'AMD EPYC, 2 cores'")
+    parser = parser_of(__doc__)
+    parser.add_argument("--pairs", type=Path, help="what tools/datasets/emoji_translation.py drew")
+    parser.add_argument("--peer", type=Path, help="folder of the peer's checkout")
     arguments = parser.parse_args()
     {"train": train, "score": score, "table": table, "serve": serve}[arguments.what](arguments)
 
