@@ -6,10 +6,10 @@ import math
 import re
 from pathlib import Path
 
-from largegan.data.account import examples
 from largegan.data.index import INDEX_NAME
 from largegan.data.remote import local_path, scheme_of
-from largegan.errors import ConfigError, DataError, shown
+from largegan.data.tree import refuse_shards_below
+from largegan.errors import ConfigError, DataError
 
 
 def bundled(name: str) -> Path:
@@ -59,16 +59,6 @@ def _choices(inside: str) -> int:
     """Of one pair of braces."""
     found = re.fullmatch(r"(-?\d{1,4000})\.\.(-?\d{1,4000})(?:\.\.-?\d{1,4000})?", inside)
     return abs(int(found[2]) - int(found[1])) + 1 if found else inside.count(",") + 1
-
-
-def refuse_shards_below(folder: Path) -> None:
-    """Raises DataError for a folder without shards whose sub-folders hold some."""
-    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and any(p.glob("*.tar")))
-    if found:
-        raise DataError(
-            f"{shown(folder)} holds its shards in sub-folders ({examples(found)}); give one of "
-            f"them, or train on all of them with --data.path '{shown(folder)}/*/*.tar'"
-        )
 
 
 def _expand_local(path: Path, pattern: str) -> list[str]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from largegan.data.account import Account
+from largegan.data.account import Account, examples
 from largegan.data.decode import IMAGE_EXTENSIONS
 from largegan.errors import DataError, reason, shown
 
@@ -86,3 +86,13 @@ def images_among(
             what = f"files that end in {ending.lower()}" if ending else "files without an ending"
             account.leave(f"{what}, which are not known as images", name)
     return images
+
+
+def refuse_shards_below(folder: Path) -> None:
+    """Raises DataError for a folder without shards whose sub-folders hold some."""
+    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and any(p.glob("*.tar")))
+    if found:
+        raise DataError(
+            f"{shown(folder)} holds its shards in sub-folders ({examples(found)}); give one of "
+            f"them, or train on all of them with --data.path '{shown(folder)}/*/*.tar'"
+        )

@@ -14,8 +14,13 @@ from largegan.data.label_files import LABEL_FILES, labels_of_file, labels_of_fol
 from largegan.data.labels import Labels
 from largegan.data.originals import Originals, Request
 from largegan.data.parts import part_of
-from largegan.data.resolve import refuse_shards_below
-from largegan.data.tree import files_below, images_among, is_hidden, is_image
+from largegan.data.tree import (
+    files_below,
+    images_among,
+    is_hidden,
+    is_image,
+    refuse_shards_below,
+)
 from largegan.errors import ConfigError, DataError, shown
 from largegan.files.archives import LARGEST_MEMBER, DamagedMember
 from largegan.files.documents import read_bounded
